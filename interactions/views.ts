@@ -1,0 +1,576 @@
+/**
+ * The hosted pages and mails: typed props in, HTML out. Templates, styles and translations are files in `views/`; an
+ * operator may lay a folder of the same shape over them. Everything is read and compiled once, when the views are
+ * created, and a page is a pure function of its props and its context.
+ *
+ * Every value is escaped unless a template writes `<%~ … %>`, which is kept for HTML that was built here.
+ */
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { extname, join, relative, sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Eta } from 'eta';
+import { createInstance, type i18n } from 'i18next';
+
+/**
+ * A refused field or form. Its text is the translation `problems.<code>`; `field` is the input's name and links the
+ * summary to it. A `minutes` value is also offered to the text as a written-out `{{duration}}`.
+ */
+export interface Problem {
+  field?: string;
+  code: string;
+  values?: Record<string, string | number>;
+}
+
+/** What every page needs, whichever it is. */
+export interface PageContext {
+  locale: string;
+  /** Path and query of this page, for the language links (`lang=de` is set in it). Empty hides the links. */
+  path: string;
+  /** The app that sent the person here. `logo` is a data: or same-origin URL; any other is not shown. */
+  client?: { id: string; name: string; logo?: string; themed?: boolean };
+  signedInAs?: string;
+  requestId: string;
+  development?: boolean;
+}
+
+/** Posts `email`, `password`. With `switchAccount` the page asks a person who is known to sign in again. */
+export interface SignInView {
+  action: string;
+  email: string;
+  problems: Problem[];
+  /** A key under `notices`, e.g. `passwordChanged`. */
+  notice?: string;
+  registerHref?: string;
+  forgotHref: string;
+  /** POST that goes back to the app with `access_denied`. */
+  cancelAction?: string;
+  /** POST that forgets the known account and shows an empty form. */
+  switchAccount?: { action: string; email: string };
+}
+
+/** Posts `name`, `email`, `password`. */
+export interface RegisterView {
+  action: string;
+  email: string;
+  name: string;
+  problems: Problem[];
+  signInHref: string;
+  passwordMinLength: number;
+}
+
+/** The same whether or not the account exists. `resendAction` is posted with `email`. */
+export interface CheckMailView {
+  email: string;
+  purpose: 'verify' | 'reset';
+  resendAction?: string;
+  returnHref?: string;
+}
+
+/** Posts `token`. Opening the page changes nothing: mail scanners follow links. */
+export interface VerifyView {
+  action: string;
+  token: string;
+  problems: Problem[];
+}
+
+/** The address is confirmed. */
+export interface VerifyDoneView {
+  continueHref?: string;
+}
+
+/** A link from a mail that is used up or too old. `action` posts `email` and sends a new one. */
+export interface LinkExpiredView {
+  purpose: 'verify' | 'reset' | 'setup';
+  action?: string;
+}
+
+/** Posts `email`. */
+export interface ForgotView {
+  action: string;
+  email: string;
+  problems: Problem[];
+  signInHref: string;
+}
+
+/** Posts `token`, `password`. `email`, if known, helps a password manager to save the right account. */
+export interface ResetView {
+  action: string;
+  token: string;
+  email?: string;
+  problems: Problem[];
+  passwordMinLength: number;
+}
+
+/** Two forms without fields: POST `action` allows, POST `cancelAction` refuses. */
+export interface ConsentView {
+  action: string;
+  cancelAction: string;
+  account: { name: string; email: string };
+  clientUri?: string;
+  policyUri?: string;
+  tosUri?: string;
+  /** False: the page says plainly that the operator has not checked this app. */
+  verified: boolean;
+  firstParty: boolean;
+  /** Newly asked identity scopes: openid, profile, email, address, phone, offline_access. */
+  scopes: string[];
+  /** Claims asked one by one. */
+  claims: string[];
+  resources: { indicator: string; scopes: string[] }[];
+  /** Scopes and claims allowed before, told for completeness. */
+  alreadyGranted: string[];
+  redirectHost: string;
+  switchAccountAction?: string;
+}
+
+/** The engine's own logout form. Posts `xsrf`, and `logout=yes` if the person chose to sign out. */
+export interface SignOutView {
+  action: string;
+  xsrf: string;
+  account?: { email: string };
+}
+
+/** The session is over. */
+export interface SignedOutView {
+  signInHref?: string;
+}
+
+/** Something went wrong. The reference for support is the page's request id. */
+export interface ErrorView {
+  status: number;
+  /** A key under `errors`, whose `.title` and `.text` are shown. */
+  title: string;
+  code: string;
+  /** Plain English protocol detail, shown under "Details for developers". */
+  detail?: string;
+  retry?: 'again' | 'restart';
+  homeHref?: string;
+}
+
+/** One place where the account is signed in. */
+export interface AccountSession {
+  id: string;
+  /** For people, e.g. "Chrome on Windows". */
+  device: string;
+  address: string;
+  startedAt: Date;
+  lastSeenAt: Date;
+  current: boolean;
+  apps: string[];
+}
+
+/** One app the person has allowed something. */
+export interface AccountConsent {
+  clientId: string;
+  name: string;
+  scopes: string[];
+  grantedAt: Date;
+}
+
+/** `endSessionAction` and `withdrawAction` are posted with `id` (session id, client id); `endOthersAction` bare. */
+export interface AccountView {
+  profile: { name: string; email: string; emailVerified: boolean };
+  profileHref: string;
+  /** Address of the change-password page. */
+  passwordAction: string;
+  sessions: AccountSession[];
+  endSessionAction: string;
+  endOthersAction: string;
+  signOutHref: string;
+  consents: AccountConsent[];
+  withdrawAction: string;
+  /** A key under `notices`. */
+  notice?: string;
+  problems: Problem[];
+}
+
+/** Posts `currentPassword`, `newPassword`. */
+export interface ChangePasswordView {
+  action: string;
+  email: string;
+  problems: Problem[];
+  passwordMinLength: number;
+  /** Where "Back to your account" goes. */
+  accountHref?: string;
+}
+
+/** The fields of the profile page; each is an input of the same name. */
+export type ProfileField =
+  | 'name'
+  | 'given_name'
+  | 'family_name'
+  | 'middle_name'
+  | 'nickname'
+  | 'preferred_username'
+  | 'profile'
+  | 'picture'
+  | 'website'
+  | 'gender'
+  | 'birthdate'
+  | 'zoneinfo'
+  | 'locale'
+  | 'phone_number'
+  | 'formatted'
+  | 'street_address'
+  | 'locality'
+  | 'region'
+  | 'postal_code'
+  | 'country';
+
+/** Posts every `ProfileField` by its name. */
+export interface ProfileView {
+  action: string;
+  values: Record<ProfileField, string>;
+  problems: Problem[];
+  /** Where "Back to your account" goes. */
+  accountHref?: string;
+}
+
+/** The first administrator. Posts `token`, `name`, `email`, `password`. */
+export interface SetupView {
+  action: string;
+  token: string;
+  email: string;
+  name: string;
+  problems: Problem[];
+  passwordMinLength: number;
+}
+
+/** The development mailbox, newest first as given. */
+export interface DevMailView {
+  messages: { id: string; to: string; subject: string; text: string; html: string; links: string[]; at: Date }[];
+}
+
+/** The page at `/`. */
+export interface HomeView {
+  signedIn: boolean;
+  accountHref: string;
+  demoHref?: string;
+  mailHref?: string;
+  docs: { discovery: string };
+}
+
+/** The demo relying party before sign-in. */
+export interface DemoHomeView {
+  signInHref: string;
+}
+
+/** The demo relying party after sign-in. `actions` are POSTs without fields. */
+export interface DemoSignedInView {
+  claims: Record<string, unknown>;
+  userinfo?: Record<string, unknown>;
+  tokens: { label: string; value: string }[];
+  actions: { refresh: string; userinfo: string; signOut: string };
+  /** A key under `notices`. */
+  notice?: string;
+}
+
+/** Every page and its props. */
+export interface ViewProps {
+  'sign-in': SignInView;
+  register: RegisterView;
+  'check-mail': CheckMailView;
+  verify: VerifyView;
+  'verify-done': VerifyDoneView;
+  'link-expired': LinkExpiredView;
+  forgot: ForgotView;
+  reset: ResetView;
+  consent: ConsentView;
+  'sign-out': SignOutView;
+  'signed-out': SignedOutView;
+  error: ErrorView;
+  account: AccountView;
+  'change-password': ChangePasswordView;
+  profile: ProfileView;
+  setup: SetupView;
+  'dev-mail': DevMailView;
+  home: HomeView;
+  'demo-home': DemoHomeView;
+  'demo-signed-in': DemoSignedInView;
+}
+
+/** Confirms that the address belongs to the person who registered with it. */
+export interface VerifyEmailMail {
+  name: string;
+  link: string;
+  minutes: number;
+}
+
+/** To the holder of an account when someone registers with its address. */
+export interface AlreadyRegisteredMail {
+  name: string;
+  signInLink: string;
+  resetLink: string;
+}
+
+/** The link that sets a new password, and who asked for it. */
+export interface ResetPasswordMail {
+  name: string;
+  link: string;
+  minutes: number;
+  device: string;
+  address: string;
+  at: Date;
+}
+
+/** A security notice: what, when, where, and what to press if it was not you. */
+export interface PasswordChangedMail {
+  name: string;
+  at: Date;
+  device: string;
+  address: string;
+  resetLink: string;
+}
+
+/** Every mail and its props. */
+export interface MailProps {
+  'verify-email': VerifyEmailMail;
+  'already-registered': AlreadyRegisteredMail;
+  'reset-password': ResetPasswordMail;
+  'password-changed': PasswordChangedMail;
+}
+
+/** A static file of the pages. */
+export interface Asset {
+  body: Buffer;
+  type: string;
+  etag: string;
+}
+
+/** Renders pages and mails, and holds what they link to. */
+export interface Views {
+  /** A whole HTML document. */
+  render<V extends keyof ViewProps>(view: V, props: ViewProps[V], page: PageContext): string;
+  /** A mail, as text and as HTML. */
+  mail<M extends keyof MailProps>(
+    mail: M,
+    props: MailProps[M],
+    locale: string,
+  ): { subject: string; text: string; html: string };
+  /** The languages there are, by their files in `views/locales/`. */
+  locales: readonly string[];
+  /** The best of our languages for what a person wants, most wanted first ("de-AT" finds "de"); else "en". */
+  negotiate(wanted: readonly string[]): string;
+  /** A file to serve as `/assets/<name>`. Pages ask for it with its content hash as `?v=`, so it may be cached for good. */
+  asset(name: string): Asset | undefined;
+}
+
+type Values = Record<string, string | number>;
+type Messages = { [key: string]: string | Messages };
+
+const views = fileURLToPath(new URL('../views/', import.meta.url));
+const assetTypes: Record<string, string> = {
+  '.css': 'text/css; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.svg': 'image/svg+xml',
+  '.png': 'image/png',
+  '.webp': 'image/webp',
+  '.ico': 'image/x-icon',
+};
+
+/** Every file of the given kinds by its name relative to the folder, with forward slashes. */
+const filesIn = (folder: string): Map<string, string> => {
+  const entries = existsSync(folder) ? readdirSync(folder, { recursive: true, withFileTypes: true }) : [];
+  return new Map(
+    entries
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name))
+      .map((path) => [relative(folder, path).split(sep).join('/'), path]),
+  );
+};
+
+const escapeHtml = (text: string): string =>
+  text.replace(/[&<>"']/g, (character) => `&#${character.codePointAt(0) ?? 0};`);
+
+/** Characters that reorder or hide text around them have no place in the name of an app. */
+const visible = (text: string): string => text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]+/gu, ' ').trim();
+
+/**
+ * A link we did not write, from a client's registration: only http(s) and our own paths, never `javascript:`.
+ * "" is an address that can't be shown as a link.
+ */
+const safeHref = (href: string): string => (/^(https?:\/\/|\/(?![/\\]))/i.test(href) ? href : '');
+
+const safeImage = (source: string | undefined): string | undefined =>
+  source && /^(data:image\/|\/(?![/\\]))/i.test(source) ? source : undefined;
+
+/** Deep merge, the operator's words over ours. */
+const merge = (base: Messages, over: Messages): Messages => {
+  const merged: Messages = { ...base };
+  for (const [key, value] of Object.entries(over)) {
+    const current = merged[key];
+    merged[key] = typeof value === 'object' && typeof current === 'object' ? merge(current, value) : value;
+  }
+  return merged;
+};
+
+const readMessages = (path: string | undefined): Messages =>
+  path ? (JSON.parse(readFileSync(path, 'utf8')) as Messages) : {};
+
+const loadTranslations = (base: Map<string, string>, overlay: Map<string, string>): i18n => {
+  const files = [...new Set([...base.keys(), ...overlay.keys()])].filter((name) => /^locales\/[^/]+\.json$/.test(name));
+  const resources = Object.fromEntries(
+    files.map((name) => [
+      name.slice('locales/'.length, -'.json'.length),
+      { translation: merge(readMessages(base.get(name)), readMessages(overlay.get(name))) },
+    ]),
+  );
+  const translations = createInstance({
+    resources,
+    fallbackLng: 'en',
+    initAsync: false,
+    interpolation: { escapeValue: false }, // Eta escapes what it writes
+    returnNull: false,
+  });
+  void translations.init();
+  return translations;
+};
+
+const loadTemplates = (files: Map<string, string>): Eta => {
+  const eta = new Eta({ autoEscape: true, cache: true });
+  for (const [name, path] of files) {
+    if (name.endsWith('.eta')) eta.loadTemplate(`@${name.slice(0, -'.eta'.length)}`, readFileSync(path, 'utf8'));
+  }
+  return eta;
+};
+
+const loadAssets = (files: Map<string, string>): Map<string, Asset> => {
+  const assets = new Map<string, Asset>();
+  for (const [name, path] of files) {
+    const type = assetTypes[extname(name)];
+    if (!type || name.includes('/')) continue;
+    const body = readFileSync(path);
+    assets.set(name, { body, type, etag: `"${createHash('sha256').update(body).digest('base64url').slice(0, 16)}"` });
+  }
+  return assets;
+};
+
+/** RFC 4647 section 3.4, lookup: drop subtags from the end until one of ours is left. */
+const lookup = (locales: readonly string[], wanted: readonly string[]): string => {
+  for (const range of wanted) {
+    const subtags = range.toLowerCase().split(/[-_]/);
+    while (subtags.length > 0) {
+      const found = locales.find((locale) => locale.toLowerCase() === subtags.join('-'));
+      if (found) return found;
+      subtags.pop();
+    }
+  }
+  return 'en';
+};
+
+/** What one language says: texts, dates and durations. */
+const languageTools = (translations: i18n, locale: string) => {
+  const translate = translations.getFixedT(locale);
+  const t = (key: string | string[], values: Values = {}): string => String(translate(key, values));
+  const numerals = `${locale}-u-nu-latn`;
+  const dates = new Intl.DateTimeFormat(numerals, { dateStyle: 'medium', timeStyle: 'short', timeZone: 'UTC' });
+
+  /** The translation, escaped, its values each in a <bdi> so that a name can't disturb the sentence around it. */
+  const rich = (key: string, values: Values): string => {
+    const names = Object.keys(values);
+    const marks = Object.fromEntries(names.map((name, index) => [name, `\uE000${index}\uE001`]));
+    return escapeHtml(t(key, marks)).replace(
+      /\uE000(\d+)\uE001/g,
+      (_, index) => `<bdi>${escapeHtml(String(values[names[Number(index)] ?? ''] ?? ''))}</bdi>`,
+    );
+  };
+  /** "30 minutes", "1 hour": the language's own plural. */
+  const duration = (minutes: number): string => {
+    const [unit, size] = (minutes % 1440 === 0 && ['day', 1440]) || (minutes % 60 === 0 && ['hour', 60]) || ['minute', 1];
+    const format = new Intl.NumberFormat(numerals, { style: 'unit', unit: String(unit), unitDisplay: 'long' });
+    return format.format(minutes / Number(size));
+  };
+  const when = (date: Date): string => `${dates.format(date)} UTC`;
+  const time = (date: Date): string => `<time datetime="${date.toISOString()}"><bdi>${escapeHtml(when(date))}</bdi></time>`;
+
+  return { locale, dir: t('language.dir'), t, rich, duration, when, time };
+};
+
+/**
+ * A name in a mail was typed by whoever registered, perhaps with a stranger's address: one that carries a link is
+ * somebody else's message, and is left out.
+ */
+const mailName = (name: string): string => {
+  const clean = visible(name).replace(/\s+/g, ' ');
+  return clean.length > 80 || /:\/\/|www\.|\w\.\p{L}{2,}/u.test(clean) ? '' : clean;
+};
+
+/** Reads `views/` and the operator's folder over it. `brand` is the product name shown where no app asks. */
+export const createViews = ({ overlay, brand }: { overlay?: string; brand: string }): Views => {
+  const base = filesIn(views);
+  const over = overlay ? filesIn(overlay) : new Map<string, string>();
+  const files = new Map([...base, ...over]);
+  const eta = loadTemplates(files);
+  const assets = loadAssets(files);
+  const translations = loadTranslations(base, over);
+  const locales = Object.keys(translations.options.resources ?? {}).sort();
+  const tools = new Map(locales.map((locale) => [locale, languageTools(translations, locale)]));
+  const toolsFor = (wanted: string) => tools.get(lookup(locales, [wanted])) ?? languageTools(translations, 'en');
+
+  const assetHref = (name: string): string | undefined => {
+    const asset = assets.get(name);
+    return asset && `/assets/${name}?v=${asset.etag.slice(1, -1)}`;
+  };
+  const languageLinks = (path: string, current: string) =>
+    safeHref(path) === ''
+      ? []
+      : locales.map((locale) => {
+          const url = new URL(path, 'http://same.origin');
+          url.searchParams.set('lang', locale);
+          const { name, dir } = { name: toolsFor(locale).t('language.name'), dir: toolsFor(locale).dir };
+          return { locale, name, dir, href: url.pathname + url.search, current: locale === current };
+        });
+
+  return {
+    locales,
+    negotiate: (wanted) => lookup(locales, wanted),
+    asset: (name) => assets.get(name),
+
+    render(view, props, page) {
+      const language = toolsFor(page.locale);
+      const { t, duration } = language;
+      const problems = ('problems' in props ? props.problems : []).map(({ field, code, values = {} }) => ({
+        field,
+        text: t([`problems.${code}`, 'problems.generic'], {
+          ...values,
+          ...(typeof values.minutes === 'number' ? { duration: duration(values.minutes) } : {}),
+        }),
+      }));
+      const client = page.client && {
+        ...page.client,
+        name: visible(page.client.name),
+        logo: safeImage(page.client.logo),
+      };
+      const step = 'title' in props ? t([`errors.${props.title}.title`, 'errors.generic.title']) : t(`${view}.title`);
+      const title = `${step} · ${client?.name ?? brand}`;
+      return eta.render(`@${view}`, {
+        ...props,
+        ...language,
+        view,
+        page,
+        brand,
+        client,
+        problems,
+        problemAt: (field: string) => problems.find((problem) => problem.field === field)?.text,
+        title: problems.length > 0 ? t('layout.errorTitle', { title }) : title,
+        heading: step,
+        asset: assetHref,
+        href: safeHref,
+        languages: languageLinks(page.path, language.locale),
+      });
+    },
+
+    mail(mail, props, locale) {
+      const language = toolsFor(locale);
+      const subject = language.t(`mail.${mail}.subject`, { brand });
+      const write = (form: 'html' | 'text'): string => {
+        const data = { ...props, ...language, brand, subject, name: mailName(props.name) };
+        const part = (name: string): string => `@mail/${form}/${name}`;
+        const body = eta.render(`@mail/${mail}`, { ...data, part });
+        return eta.render(part('layout'), { ...data, part, body });
+      };
+      return { subject, text: `${write('text').replace(/\n{3,}/g, '\n\n').trim()}\n`, html: write('html') };
+    },
+  };
+};
