@@ -8,6 +8,7 @@ const project = (name: string, include: string[], options: { testTimeout?: numbe
 export default defineConfig({
   test: {
     pool: 'forks',
+    globalSetup: ['test/support/setup.ts'],
     maxWorkers: 2,
     testTimeout: 20_000,
     hookTimeout: 60_000,

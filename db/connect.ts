@@ -26,8 +26,10 @@ const remember = (names: Map<string, string>, name: string, convert: (name: stri
   return converted;
 };
 
-const toSnake = (name: string) => remember(snakeNames, name, (text) => text.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
-const toCamel = (name: string) => remember(camelNames, name, (text) => text.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase()));
+const toSnake = (name: string) =>
+  remember(snakeNames, name, (text) => text.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
+const toCamel = (name: string) =>
+  remember(camelNames, name, (text) => text.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase()));
 
 const camelRow = (row: unknown): unknown => {
   if (row === null || typeof row !== 'object' || Array.isArray(row)) return row;
@@ -50,7 +52,12 @@ const mapping: Pick<Knex.Config, 'wrapIdentifier' | 'postProcessResponse'> = {
 const connectPostgres = (url: string, poolMax: number): Database => {
   const db = knex({
     client: 'pg',
-    connection: { connectionString: url, application_name: 'countersign', keepAlive: true, connectionTimeoutMillis: 3000 },
+    connection: {
+      connectionString: url,
+      application_name: 'countersign',
+      keepAlive: true,
+      connectionTimeoutMillis: 3000,
+    },
     pool: { min: 0, max: poolMax },
     acquireConnectionTimeout: 5000,
     ...mapping,
@@ -91,7 +98,10 @@ const listenPostgres =
   };
 
 const connectEmbedded = async (directory: string | undefined): Promise<Database> => {
-  const [{ PGlite }, { default: ClientPgLite }] = await Promise.all([import('@electric-sql/pglite'), import('knex-pglite')]);
+  const [{ PGlite }, { default: ClientPgLite }] = await Promise.all([
+    import('@electric-sql/pglite'),
+    import('knex-pglite'),
+  ]);
   const pglite = await PGlite.create(directory);
   const db = knex({
     client: ClientPgLite,
@@ -113,8 +123,15 @@ const connectEmbedded = async (directory: string | undefined): Promise<Database>
  * Opens the database. Nothing is migrated here.
  * @param url PostgreSQL; without it, PGlite in `directory` (in memory without that, for tests)
  */
-export const connect = ({ url, directory, poolMax = 10 }: { url?: string; directory?: string; poolMax?: number }): Promise<Database> =>
-  url ? Promise.resolve(connectPostgres(url, poolMax)) : connectEmbedded(directory);
+export const connect = ({
+  url,
+  directory,
+  poolMax = 10,
+}: {
+  url?: string;
+  directory?: string;
+  poolMax?: number;
+}): Promise<Database> => (url ? Promise.resolve(connectPostgres(url, poolMax)) : connectEmbedded(directory));
 
 /** Sends a notification; inside a transaction it leaves when that commits. */
 export const notify = async (db: Db, channel: string, payload: string): Promise<void> => {
@@ -129,7 +146,11 @@ interface DriverConnection {
  * Runs driver-style SQL (`$1`, several statements when there are no values) on this handle's own connection, so that
  * a library which brings its SQL can take part in our transactions. Rows come as the driver gives them.
  */
-export const executeSql = async (db: Db, text: string, values?: unknown[]): Promise<{ rows: Record<string, unknown>[] }> => {
+export const executeSql = async (
+  db: Db,
+  text: string,
+  values?: unknown[],
+): Promise<{ rows: Record<string, unknown>[] }> => {
   const connection = (await db.client.acquireConnection()) as DriverConnection & {
     exec?: (sql: string) => Promise<{ rows: Record<string, unknown>[] }[]>;
   };

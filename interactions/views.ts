@@ -477,14 +477,30 @@ const languageTools = (translations: i18n, locale: string) => {
   };
   /** "30 minutes", "1 hour": the language's own plural. */
   const duration = (minutes: number): string => {
-    const [unit, size] = (minutes % 1440 === 0 && ['day', 1440]) || (minutes % 60 === 0 && ['hour', 60]) || ['minute', 1];
-    const format = new Intl.NumberFormat(numerals, { style: 'unit', unit: String(unit), unitDisplay: 'long' });
-    return format.format(minutes / Number(size));
+    const unit = minutes % 1440 === 0 ? 'day' : minutes % 60 === 0 ? 'hour' : 'minute';
+    const format = new Intl.NumberFormat(numerals, { style: 'unit', unit, unitDisplay: 'long' });
+    return format.format(minutes / { day: 1440, hour: 60, minute: 1 }[unit]);
+  };
+  /** What a scope or claim means, or undefined if no translation file knows it. English has every key. */
+  const known = (group: 'scopes' | 'claims') => {
+    const bundle = translations.getResourceBundle('en', 'translation') as Record<typeof group, Messages>;
+    return (name: string) => (Object.hasOwn(bundle[group], name) ? t(`${group}.${name}`) : undefined);
   };
   const when = (date: Date): string => `${dates.format(date)} UTC`;
-  const time = (date: Date): string => `<time datetime="${date.toISOString()}"><bdi>${escapeHtml(when(date))}</bdi></time>`;
+  const time = (date: Date): string =>
+    `<time datetime="${date.toISOString()}"><bdi>${escapeHtml(when(date))}</bdi></time>`;
 
-  return { locale, dir: t('language.dir'), t, rich, duration, when, time };
+  return {
+    locale,
+    dir: t('language.dir'),
+    t,
+    rich,
+    duration,
+    when,
+    time,
+    scopeText: known('scopes'),
+    claimText: known('claims'),
+  };
 };
 
 /**
@@ -547,6 +563,7 @@ export const createViews = ({ overlay, brand }: { overlay?: string; brand: strin
       return eta.render(`@${view}`, {
         ...props,
         ...language,
+        props,
         view,
         page,
         brand,
@@ -564,13 +581,18 @@ export const createViews = ({ overlay, brand }: { overlay?: string; brand: strin
     mail(mail, props, locale) {
       const language = toolsFor(locale);
       const subject = language.t(`mail.${mail}.subject`, { brand });
+      // One line each: what came in a User-Agent or a name can't add lines to a text mail.
+      const clean = Object.fromEntries(
+        Object.entries(props).map(([name, value]) => [name, typeof value === 'string' ? visible(value) : value]),
+      );
       const write = (form: 'html' | 'text'): string => {
-        const data = { ...props, ...language, brand, subject, name: mailName(props.name) };
+        const data = { ...clean, ...language, brand, subject, name: mailName(props.name) };
         const part = (name: string): string => `@mail/${form}/${name}`;
         const body = eta.render(`@mail/${mail}`, { ...data, part });
         return eta.render(part('layout'), { ...data, part, body });
       };
-      return { subject, text: `${write('text').replace(/\n{3,}/g, '\n\n').trim()}\n`, html: write('html') };
+      const text = write('text').replace(/\n{3,}/g, '\n\n');
+      return { subject, text: `${text.trim()}\n`, html: write('html') };
     },
   };
 };

@@ -2,8 +2,8 @@
  * Every setting, declared once. `loadConfig` parses an environment, reports all mistakes together, and returns the
  * object that is passed to whoever needs it; nothing else in the code base reads `process.env`.
  */
-import { randomBytes } from 'node:crypto';
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { chmodSync, existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 
@@ -13,7 +13,9 @@ const unitSeconds = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
 const duration = z
   .string()
   .regex(/^\d+[smhd]?$/, 'expected a duration such as 90s, 15m, 12h or 30d')
-  .transform((text) => Number.parseInt(text, 10) * unitSeconds[(/[smhd]$/.exec(text)?.[0] ?? 's') as 's' | 'm' | 'h' | 'd']);
+  .transform(
+    (text) => Number.parseInt(text, 10) * unitSeconds[(/[smhd]$/.exec(text)?.[0] ?? 's') as 's' | 'm' | 'h' | 'd'],
+  );
 
 const flag = z
   .enum(['true', 'false', '1', '0'], 'expected true or false')
@@ -49,7 +51,8 @@ export const secretNames = ['ENCRYPTION_MASTER_KEY', 'DATABASE_URL', 'REDIS_URL'
 /** The settings by name, in the order in which the README lists them. */
 export const settings = z.object({
   NODE_ENV: z.enum(['development', 'test', 'production']).default('development').meta({
-    description: '`production` refuses weak secrets and every development switch, and turns the dev mailbox and the demo off',
+    description:
+      '`production` refuses weak secrets and every development switch, and turns the dev mailbox and the demo off',
   }),
   PORT: integer(0, 65_535).default(3000).meta({ description: 'TCP port to listen on (0 picks a free one)' }),
   HOST: z.string().optional().meta({
@@ -68,19 +71,31 @@ export const settings = z.object({
   }),
   SESSION_TTL: duration.default(14 * 86_400).meta({ description: 'Lifetime of a sign-in session' }),
   JWKS_PRIVATE_KEY_PATH: z.string().optional().meta({
-    description: 'PEM file with the signing key (the first block signs, further blocks are only published) instead of keys in the database',
+    description:
+      'PEM file with the signing key (the first block signs, further blocks are only published) instead of keys in the database',
   }),
-  JWKS_KEY_ID: list.optional().meta({ description: 'The `kid` of each key in JWKS_PRIVATE_KEY_PATH, in order, separated by commas' }),
+  JWKS_KEY_ID: list
+    .optional()
+    .meta({ description: 'The `kid` of each key in JWKS_PRIVATE_KEY_PATH, in order, separated by commas' }),
   ENCRYPTION_MASTER_KEY: z.string().min(1).optional().meta({
-    description: 'At least 32 random characters (`openssl rand -base64 32`); encrypts signing keys and personal data, keys cookies',
+    description:
+      'At least 32 random characters (`openssl rand -base64 32`); encrypts signing keys and personal data, keys cookies',
   }),
-  DATABASE_URL: z.string().regex(/^postgres(ql)?:\/\//, 'expected postgres://…').optional().meta({
-    description: 'PostgreSQL 15 or newer; without it an embedded database in DATA_DIR',
-  }),
+  DATABASE_URL: z
+    .string()
+    .regex(/^postgres(ql)?:\/\//, 'expected postgres://…')
+    .optional()
+    .meta({
+      description: 'PostgreSQL 15 or newer; without it an embedded database in DATA_DIR',
+    }),
   DATABASE_POOL_MAX: integer(2, 200).default(10).meta({ description: 'Connections to PostgreSQL per process' }),
-  REDIS_URL: z.string().regex(/^rediss?:\/\//, 'expected redis:// or rediss://').optional().meta({
-    description: 'Redis for rate limits shared by replicas; without it they are counted in memory',
-  }),
+  REDIS_URL: z
+    .string()
+    .regex(/^rediss?:\/\//, 'expected redis:// or rediss://')
+    .optional()
+    .meta({
+      description: 'Redis for rate limits shared by replicas; without it they are counted in memory',
+    }),
   DATA_DIR: z.string().min(1).default('.data').meta({
     description: 'Folder for the embedded database, generated development secrets and the control socket',
   }),
@@ -92,29 +107,53 @@ export const settings = z.object({
     description:
       'Registration on the pages signs the new account in at once. An address that is taken can then be told from a free one: whoever registers learns which addresses have accounts',
   }),
-  PASSWORD_MIN_LENGTH: integer(8, 64).default(8).meta({ description: 'Shortest password accepted (NIST SP 800-63B: at least 8)' }),
+  PASSWORD_MIN_LENGTH: integer(8, 64).default(8).meta({
+    description:
+      'Shortest password accepted. NIST SP 800-63B-4 asks for 15 where a password is the only factor and for 8 beside a second one',
+  }),
   PASSWORD_BREACH_URL: z.url().optional().meta({
-    description: 'Range API of a breached-password service (k-anonymity: the first five hex digits of the SHA-1 are appended); off unless set',
+    description:
+      'Range API of a breached-password service (k-anonymity: the first five hex digits of the SHA-1 are appended); off unless set',
   }),
   HASH_CONCURRENCY: integer(1, 64).default(2).meta({ description: 'Password hashes computed at the same time' }),
   HASH_QUEUE: integer(0, 10_000).default(100).meta({
     description: 'Password hashes that may wait; past it sign-ins are answered 503 with Retry-After',
   }),
-  RATE_LIMIT_FACTOR: z.coerce.number().min(0.01).max(100_000).default(1).meta({ description: 'Multiplies every rate limit' }),
+  RATE_LIMIT_FACTOR: z.coerce
+    .number()
+    .min(0.01)
+    .max(100_000)
+    .default(1)
+    .meta({ description: 'Multiplies every rate limit' }),
   AUTH_API_CORS_ORIGINS: list.default([]).meta({
     description: 'Origins, separated by commas, whose scripts may call the REST API',
   }),
-  SMTP_URL: z.string().regex(/^smtps?:\/\//, 'expected smtp:// or smtps://').optional().meta({
-    description: 'SMTP server for mail; without it mail goes to the dev mailbox (development only)',
-  }),
+  SMTP_URL: z
+    .string()
+    .regex(/^smtps?:\/\//, 'expected smtp:// or smtps://')
+    .optional()
+    .meta({
+      description: 'SMTP server for mail; without it mail goes to the dev mailbox (development only)',
+    }),
   MAIL_FROM: z.string().min(3).default('Countersign <no-reply@localhost>').meta({ description: 'Sender of mail' }),
-  BRAND_NAME: z.string().min(1).max(60).default('Countersign').meta({ description: 'The name shown on pages and in mail' }),
+  BRAND_NAME: z
+    .string()
+    .min(1)
+    .max(60)
+    .default('Countersign')
+    .meta({ description: 'The name shown on pages and in mail' }),
   VIEWS_DIR: z.string().optional().meta({
     description: 'Folder whose templates, styles and translations win over those in `views/`',
   }),
-  LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'silent']).default('info').meta({ description: 'Least severity that is logged' }),
+  LOG_LEVEL: z
+    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'silent'])
+    .default('info')
+    .meta({ description: 'Least severity that is logged' }),
   PROMETHEUS_ENABLED: flag.default(true).meta({ description: 'Serve `/metrics`' }),
-  CONSUL_ADDR: z.url().optional().meta({ description: 'Consul agent to register with at start and deregister from at stop' }),
+  CONSUL_ADDR: z
+    .url()
+    .optional()
+    .meta({ description: 'Consul agent to register with at start and deregister from at stop' }),
   OUTBOUND_ALLOW: list.default([]).meta({
     description:
       'Hosts (`host` or `host:port`), separated by commas, that may be fetched although their address is private or loopback; refused in production',
@@ -143,21 +182,25 @@ export const isDevelopment = (config: Config): boolean => config.NODE_ENV !== 'p
 /** Says why a master key is too weak for production, or undefined. */
 const weakness = (key: string): string | undefined => {
   if (key.length < 32) return 'must have at least 32 characters (openssl rand -base64 32)';
-  if (/change.?me|secret|password|example|default/i.test(key)) return 'looks like a placeholder; generate one with openssl rand -base64 32';
+  if (/change.?me|secret|password|example|default/i.test(key))
+    return 'looks like a placeholder; generate one with openssl rand -base64 32';
   if (new Set(key).size < 12) return 'is not random; generate one with openssl rand -base64 32';
   return undefined;
 };
 
-const productionMistakes = (values: z.output<typeof settings>): string[] => {
+/** What production refuses. Settings that do not parse are left out here: they are mistakes already. */
+const productionMistakes = (values: Partial<z.output<typeof settings>>): string[] => {
   const mistakes: string[] = [];
-  const weak = values.ENCRYPTION_MASTER_KEY === undefined ? 'is required in production' : weakness(values.ENCRYPTION_MASTER_KEY);
+  const weak =
+    values.ENCRYPTION_MASTER_KEY === undefined ? 'is required in production' : weakness(values.ENCRYPTION_MASTER_KEY);
   if (weak) mistakes.push(`ENCRYPTION_MASTER_KEY: ${weak}`);
   if (!values.DATABASE_URL) mistakes.push('DATABASE_URL: is required in production');
-  const { protocol, hostname } = new URL(values.JWT_ISSUER);
+  const { protocol, hostname } = new URL(values.JWT_ISSUER ?? 'https://unknown');
   if (protocol === 'http:' && !loopback.has(hostname)) mistakes.push('JWT_ISSUER: must be https in production');
-  if (values.OUTBOUND_ALLOW.length) mistakes.push('OUTBOUND_ALLOW: is for development only');
+  if (values.OUTBOUND_ALLOW?.length) mistakes.push('OUTBOUND_ALLOW: is for development only');
   if (values.AUTH_ALLOW_DEV_HEADERS) mistakes.push('AUTH_ALLOW_DEV_HEADERS: is for development only');
-  if (values.JWT_ACCESS_TTL < 300 || values.JWT_ACCESS_TTL > 900) mistakes.push('JWT_ACCESS_TTL: must be between 5m and 15m in production');
+  if (values.JWT_ACCESS_TTL !== undefined && (values.JWT_ACCESS_TTL < 300 || values.JWT_ACCESS_TTL > 900))
+    mistakes.push('JWT_ACCESS_TTL: must be between 5m and 15m in production');
   return mistakes;
 };
 
@@ -166,14 +209,29 @@ const developmentMasterKey = (directory: string): string => {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   chmodSync(directory, 0o700);
   const file = join(directory, 'master-key');
-  try {
-    // `wx` lets exactly one of two processes that start together make the key.
-    writeFileSync(file, randomBytes(32).toString('base64'), { mode: 0o600, flag: 'wx' });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  if (!existsSync(file)) {
+    const draft = `${file}.${randomUUID()}`;
+    writeFileSync(draft, randomBytes(32).toString('base64'), { mode: 0o600, flag: 'wx' });
+    try {
+      // A link appears with its whole content and only once: of two processes that start together one makes the key.
+      linkSync(draft, file);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    } finally {
+      rmSync(draft);
+    }
   }
   return readFileSync(file, 'utf8').trim();
 };
+
+/** The settings that parse, so that all mistakes can be told at once. */
+const parseable = (given: Record<string, string>): Partial<z.output<typeof settings>> =>
+  Object.fromEntries(
+    Object.entries(settings.shape).flatMap(([name, schema]) => {
+      const parsed = schema.safeParse(given[name]);
+      return parsed.success ? [[name, parsed.data]] : [];
+    }),
+  );
 
 /**
  * Parses an environment.
@@ -197,14 +255,12 @@ export const loadConfig = (environment: Readonly<Record<string, string | undefin
     }
   }
   const parsed = settings.safeParse(given);
-  if (!parsed.success) {
+  if (!parsed.success)
     for (const issue of parsed.error.issues) mistakes.push(`${issue.path.join('.')}: ${issue.message}`);
-    throw new ConfigError(mistakes);
-  }
+  if (given.NODE_ENV === 'production') mistakes.push(...productionMistakes(parsed.data ?? parseable(given)));
+  if (given.JWKS_KEY_ID && !given.JWKS_PRIVATE_KEY_PATH) mistakes.push('JWKS_KEY_ID: needs JWKS_PRIVATE_KEY_PATH');
+  if (!parsed.success || mistakes.length) throw new ConfigError(mistakes);
   const values = parsed.data;
-  if (values.NODE_ENV === 'production') mistakes.push(...productionMistakes(values));
-  if (values.JWKS_KEY_ID && !values.JWKS_PRIVATE_KEY_PATH) mistakes.push('JWKS_KEY_ID: needs JWKS_PRIVATE_KEY_PATH');
-  if (mistakes.length) throw new ConfigError(mistakes);
   return Object.freeze({
     ...values,
     ENCRYPTION_MASTER_KEY: values.ENCRYPTION_MASTER_KEY ?? developmentMasterKey(values.DATA_DIR),

@@ -20,7 +20,8 @@ export interface ErrorDetails {
   retryAfterSeconds?: number;
 }
 
-export const invalid = (code: string, message: string, details?: ErrorDetails) => new AppError(400, code, message, details);
+export const invalid = (code: string, message: string, details?: ErrorDetails) =>
+  new AppError(400, code, message, details);
 export const forbidden = (code: string, message: string) => new AppError(403, code, message);
 export const notFound = (what: string) => new AppError(404, `${what}_not_found`, `No such ${what}`);
 export const conflict = (code: string, message: string) => new AppError(409, code, message);
@@ -28,7 +29,8 @@ export const tooMany = (retryAfterSeconds: number) =>
   new AppError(429, 'too_many_requests', 'Too many attempts; try again later', { retryAfterSeconds });
 export const overloaded = (retryAfterSeconds: number) =>
   new AppError(503, 'overloaded', 'The service is busy; try again shortly', { retryAfterSeconds });
-export const databaseAway = () => new AppError(503, 'database_unavailable', 'A database is out of reach; try again shortly', { retryAfterSeconds: 5 });
+export const databaseAway = () =>
+  new AppError(503, 'database_unavailable', 'A database is out of reach; try again shortly', { retryAfterSeconds: 5 });
 
 /**
  * PostgreSQL error codes (SQLSTATE classes 08, 53, 57) and socket errors that mean "the database is away", never
@@ -37,6 +39,15 @@ export const databaseAway = () => new AppError(503, 'database_unavailable', 'A d
 export const isOutage = (error: unknown): boolean => {
   if (!(error instanceof Error)) return false;
   const { code } = error as { code?: unknown };
-  if (typeof code === 'string' && (/^(08|53|57)[0-9A-Z]{3}$/.test(code) || /^E(CONN|PIPE|HOST|NET|TIMEDOUT|AI_)/.test(code))) return true;
-  return error.name === 'KnexTimeoutError' || /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Connection ended/.test(error.message);
+  if (
+    typeof code === 'string' &&
+    (/^(08|53|57)[0-9A-Z]{3}$/.test(code) || /^E(CONN|PIPE|HOST|NET|TIMEDOUT|AI_)/.test(code))
+  )
+    return true;
+  return (
+    error.name === 'KnexTimeoutError' ||
+    /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Connection ended/.test(
+      error.message,
+    )
+  );
 };

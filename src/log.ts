@@ -4,7 +4,19 @@ import { type Logger, pino } from 'pino';
 export type Log = Logger;
 
 /** Members that never reach a log line, wherever a caller puts them. */
-const secretMembers = ['password', 'token', 'secret', 'authorization', 'cookie', 'code', 'email', 'client_secret', 'refresh_token', 'access_token', 'id_token'];
+const secretMembers = [
+  'password',
+  'token',
+  'secret',
+  'authorization',
+  'cookie',
+  'code',
+  'email',
+  'client_secret',
+  'refresh_token',
+  'access_token',
+  'id_token',
+];
 
 export const createLog = (level: string): Log =>
   pino({

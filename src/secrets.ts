@@ -2,9 +2,25 @@
  * The keys that everything at rest is protected with, all derived from ENCRYPTION_MASTER_KEY by HKDF (RFC 5869): one
  * key per purpose, so that a ciphertext of one kind can never be opened as another.
  */
-import { createCipheriv, createDecipheriv, createHash, createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto';
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  createHmac,
+  hkdfSync,
+  randomBytes,
+  timingSafeEqual,
+} from 'node:crypto';
 
-export type Purpose = 'signing-key' | 'user-data-key' | 'oidc-payload' | 'job' | 'phone-index' | 'cookie' | 'pairwise' | 'csrf';
+export type Purpose =
+  | 'signing-key'
+  | 'user-data-key'
+  | 'oidc-payload'
+  | 'job'
+  | 'phone-index'
+  | 'cookie'
+  | 'pairwise'
+  | 'csrf';
 
 export interface Secrets {
   /** AES-256-GCM; `row` (the row's identity) is associated data, so that a ciphertext can't be moved to another row. */
@@ -21,7 +37,10 @@ const version = 1;
 export const sealWith = (key: Uint8Array, row: string, plaintext: string | Uint8Array): Buffer => {
   const iv = randomBytes(12);
   const cipher = createCipheriv('aes-256-gcm', key, iv).setAAD(Buffer.from(row));
-  const body = Buffer.concat([typeof plaintext === 'string' ? cipher.update(plaintext, 'utf8') : cipher.update(plaintext), cipher.final()]);
+  const body = Buffer.concat([
+    typeof plaintext === 'string' ? cipher.update(plaintext, 'utf8') : cipher.update(plaintext),
+    cipher.final(),
+  ]);
   return Buffer.concat([Buffer.from([version]), iv, cipher.getAuthTag(), body]);
 };
 
@@ -29,7 +48,9 @@ export const sealWith = (key: Uint8Array, row: string, plaintext: string | Uint8
 export const openWith = (key: Uint8Array, row: string, sealed: Uint8Array): Buffer => {
   const bytes = Buffer.from(sealed.buffer, sealed.byteOffset, sealed.byteLength);
   if (bytes[0] !== version) throw new Error('unknown ciphertext version');
-  const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(1, 13)).setAAD(Buffer.from(row)).setAuthTag(bytes.subarray(13, 29));
+  const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(1, 13))
+    .setAAD(Buffer.from(row))
+    .setAuthTag(bytes.subarray(13, 29));
   return Buffer.concat([decipher.update(bytes.subarray(29)), decipher.final()]);
 };
 

@@ -34,7 +34,7 @@ export const up = [
     token_endpoint_auth_signing_alg text,
     jwks jsonb,
     jwks_uri text,
-    id_token_signed_response_alg text not null default 'RS256',
+    id_token_signed_response_alg text,
     userinfo_signed_response_alg text,
     subject_type text not null default 'public',
     sector_identifier_uri text,

@@ -1,0 +1,118 @@
+/** Codes, opaque access tokens, interactions, pushed requests and whatever else has no table of its own. */
+import { type Adapter, type AdapterPayload, errors } from 'oidc-provider';
+import type { Db } from '../db/connect.ts';
+import { hashToken } from '../src/secrets.ts';
+import { revokeGrants } from '../src/sessions/sessions.commands.ts';
+import { type OidcStorage, unused } from './oidc-storage.ts';
+
+/** Their payload holds the live session cookie, a device code, a pushed request or a person's address. */
+const sealedModels = new Set(['Interaction', 'PushedAuthorizationRequest', 'BackchannelAuthenticationRequest']);
+
+/** The prefix under which a JWT access token is handed to the engine, which refuses tokens that look like a JWT. */
+export const jwtName = 'jwt~';
+
+const isJwtModel = (model: string): model is 'AccessToken' | 'ClientCredentials' =>
+  model === 'AccessToken' || model === 'ClientCredentials';
+
+interface Row {
+  payload: AdapterPayload & { sealed?: string };
+  consumedAt: Date | null;
+}
+
+export const createPayloadAdapter = (storage: OidcStorage, model: string): Adapter => {
+  const { db, secrets } = storage;
+  const sealed = sealedModels.has(model);
+
+  const toStored = (idHash: string, { jti: _jti, userCode: _userCode, ...payload }: AdapterPayload) =>
+    JSON.stringify(
+      sealed
+        ? { sealed: secrets.seal('oidc-payload', `${model}:${idHash}`, JSON.stringify(payload)).toString('base64') }
+        : payload,
+    );
+
+  const fromStored = (idHash: string, { payload, consumedAt }: Row): AdapterPayload => {
+    const content = payload.sealed
+      ? (JSON.parse(
+          secrets.open('oidc-payload', `${model}:${idHash}`, Buffer.from(payload.sealed, 'base64')).toString(),
+        ) as AdapterPayload)
+      : payload;
+    return { ...content, ...(consumedAt ? { consumed: Math.floor(consumedAt.getTime() / 1000) } : {}) };
+  };
+
+  const live = (where: Record<string, unknown>) =>
+    db('oidcPayloads')
+      .where({ model, ...where })
+      .where((row) => row.whereNull('expiresAt').orWhere('expiresAt', '>', db.fn.now()));
+
+  return {
+    ...unused(model),
+
+    upsert: async (id, payload, expiresIn) => {
+      const idHash = hashToken(id);
+      const row = {
+        model,
+        idHash,
+        payload: toStored(idHash, payload),
+        grantId: payload.grantId ?? null,
+        userCodeHash: payload.userCode ? hashToken(payload.userCode) : null,
+        expiresAt: expiresIn === undefined ? null : new Date(Date.now() + expiresIn * 1000),
+      };
+      if (model === 'ReplayDetection') {
+        // The engine looks and then saves; of two requests that replay each other, this insert decides which came first.
+        const [first] = await db('oidcPayloads')
+          .insert(row)
+          .onConflict(['model', 'idHash'])
+          .ignore()
+          .returning('idHash');
+        if (!first) throw new errors.InvalidRequest('the request was already used');
+        return;
+      }
+      await db('oidcPayloads')
+        .insert(row)
+        .onConflict(['model', 'idHash'])
+        .merge(['payload', 'grantId', 'userCodeHash', 'expiresAt']);
+    },
+
+    find: async (id) => {
+      if (isJwtModel(model) && id.startsWith(jwtName)) return storage.findJwt(model, id);
+      const idHash = hashToken(id);
+      const row: Row | undefined = await live({ idHash }).first('payload', 'consumedAt');
+      return row && { ...fromStored(idHash, row), jti: id };
+    },
+
+    findByUserCode: async (userCode) => {
+      const row = await live({ userCodeHash: hashToken(userCode) }).first('idHash', 'payload', 'consumedAt');
+      return row && { ...fromStored(row.idHash, row), userCode };
+    },
+
+    consume: (id) => consumeOnce(db, model, hashToken(id)),
+
+    destroy: async (id) => {
+      const deleted = await db('oidcPayloads')
+        .delete()
+        .where({ model, idHash: hashToken(id) });
+      if (deleted || !isJwtModel(model)) return;
+      // A JWT access token: it is stored nowhere, so its revocation is what is remembered, until it would expire.
+      const expiresAt = new Date(Date.now() + storage.accessTokenMaxSeconds * 1000);
+      await db('revokedTokens').insert({ jti: id, expiresAt }).onConflict('jti').ignore();
+    },
+
+    revokeByGrantId: async (grantId) => {
+      await db('oidcPayloads').delete().where({ model, grantId });
+    },
+  };
+};
+
+/**
+ * Single use is the database's decision (RFC 6749 section 4.1.2): of racing requests exactly one updates the row, and
+ * the others revoke what the value gave.
+ */
+const consumeOnce = async (db: Db, model: string, idHash: string): Promise<void> => {
+  const won = await db('oidcPayloads').where({ model, idHash, consumedAt: null }).update({ consumedAt: db.fn.now() });
+  if (won === 1) return;
+  const row = await db('oidcPayloads').where({ model, idHash }).first('grantId');
+  if (row?.grantId) await db.transaction((db) => revokeGrants(db, [row.grantId]));
+  throw model === 'PushedAuthorizationRequest'
+    ? new errors.InvalidRequestUri('already used')
+    : new errors.InvalidGrant('already used');
+};

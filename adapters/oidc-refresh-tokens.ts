@@ -1,0 +1,81 @@
+/**
+ * Refresh tokens and their rotation. A token is used once; for a short grace the same client may repeat a refresh whose
+ * successor is unused (its answer was lost), and gets a new successor in place of the old one.
+ */
+import { type Adapter, type AdapterPayload, errors, Provider } from 'oidc-provider';
+import type { Db } from '../db/connect.ts';
+import { hashToken } from '../src/secrets.ts';
+import { revokeGrants } from '../src/sessions/sessions.commands.ts';
+import { type OidcStorage, unused } from './oidc-storage.ts';
+
+/** True in SQL while the consumed token `used` may be presented again. */
+const repeatable = `used.consumed_at > now() - make_interval(secs => ?) and not exists (
+  select from refresh_tokens successor where successor.parent_hash = used.token_hash and successor.consumed_at is not null)`;
+
+export const createRefreshTokenAdapter = ({ db, refreshTokenGraceSeconds }: OidcStorage): Adapter => ({
+  ...unused('RefreshToken'),
+
+  upsert: async (id, { jti: _jti, ...payload }, expiresIn = 0) => {
+    const row = {
+      tokenHash: hashToken(id),
+      userId: payload.accountId,
+      clientId: payload.clientId,
+      grantId: payload.grantId,
+      parentHash: null as string | null,
+      payload: JSON.stringify(payload),
+      expiresAt: new Date(Date.now() + expiresIn * 1000),
+    };
+    // The engine does not say which token a new one replaces; the request's context does.
+    const rotated = (Provider.ctx?.oidc.entities as { RotatedRefreshToken?: { jti: string } } | undefined)
+      ?.RotatedRefreshToken;
+    if (!rotated) await db('refreshTokens').insert(row);
+    else await db.transaction((db) => insertSuccessor(db, { ...row, parentHash: hashToken(rotated.jti) }));
+  },
+
+  find: async (id) => {
+    const tokenHash = hashToken(id);
+    const { rows } = (await db.raw(
+      `select payload, consumed_at, coalesce(${repeatable}, false) as repeatable
+       from refresh_tokens used where token_hash = ? and not revoked and expires_at > now()`,
+      [refreshTokenGraceSeconds, tokenHash],
+    )) as { rows: { payload: AdapterPayload; consumedAt: Date | null; repeatable: boolean }[] };
+    const [row] = rows;
+    if (!row) return undefined;
+    const consumed = row.consumedAt && !row.repeatable ? { consumed: Math.floor(row.consumedAt.getTime() / 1000) } : {};
+    return { ...row.payload, ...consumed, jti: id };
+  },
+
+  consume: async (id) => {
+    const tokenHash = hashToken(id);
+    const { rows } = (await db.raw(
+      `update refresh_tokens used set consumed_at = coalesce(consumed_at, now())
+       where token_hash = ? and not revoked and (consumed_at is null or (${repeatable})) returning grant_id`,
+      [tokenHash, refreshTokenGraceSeconds],
+    )) as { rows: { grantId: string }[] };
+    if (rows.length) return;
+    // Somebody else was first: one of the two is a thief, so the family ends (RFC 9700 section 4.14.2).
+    const row = await db('refreshTokens').where({ tokenHash }).first('grantId');
+    if (row) await db.transaction((db) => revokeGrants(db, [row.grantId]));
+    throw new errors.InvalidGrant('refresh token already used');
+  },
+
+  destroy: async (id) => {
+    await db('refreshTokens')
+      .delete()
+      .where({ tokenHash: hashToken(id) });
+  },
+
+  revokeByGrantId: async (grantId) => {
+    await db('refreshTokens').delete().where({ grantId });
+  },
+});
+
+/** No token has two successors that work: an unused one from an answer that was lost makes way. */
+const insertSuccessor = async (db: Db, row: { parentHash: string }): Promise<void> => {
+  const { parentHash } = row;
+  await db('refreshTokens').where({ tokenHash: parentHash }).forUpdate().first('tokenHash');
+  const used = await db('refreshTokens').where({ parentHash }).whereNotNull('consumedAt').first('tokenHash');
+  if (used) throw new errors.InvalidGrant('refresh token already used');
+  await db('refreshTokens').delete().where({ parentHash });
+  await db('refreshTokens').insert(row);
+};

@@ -1,0 +1,89 @@
+/**
+ * The storage that oidc-provider asks for: one adapter per model. Values that a bearer could use are stored as their
+ * SHA-256; a document that must be read back whole and holds such values is sealed. Absent is undefined, broken is
+ * thrown: an outage must never look like `invalid_client` or `invalid_grant`.
+ */
+import { type Adapter, type AdapterFactory, type AdapterPayload, errors } from 'oidc-provider';
+import type { Db } from '../db/connect.ts';
+import { type Client, clientMetadata, findClient } from '../src/clients/clients.queries.ts';
+import { isOutage } from '../src/errors.ts';
+import { createGrantAdapter } from './oidc-grants.ts';
+import { createPayloadAdapter } from './oidc-payloads.ts';
+import { createRefreshTokenAdapter } from './oidc-refresh-tokens.ts';
+import { createSessionAdapter } from './oidc-sessions.ts';
+import { type OidcStorage, unused } from './oidc-storage.ts';
+
+/** The scopes of OpenID Connect that people consent to; any other scope belongs to a resource. */
+export const identityScopes = ['openid', 'profile', 'email', 'address', 'phone', 'offline_access'];
+
+/**
+ * Client metadata as the engine is to see it. Of `scope` it gets the identity scopes: those of the API are the
+ * resource's, and reach `getResourceServerInfo` as `api_scope`.
+ */
+export const engineMetadata = ({ scope, theme: _theme, ...metadata }: Record<string, unknown>): AdapterPayload => {
+  if (typeof scope !== 'string') return metadata;
+  const scopes = scope.split(' ');
+  const identity = scopes.filter((name) => identityScopes.includes(name)).join(' ');
+  const api = scopes.filter((name) => !identityScopes.includes(name)).join(' ');
+  return { ...metadata, scope: identity || 'openid', api_scope: api };
+};
+
+/** The stored hash stands in for the secret: see `compareClientSecret` in provider/provider.ts. */
+const engineClient = (client: Client): AdapterPayload => ({
+  ...engineMetadata(clientMetadata(client)),
+  ...(client.clientSecretHash ? { client_secret: client.clientSecretHash } : {}),
+  ...(client.clientSecretExpiresAt
+    ? { client_secret_expires_at: Math.floor(client.clientSecretExpiresAt.getTime() / 1000) }
+    : {}),
+});
+
+const createClientAdapter = (db: Db): Adapter => ({
+  ...unused('Client'),
+  find: async (id) => {
+    const client = await findClient(db, id);
+    return client && engineClient(client);
+  },
+});
+
+/** RFC 6749 section 4.1.2.1 knows the code; the status says that trying again helps. */
+const unavailable = () =>
+  Object.assign(
+    new errors.CustomOIDCProviderError('temporarily_unavailable', 'a database is out of reach; try again shortly'),
+    {
+      status: 503,
+      statusCode: 503,
+    },
+  );
+
+const guarded = (adapter: Adapter): Adapter =>
+  Object.fromEntries(
+    Object.entries(adapter).map(([name, method]) => [
+      name,
+      async (...args: unknown[]) => {
+        try {
+          return await (method as (...args: unknown[]) => Promise<unknown>)(...args);
+        } catch (error) {
+          if (isOutage(error)) throw Object.assign(unavailable(), { cause: error });
+          throw error;
+        }
+      },
+    ]),
+  ) as unknown as Adapter;
+
+/** The `adapter` of the engine's configuration. */
+export const createOidcAdapter =
+  (storage: OidcStorage): AdapterFactory =>
+  (model) => {
+    switch (model) {
+      case 'Client':
+        return guarded(createClientAdapter(storage.db));
+      case 'Grant':
+        return guarded(createGrantAdapter(storage.db));
+      case 'Session':
+        return guarded(createSessionAdapter(storage.db));
+      case 'RefreshToken':
+        return guarded(createRefreshTokenAdapter(storage));
+      default:
+        return guarded(createPayloadAdapter(storage, model));
+    }
+  };

@@ -1,0 +1,74 @@
+/** `/interaction/:uid`: what the engine needs a person for. Each prompt has a file of its own. */
+import Router from '@koa/router';
+import type Koa from 'koa';
+import type { Provider } from 'oidc-provider';
+import { AppError } from '../src/errors.ts';
+import { routes } from '../src/provider/configuration.ts';
+import type { Pages } from './pages.ts';
+
+export type Interaction = Awaited<ReturnType<Provider['interactionDetails']>>;
+
+/** What is given back to the engine. */
+export type InteractionResult = Parameters<Provider['interactionFinished']>[2];
+
+/** A prompt's page: `show` answers GET, `submit` answers POST; either returns the result once there is one. */
+export interface Step {
+  show(ctx: Koa.Context, interaction: Interaction): Promise<InteractionResult | undefined>;
+  submit(ctx: Koa.Context, interaction: Interaction): Promise<InteractionResult | undefined>;
+}
+
+export interface InteractionDeps {
+  pages: Pages;
+  provider(): Provider;
+  steps: Record<string, Step>;
+}
+
+export const interactions = ({ pages, provider, steps }: InteractionDeps): Koa.Middleware => {
+  const router = new Router({ prefix: '/interaction/:uid' });
+
+  const load = async (ctx: Koa.Context): Promise<{ interaction: Interaction; step: Step }> => {
+    const interaction = await provider().interactionDetails(ctx.req, ctx.res);
+    const step = steps[interaction.prompt.name];
+    if (ctx.path.split('/')[2] !== interaction.uid || !step)
+      throw new AppError(400, 'session_not_found', 'the interaction is another one');
+    return { interaction, step };
+  };
+
+  const finish = async (ctx: Koa.Context, result: InteractionResult, mergeWithLastSubmission = true) => {
+    const returnTo = await provider().interactionResult(ctx.req, ctx.res, result, { mergeWithLastSubmission });
+    ctx.status = 303;
+    ctx.redirect(returnTo);
+  };
+
+  router.get('/', async (ctx) => {
+    const { interaction, step } = await load(ctx);
+    pages.remember(ctx, { interaction: interaction.uid });
+    const result = await step.show(ctx, interaction);
+    if (result) await finish(ctx, result);
+  });
+
+  router.post('/', async (ctx) => {
+    const { interaction, step } = await load(ctx);
+    const result = await step.submit(ctx, interaction);
+    if (result) await finish(ctx, result);
+  });
+
+  router.post('/abort', async (ctx) => {
+    await load(ctx);
+    await finish(ctx, { error: 'access_denied', error_description: 'End-User aborted interaction' }, false);
+  });
+
+  // Somebody else is at the keyboard: the same request again, and its sign-in page cannot be skipped.
+  router.post('/switch', async (ctx) => {
+    const { interaction } = await load(ctx);
+    const parameters = new URLSearchParams();
+    for (const [name, value] of Object.entries(interaction.params))
+      if (value !== undefined) parameters.set(name, String(value));
+    for (const name of ['login_hint', 'id_token_hint', 'request_uri']) parameters.delete(name);
+    parameters.set('prompt', 'login');
+    ctx.status = 303;
+    ctx.redirect(`${routes.authorization}?${parameters}`);
+  });
+
+  return router.routes() as unknown as Koa.Middleware;
+};

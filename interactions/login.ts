@@ -1,0 +1,108 @@
+/** The `login` prompt: email and password. */
+
+import type Koa from 'koa';
+import { z } from 'zod';
+import { type AccountDeps, resendVerification } from '../src/auth/accounts.commands.ts';
+import { recordSignIn, type SignInDeps, signIn } from '../src/auth/sign-in.commands.ts';
+import { actorOf } from '../src/http/actor.ts';
+import { findUser } from '../src/users/users.queries.ts';
+import type { Interaction, Step } from './interactions.ts';
+import type { Pages } from './pages.ts';
+import type { Problem } from './views.ts';
+
+/** Lenient about the address: whatever is not an account's is answered as wrong credentials. */
+const Credentials = z.object({ email: z.string().trim().min(1).max(254), password: z.string().min(1).max(1024) });
+
+/** How long after registering one is signed in without being asked again (REGISTER_SIGNS_IN). */
+const registrationMs = 300_000;
+
+const notices = new Set(['accountCreated', 'emailVerified', 'passwordChanged']);
+
+export const login = ({
+  pages,
+  signInDeps,
+  accountDeps,
+}: {
+  pages: Pages;
+  signInDeps: SignInDeps;
+  accountDeps: AccountDeps;
+}): Step => {
+  const page = async (
+    ctx: Koa.Context,
+    { uid, params, session }: Interaction,
+    email: string,
+    problems: Problem[],
+    status = 200,
+  ) => {
+    const known = session?.accountId ? await findUser(accountDeps.db, session.accountId) : undefined;
+    const notice = String(ctx.query.notice ?? '');
+    const action = `/interaction/${uid}`;
+    pages.show(
+      ctx,
+      'sign-in',
+      {
+        action,
+        email,
+        problems,
+        forgotHref: '/forgot',
+        registerHref: '/register',
+        cancelAction: `${action}/abort`,
+        ...(notices.has(notice) ? { notice } : {}),
+        ...(known && (!email || email === known.email)
+          ? { switchAccount: { action: `${action}/switch`, email: known.email } }
+          : {}),
+      },
+      {
+        status,
+        client: await pages.client(params.client_id as string),
+        uiLocales: params.ui_locales as string | undefined,
+      },
+    );
+  };
+
+  return {
+    show: async (ctx, interaction) => {
+      const { registered } = pages.flow(ctx);
+      if (registered && Date.now() - registered.at < registrationMs) {
+        pages.remember(ctx, { registered: undefined });
+        const amr = await recordSignIn(
+          accountDeps.db,
+          actorOf(ctx),
+          registered.userId,
+          interaction.params.client_id as string,
+        );
+        return { login: { accountId: registered.userId, amr } };
+      }
+      const hint = interaction.params.login_hint as string | undefined;
+      await page(ctx, interaction, pages.flow(ctx).email ?? (hint?.includes('@') ? hint : ''), []);
+      return undefined;
+    },
+
+    submit: async (ctx, interaction) => {
+      const email = String((ctx.request.body as { email?: unknown } | undefined)?.email ?? '').slice(0, 254);
+      try {
+        const credentials = pages.form(ctx, Credentials);
+        pages.remember(ctx, { email: credentials.email });
+        const actor = actorOf(ctx);
+        const outcome = await signIn(signInDeps, actor, {
+          ...credentials,
+          clientId: interaction.params.client_id as string,
+        });
+        if (outcome.kind === 'signed-in') {
+          return { login: { accountId: outcome.userId, amr: outcome.amr } };
+        }
+        if (outcome.code === 'email_not_verified') {
+          await resendVerification(accountDeps, actor, credentials.email);
+          ctx.status = 303;
+          ctx.redirect('/check-mail');
+          return undefined;
+        }
+        await page(ctx, interaction, credentials.email, [{ field: 'email', code: 'wrongCredentials' }], 401);
+      } catch (error) {
+        const problems = pages.refused(ctx, error);
+        await page(ctx, interaction, email, problems, ctx.status);
+      }
+      return undefined;
+    },
+  };
+};

@@ -1,0 +1,33 @@
+/** Errors thrown in front of the engine: a page where people are, JSON as in RFC 6749 section 5.2 everywhere else. */
+import type Koa from 'koa';
+import { AppError } from '../src/errors.ts';
+import type { Log } from '../src/log.ts';
+import { type Pages, toAppError } from './pages.ts';
+
+const isPagePath = (path: string) => /^\/oauth\/(authorize|logout)(\/|$)/.test(path);
+
+export const oauthErrors =
+  (pages: Pages, log: Log): Koa.Middleware =>
+  async (ctx, next) => {
+    try {
+      await next();
+      if (ctx.status === 404 && ctx.body == null)
+        throw new AppError(404, 'not_found', 'There is nothing at this address with this method');
+    } catch (error) {
+      if (isPagePath(ctx.path)) {
+        pages.error(ctx, error);
+        return;
+      }
+      const { status, code, message, details } = toAppError(ctx, error, log);
+      ctx.status = status;
+      if (details.retryAfterSeconds !== undefined) ctx.set('Retry-After', String(details.retryAfterSeconds));
+      ctx.set('Cache-Control', 'no-store');
+      ctx.body = { error: oauthCode(status, code), error_description: message };
+    }
+  };
+
+const oauthCode = (status: number, code: string): string => {
+  if (status === 503) return 'temporarily_unavailable';
+  if (status >= 500) return 'server_error';
+  return status === 404 ? code : 'invalid_request';
+};

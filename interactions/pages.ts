@@ -1,0 +1,319 @@
+/** What every hosted page needs: its language, its headers, its form, who is signed in, and what an error looks like. */
+import { bodyParser } from '@koa/bodyparser';
+import type Koa from 'koa';
+import { errors as oidcErrors, type Provider } from 'oidc-provider';
+import type { z } from 'zod';
+import type { Db } from '../db/connect.ts';
+import type { Actor } from '../src/audit/logs.commands.ts';
+import { type Client, findClient } from '../src/clients/clients.queries.ts';
+import { type Config, isDevelopment } from '../src/config.ts';
+import { AppError, databaseAway, type ErrorDetails, invalid, isOutage } from '../src/errors.ts';
+import { actorOf } from '../src/http/actor.ts';
+import type { Log } from '../src/log.ts';
+import { findUser, type User } from '../src/users/users.queries.ts';
+import type { ErrorView, PageContext, Problem, ViewProps, Views } from './views.ts';
+
+export interface PageDeps {
+  config: Config;
+  db: Db;
+  log: Log;
+  views: Views;
+  /** The engine's instance that serves now. */
+  provider(): Provider;
+}
+
+/** What a browser remembers between pages on the way to signing in. */
+export interface Flow {
+  /** The sign-in to go back to. */
+  interaction?: string;
+  email?: string;
+  /** An account that was registered in this browser just now, with REGISTER_SIGNS_IN; `at` in milliseconds. */
+  registered?: { userId: string; at: number } | undefined;
+}
+
+export interface Visitor {
+  user: User;
+  sessionUid: string;
+  actor: Actor;
+}
+
+export interface Pages {
+  show<V extends keyof ViewProps>(ctx: Koa.Context, view: V, props: ViewProps[V], options?: ShowOptions): void;
+  /** Parses a form. @throws FormError with a problem for each field that is wrong */
+  form<S extends z.ZodType>(ctx: Koa.Context, schema: S): z.output<S>;
+  /** Whose session the browser's cookie is; undefined when nobody is signed in. */
+  visitor(ctx: Koa.Context): Promise<Visitor | undefined>;
+  client(clientId: string | undefined): Promise<Client | undefined>;
+  flow(ctx: Koa.Context): Flow;
+  remember(ctx: Koa.Context, flow: Flow): void;
+  locale(ctx: Koa.Context, uiLocales?: string): string;
+  /** Where signing in goes on: the interaction that was begun, or the account page. */
+  signInHref(ctx: Koa.Context): string;
+  /** Turns what a form's handler throws into problems beside its fields, and answers 4xx; anything else passes through. */
+  refused(ctx: Koa.Context, error: unknown): Problem[];
+  /** Shows any error as a page. */
+  error(ctx: Koa.Context, error: unknown, detail?: string): void;
+  /** Before the pages: errors become pages, forms from other sites are refused, forms are read. */
+  middleware: Koa.Middleware[];
+  /** After the pages: there is none at this address. */
+  notFound: Koa.Middleware;
+}
+
+interface ShowOptions {
+  status?: number;
+  client?: Client | undefined;
+  signedInAs?: string | undefined;
+  uiLocales?: string | undefined;
+}
+
+/** A form that was refused: `problems` are for its page. */
+class FormError extends AppError {
+  readonly problems: Problem[];
+  constructor(problems: Problem[]) {
+    super(400, 'invalid_request', 'The form is not valid');
+    this.problems = problems;
+  }
+}
+
+/** Problem texts by field, for a value that is missing or not what the field takes. */
+const fieldCodes: Record<string, { missing?: string; wrong: string }> = {
+  email: { missing: 'emailRequired', wrong: 'emailInvalid' },
+  name: { missing: 'nameRequired', wrong: 'invalidCharacters' },
+  password: { missing: 'passwordRequired', wrong: 'passwordTooLong' },
+  newPassword: { missing: 'newPasswordRequired', wrong: 'passwordTooLong' },
+  currentPassword: { missing: 'currentPasswordRequired', wrong: 'passwordTooLong' },
+  picture: { wrong: 'urlInvalid' },
+  website: { wrong: 'urlInvalid' },
+  profile: { wrong: 'urlInvalid' },
+  birthdate: { wrong: 'dateInvalid' },
+  zoneinfo: { wrong: 'zoneinfoInvalid' },
+  locale: { wrong: 'localeInvalid' },
+  phone_number: { wrong: 'phoneInvalid' },
+};
+
+/** Codes of commands whose text has another name. */
+const commandCodes: Record<string, string> = {
+  password_contains_identity: 'passwordPersonal',
+  wrong_current_password: 'currentPasswordWrong',
+  wrong_credentials: 'wrongCredentials',
+  email_not_verified: 'emailNotVerified',
+};
+
+const camel = (code: string) => code.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+
+/** What a command's refusal says beside the fields. */
+const commandProblems = ({ fields = [] }: ErrorDetails): Problem[] =>
+  fields.map(({ field, code, values }) => ({
+    field,
+    code: commandCodes[code] ?? camel(code),
+    ...(values ? { values } : {}),
+  }));
+
+/** The title (a key under `errors`) of an error page. */
+const titles: Record<string, string> = {
+  request_expired: 'expired',
+  cross_site: 'crossSite',
+  page_not_found: 'notFound',
+  too_many_requests: 'tooMany',
+  overloaded: 'unavailable',
+  database_unavailable: 'unavailable',
+  temporarily_unavailable: 'unavailable',
+  invalid_client: 'invalidClient',
+  invalid_redirect_uri: 'invalidRedirect',
+  session_not_found: 'cookies',
+};
+
+const titleOf = (error: AppError): string =>
+  titles[error.code] ?? (error.status >= 500 ? 'internal' : 'invalidRequest');
+
+const localeCookieMs = 365 * 86_400_000;
+const flowCookieMs = 3_600_000;
+
+/** Go's rule (net/http CrossOriginProtection): browsers say where a form comes from, and nothing else sends cookies. */
+const isCrossSite = (ctx: Koa.Context, issuer: string): boolean => {
+  if (['GET', 'HEAD', 'OPTIONS'].includes(ctx.method)) return false;
+  const site = ctx.get('sec-fetch-site');
+  if (site) return site !== 'same-origin' && site !== 'none';
+  const origin = ctx.get('origin');
+  return origin !== '' && origin !== issuer;
+};
+
+export const createPages = ({ config, db, log, views, provider }: PageDeps): Pages => {
+  const secure = config.JWT_ISSUER.startsWith('https:');
+  const cookieName = (name: string) => (secure ? `__Host-${name}` : name);
+  const cookie = { httpOnly: true, sameSite: 'lax', secure, signed: true, overwrite: true } as const;
+
+  const wantedLocales = (ctx: Koa.Context, uiLocales = ''): string[] =>
+    [
+      String(ctx.query.lang ?? ''),
+      ctx.cookies.get(cookieName('lang')) ?? '',
+      ...uiLocales.split(' '),
+      ...ctx.acceptsLanguages(),
+    ].filter((locale) => locale && locale !== '*');
+
+  const pages: Pages = {
+    locale: (ctx, uiLocales) => views.negotiate(wantedLocales(ctx, uiLocales)),
+
+    show: (ctx, view, props, { status = 200, client, signedInAs, uiLocales } = {}) => {
+      const { lang } = ctx.query;
+      if (typeof lang === 'string' && views.locales.includes(lang))
+        ctx.cookies.set(cookieName('lang'), lang, { ...cookie, maxAge: localeCookieMs });
+      const page: PageContext = {
+        locale: pages.locale(ctx, uiLocales),
+        path: ctx.method === 'GET' ? ctx.originalUrl : '',
+        requestId: ctx.state.requestId,
+        ...(signedInAs ? { signedInAs } : {}),
+        ...(client
+          ? {
+              client: {
+                id: client.clientId,
+                name: client.clientName ?? client.clientId,
+                themed: client.theme !== null,
+                ...(client.theme?.logo ? { logo: client.theme.logo } : {}),
+              },
+            }
+          : {}),
+        development: isDevelopment(config),
+      };
+      ctx.status = status;
+      ctx.set('Cache-Control', 'no-store');
+      ctx.set('Content-Language', page.locale);
+      ctx.type = 'html';
+      ctx.body = views.render(view, props, page);
+    },
+
+    form: (ctx, schema) => {
+      const parsed = schema.safeParse(ctx.request.body ?? {});
+      if (parsed.success) return parsed.data;
+      const body = (ctx.request.body ?? {}) as Record<string, unknown>;
+      const fields = [...new Set(parsed.error.issues.map(({ path }) => String(path[0] ?? '')))];
+      throw new FormError(
+        fields.map((field) => {
+          const { missing, wrong } = fieldCodes[field] ?? { wrong: 'generic' };
+          const code = missing && !String(body[field] ?? '').trim() ? missing : wrong;
+          const tooLong = parsed.error.issues
+            .filter((issue) => issue.code === 'too_big')
+            .find((issue) => issue.path[0] === field);
+          if (tooLong && code !== missing)
+            return {
+              field,
+              code: code === 'passwordTooLong' ? code : 'tooLong',
+              values: { max: Number(tooLong.maximum) },
+            };
+          return { ...(fieldCodes[field] ? { field } : {}), code };
+        }),
+      );
+    },
+
+    visitor: async (ctx) => {
+      const session = await provider().Session.get(ctx as never);
+      if (!session.accountId) return undefined;
+      const user = await findUser(db, session.accountId);
+      if (user?.status !== 'active') return undefined;
+      return { user, sessionUid: session.uid, actor: { ...actorOf(ctx), type: 'user', id: user.id } };
+    },
+
+    client: (clientId) => (clientId ? findClient(db, clientId) : Promise.resolve(undefined)),
+
+    flow: (ctx) => {
+      try {
+        return JSON.parse(
+          Buffer.from(ctx.cookies.get(cookieName('flow'), { signed: true }) ?? '', 'base64url').toString(),
+        ) as Flow;
+      } catch {
+        return {};
+      }
+    },
+
+    remember: (ctx, flow) => {
+      const value = Buffer.from(JSON.stringify({ ...pages.flow(ctx), ...flow })).toString('base64url');
+      ctx.cookies.set(cookieName('flow'), value, { ...cookie, maxAge: flowCookieMs });
+    },
+
+    signInHref: (ctx) => {
+      const { interaction } = pages.flow(ctx);
+      return interaction ? `/interaction/${interaction}` : '/account';
+    },
+
+    refused: (ctx, error) => {
+      if (error instanceof FormError) {
+        ctx.status = 400;
+        return error.problems;
+      }
+      if (!(error instanceof AppError) || error.code === 'cross_site') throw error;
+      const { status, code, details } = error;
+      ctx.status = status;
+      if (details.retryAfterSeconds !== undefined) ctx.set('Retry-After', String(details.retryAfterSeconds));
+      if (code === 'too_many_requests')
+        return [
+          {
+            code: 'tooManyAttempts',
+            values: { minutes: Math.max(1, Math.ceil((details.retryAfterSeconds ?? 60) / 60)) },
+          },
+        ];
+      if (code === 'overloaded') return [{ code: 'busy' }];
+      const problems = commandProblems(details);
+      if (!problems.length || status >= 500) throw error;
+      return problems;
+    },
+
+    error: (ctx, thrown, detail) => {
+      const error = toAppError(ctx, thrown, log);
+      const { retryAfterSeconds } = error.details;
+      if (retryAfterSeconds !== undefined) ctx.set('Retry-After', String(retryAfterSeconds));
+      const developerDetail = detail ?? (error.status < 500 ? error.message : undefined);
+      const props: ErrorView = {
+        status: error.status,
+        title: titleOf(error),
+        code: error.code,
+        ...(developerDetail ? { detail: developerDetail } : {}),
+        ...(error.status >= 500 ? { retry: 'again' as const } : {}),
+        homeHref: '/',
+      };
+      pages.show(ctx, 'error', props, { status: error.status });
+    },
+
+    notFound: () => {
+      throw new AppError(404, 'page_not_found', 'There is nothing at this address');
+    },
+
+    middleware: [
+      async (ctx, next) => {
+        try {
+          if (isCrossSite(ctx, config.JWT_ISSUER))
+            throw new AppError(403, 'cross_site', 'The form was sent from another site');
+          await next();
+        } catch (error) {
+          pages.error(ctx, error);
+        }
+      },
+      bodyParser({
+        enableTypes: ['form'],
+        formLimit: '56kb',
+        onError: (error) => {
+          throw (error as { status?: number }).status === 413
+            ? new AppError(413, 'request_too_large', 'The form is too large')
+            : invalid('invalid_request', 'The form could not be read');
+        },
+      }),
+    ],
+  };
+  return pages;
+};
+
+/** Makes an AppError of anything that was thrown. What is not meant for a caller is logged and becomes a plain 500. */
+export const toAppError = (ctx: Koa.Context, error: unknown, log: Log): AppError => {
+  if (error instanceof AppError) return error;
+  if (isOutage(error)) {
+    log.warn({ requestId: ctx.state.requestId, path: ctx.path }, 'a request failed: the database is out of reach');
+    return databaseAway();
+  }
+  if (error instanceof oidcErrors.SessionNotFound)
+    return new AppError(400, 'session_not_found', error.error_description ?? error.message);
+  if (error instanceof oidcErrors.OIDCProviderError && error.statusCode < 500) {
+    return new AppError(error.statusCode, error.error, error.error_description ?? error.message);
+  }
+  if (error instanceof oidcErrors.OIDCProviderError && error.statusCode === 503) return databaseAway();
+  log.error({ err: error, requestId: ctx.state.requestId, path: ctx.path }, 'a request failed');
+  return new AppError(500, 'internal_error', 'Something went wrong on our side');
+};

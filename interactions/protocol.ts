@@ -1,0 +1,51 @@
+/** The pages that the engine shows in the middle of the protocol: errors, sign-out, signed out. */
+import type { KoaContextWithOIDC } from 'oidc-provider';
+import type { Db } from '../db/connect.ts';
+import { AppError } from '../src/errors.ts';
+import type { ProtocolPages } from '../src/provider/configuration.ts';
+import { findUser } from '../src/users/users.queries.ts';
+import type { Pages } from './pages.ts';
+
+/** The routes that people's browsers visit; everywhere else an error is JSON, whatever `Accept` prefers. */
+const pageRoutes = new Set(['authorization', 'resume', 'end_session', 'end_session_confirm', 'end_session_success']);
+
+/** `pages` is a function because the pages need the provider, which needs these. */
+export const protocolPages = (db: Db, pages: () => Pages): ProtocolPages => ({
+  error: (ctx, out, error) => {
+    if (!pageRoutes.has(ctx.oidc.route)) {
+      ctx.type = 'json';
+      ctx.body = out;
+      return;
+    }
+    const { status } = ctx;
+    const code = error.name === 'SessionNotFound' ? 'session_not_found' : out.error;
+    const description = out.error_description ?? out.error;
+    pages().error(
+      ctx,
+      new AppError(status, code, description),
+      status < 500 ? `${out.error}: ${description}` : undefined,
+    );
+  },
+
+  signOut: async (ctx, form) => {
+    const user = ctx.oidc.session?.accountId ? await findUser(db, ctx.oidc.session.accountId) : undefined;
+    const client = await pages().client(ctx.oidc.client?.clientId);
+    pages().show(
+      ctx,
+      'sign-out',
+      { ...form, ...(user ? { account: { email: user.email } } : {}) },
+      { client, uiLocales: uiLocalesOf(ctx) },
+    );
+  },
+
+  signedOut: async (ctx) => {
+    pages().show(
+      ctx,
+      'signed-out',
+      { signInHref: '/account' },
+      { client: await pages().client(ctx.oidc.client?.clientId) },
+    );
+  },
+});
+
+const uiLocalesOf = (ctx: KoaContextWithOIDC) => ctx.oidc.params?.ui_locales as string | undefined;

@@ -1,0 +1,238 @@
+/** Registration, verification, forgotten passwords and the first administrator: the pages around signing in. */
+import Router from '@koa/router';
+import type Koa from 'koa';
+import { z } from 'zod';
+import {
+  type AccountDeps,
+  forgotPassword,
+  register,
+  resendVerification,
+  resetPassword,
+  setUp,
+  verifyEmail,
+} from '../src/auth/accounts.commands.ts';
+import { type ActionPurpose, isActionTokenLive } from '../src/auth/action-tokens.commands.ts';
+import { ActionToken, Email, Password, PersonName } from '../src/auth/auth.routes.ts';
+import { AppError } from '../src/errors.ts';
+import { actorOf } from '../src/http/actor.ts';
+import type { Pages } from './pages.ts';
+import type { Problem } from './views.ts';
+
+const RegisterForm = z.object({ name: PersonName, email: Email, password: Password });
+const EmailForm = z.object({ email: Email });
+const TokenForm = z.object({ token: ActionToken });
+const ResetForm = z.object({ token: ActionToken, password: Password });
+const SetupForm = RegisterForm.extend({ token: ActionToken });
+
+/** A text field as it was typed, to be shown again. */
+const typed = (ctx: Koa.Context, field: string): string => {
+  const value = (ctx.request.body as Record<string, unknown> | undefined)?.[field];
+  return typeof value === 'string' ? value.slice(0, 1000) : '';
+};
+
+const redirect = (ctx: Koa.Context, to: string) => {
+  ctx.status = 303;
+  ctx.redirect(to);
+};
+
+const isExpiredToken = (error: unknown) => error instanceof AppError && error.code === 'invalid_token';
+
+export const registration = ({
+  pages,
+  deps,
+  passwordMinLength,
+  registerSignsIn,
+}: {
+  pages: Pages;
+  deps: AccountDeps;
+  passwordMinLength: number;
+  registerSignsIn: boolean;
+}): Koa.Middleware => {
+  const router = new Router();
+
+  /** Runs a form's command; what it refuses is shown beside the fields by `show`. */
+  const submit = async (
+    ctx: Koa.Context,
+    work: () => Promise<void>,
+    show: (problems: Problem[]) => void | Promise<void>,
+  ) => {
+    try {
+      await work();
+    } catch (error) {
+      await show(pages.refused(ctx, error));
+    }
+  };
+
+  const status = (ctx: Koa.Context, problems: Problem[]) => (problems.length ? ctx.status : 200);
+
+  // Register
+  const registerPage = (ctx: Koa.Context, problems: Problem[]) =>
+    pages.show(
+      ctx,
+      'register',
+      {
+        action: '/register',
+        email: typed(ctx, 'email') || (pages.flow(ctx).email ?? ''),
+        name: typed(ctx, 'name'),
+        problems,
+        signInHref: pages.signInHref(ctx),
+        passwordMinLength,
+      },
+      { status: status(ctx, problems) },
+    );
+  router.get('/register', (ctx) => registerPage(ctx, []));
+  router.post('/register', (ctx) =>
+    submit(
+      ctx,
+      async () => {
+        const form = pages.form(ctx, RegisterForm);
+        const userId = await register(deps, actorOf(ctx), { ...form, locale: pages.locale(ctx) });
+        const signsIn = registerSignsIn && userId !== undefined;
+        pages.remember(ctx, { email: form.email, registered: signsIn ? { userId, at: Date.now() } : undefined });
+        redirect(ctx, signsIn ? pages.signInHref(ctx) : '/check-mail');
+      },
+      (problems) => registerPage(ctx, problems),
+    ),
+  );
+
+  // The same page whether or not there is an account.
+  router.get('/check-mail', (ctx) => {
+    const purpose = ctx.query.for === 'reset' ? 'reset' : 'verify';
+    pages.show(ctx, 'check-mail', {
+      email: pages.flow(ctx).email ?? '',
+      purpose,
+      resendAction: purpose === 'reset' ? '/forgot' : '/verify/resend',
+      returnHref: pages.signInHref(ctx),
+    });
+  });
+
+  // Links from mails: GET shows a button and changes nothing, since mail scanners follow links.
+  const linkPage = (
+    path: string,
+    purpose: ActionPurpose,
+    show: (ctx: Koa.Context, token: string) => void,
+    expired: (ctx: Koa.Context) => void,
+  ) =>
+    router.get(path, async (ctx) => {
+      const token = String(ctx.query.token ?? '');
+      if (await isActionTokenLive(deps.db, purpose, token)) show(ctx, token);
+      else expired(ctx);
+    });
+
+  // Verify
+  const verifyExpired = (ctx: Koa.Context) =>
+    pages.show(ctx, 'link-expired', { purpose: 'verify', action: '/verify/resend' }, { status: 400 });
+  linkPage(
+    '/verify',
+    'verify-email',
+    (ctx, token) => pages.show(ctx, 'verify', { action: '/verify', token, problems: [] }),
+    verifyExpired,
+  );
+  router.post('/verify', async (ctx) => {
+    try {
+      const { email } = await verifyEmail(deps.db, actorOf(ctx), pages.form(ctx, TokenForm).token);
+      pages.remember(ctx, { email });
+      redirect(ctx, '/verified');
+    } catch (error) {
+      if (!isExpiredToken(error)) throw error;
+      verifyExpired(ctx);
+    }
+  });
+  router.get('/verified', (ctx) => pages.show(ctx, 'verify-done', { continueHref: pages.signInHref(ctx) }));
+  router.post('/verify/resend', (ctx) =>
+    submit(
+      ctx,
+      async () => {
+        const { email } = pages.form(ctx, EmailForm);
+        await resendVerification(deps, actorOf(ctx), email);
+        pages.remember(ctx, { email });
+        redirect(ctx, '/check-mail');
+      },
+      (problems) => registerPage(ctx, problems),
+    ),
+  );
+
+  // Forgot and reset
+  const forgotPage = (ctx: Koa.Context, problems: Problem[]) =>
+    pages.show(
+      ctx,
+      'forgot',
+      {
+        action: '/forgot',
+        email: typed(ctx, 'email') || (pages.flow(ctx).email ?? ''),
+        problems,
+        signInHref: pages.signInHref(ctx),
+      },
+      { status: status(ctx, problems) },
+    );
+  router.get('/forgot', (ctx) => forgotPage(ctx, []));
+  router.post('/forgot', (ctx) =>
+    submit(
+      ctx,
+      async () => {
+        const { email } = pages.form(ctx, EmailForm);
+        await forgotPassword(deps, actorOf(ctx), email);
+        pages.remember(ctx, { email });
+        redirect(ctx, '/check-mail?for=reset');
+      },
+      (problems) => forgotPage(ctx, problems),
+    ),
+  );
+
+  const resetPage = (ctx: Koa.Context, token: string, problems: Problem[]) =>
+    pages.show(
+      ctx,
+      'reset',
+      { action: '/reset', token, problems, passwordMinLength },
+      { status: status(ctx, problems) },
+    );
+  const resetExpired = (ctx: Koa.Context) =>
+    pages.show(ctx, 'link-expired', { purpose: 'reset', action: '/forgot' }, { status: 400 });
+  linkPage('/reset', 'reset-password', (ctx, token) => resetPage(ctx, token, []), resetExpired);
+  router.post('/reset', (ctx) =>
+    submit(
+      ctx,
+      async () => {
+        try {
+          const { email } = await resetPassword(deps, actorOf(ctx), pages.form(ctx, ResetForm));
+          pages.remember(ctx, { email });
+          redirect(ctx, `${pages.signInHref(ctx)}?notice=passwordChanged`);
+        } catch (error) {
+          if (!isExpiredToken(error)) throw error;
+          resetExpired(ctx);
+        }
+      },
+      (problems) => resetPage(ctx, typed(ctx, 'token'), problems),
+    ),
+  );
+
+  // The first administrator
+  const setupPage = (ctx: Koa.Context, token: string, problems: Problem[]) =>
+    pages.show(
+      ctx,
+      'setup',
+      { action: '/setup', token, email: typed(ctx, 'email'), name: typed(ctx, 'name'), problems, passwordMinLength },
+      { status: status(ctx, problems) },
+    );
+  const setupExpired = (ctx: Koa.Context) => pages.show(ctx, 'link-expired', { purpose: 'setup' }, { status: 400 });
+  linkPage('/setup', 'setup', (ctx, token) => setupPage(ctx, token, []), setupExpired);
+  router.post('/setup', (ctx) =>
+    submit(
+      ctx,
+      async () => {
+        try {
+          const form = pages.form(ctx, SetupForm);
+          await setUp(deps, actorOf(ctx), form);
+          pages.remember(ctx, { email: form.email });
+          redirect(ctx, '/account?notice=accountCreated');
+        } catch (error) {
+          if (!isExpiredToken(error)) throw error;
+          setupExpired(ctx);
+        }
+      },
+      (problems) => setupPage(ctx, typed(ctx, 'token'), problems),
+    ),
+  );
+
+  return router.routes() as unknown as Koa.Middleware;
+};

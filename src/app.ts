@@ -1,0 +1,273 @@
+/** The composition root: every part is built and mounted here. Read it top to bottom. */
+import Koa from 'koa';
+import compose from 'koa-compose';
+import helmet from 'koa-helmet';
+import { v7 as uuid } from 'uuid';
+import { createJobs, type Jobs } from '../adapters/jobs.ts';
+import { createDevMailbox, createMailer, type DevMailbox, noMailer } from '../adapters/mailer.ts';
+import { createOutboundFetch } from '../adapters/outbound.ts';
+import { createRateLimits } from '../adapters/rate-limits.ts';
+import { cleanExpired } from '../db/clean.ts';
+import type { Database } from '../db/connect.ts';
+import { account, accountClient, accountClientId } from '../interactions/account.ts';
+import { assets } from '../interactions/assets.ts';
+import { consent } from '../interactions/consent.ts';
+import { demo, demoClient, demoClientId } from '../interactions/demo.ts';
+import { home } from '../interactions/home.ts';
+import { interactions } from '../interactions/interactions.ts';
+import { login } from '../interactions/login.ts';
+import { oauthErrors } from '../interactions/oauth-errors.ts';
+import { createPages, type Pages, toAppError } from '../interactions/pages.ts';
+import { protocolPages } from '../interactions/protocol.ts';
+import { registration } from '../interactions/registration.ts';
+import { createViews } from '../interactions/views.ts';
+import type { AccountDeps } from './auth/accounts.commands.ts';
+import { authRoutes } from './auth/auth.routes.ts';
+import { createPasswords } from './auth/passwords.ts';
+import type { SignInDeps } from './auth/sign-in.commands.ts';
+import { ensureClient } from './clients/clients.commands.ts';
+import { type Config, isDevelopment } from './config.ts';
+import { health } from './health/health.routes.ts';
+
+import { mountRoutes } from './http/route.ts';
+import { deleteRetiredKeys, ensureKeys, jwksMaxAgeSeconds } from './keys/keys.commands.ts';
+import type { Log } from './log.ts';
+import { createMetrics } from './metrics/metrics.ts';
+import { routes as oauth } from './provider/configuration.ts';
+import { createProviderHost, type ProviderHost } from './provider/host.ts';
+import { pinOrigin, prepareRequest } from './provider/requests.ts';
+import { createSecrets, type Secrets } from './secrets.ts';
+import { describeDevice } from './sessions/device.ts';
+import { endSessions, type QueueLogout } from './sessions/sessions.commands.ts';
+
+export interface App {
+  config: Config;
+  secrets: Secrets;
+  koa: Koa;
+  jobs: Jobs;
+  provider: ProviderHost;
+  accounts: AccountDeps;
+  /** In development without SMTP_URL. */
+  mailbox: DevMailbox | undefined;
+  /** From now on `/health/ready` answers 503 and connections are not kept alive. */
+  drain(): void;
+  /** Stops jobs, timers and listeners; the database stays open. */
+  stop(): Promise<void>;
+}
+
+export const createApp = async ({
+  config,
+  database,
+  log,
+}: {
+  config: Config;
+  database: Database;
+  log: Log;
+}): Promise<App> => {
+  const { db } = database;
+  const issuer = config.JWT_ISSUER;
+  const development = isDevelopment(config);
+  const secrets = createSecrets(config.ENCRYPTION_MASTER_KEY);
+  let stopping = false;
+
+  // What we talk to
+  const limits = createRateLimits({
+    ...(config.REDIS_URL ? { redisUrl: config.REDIS_URL } : {}),
+    factor: config.RATE_LIMIT_FACTOR,
+    log,
+  });
+  const jobs = createJobs({ db, listen: database.listen, secrets, log });
+  const mailbox = development && !config.SMTP_URL ? createDevMailbox() : undefined;
+  const mailer = config.SMTP_URL
+    ? createMailer({ smtpUrl: config.SMTP_URL, from: config.MAIL_FROM, log })
+    : (mailbox ?? noMailer);
+  const outboundFetch = createOutboundFetch({ allow: config.OUTBOUND_ALLOW });
+  const views = createViews({ brand: config.BRAND_NAME, ...(config.VIEWS_DIR ? { overlay: config.VIEWS_DIR } : {}) });
+  const metrics = createMetrics();
+
+  // What people do
+  const passwords = createPasswords({
+    minLength: config.PASSWORD_MIN_LENGTH,
+    concurrency: config.HASH_CONCURRENCY,
+    queue: config.HASH_QUEUE,
+    brandName: config.BRAND_NAME,
+    log,
+    ...(config.PASSWORD_BREACH_URL ? { breachUrl: config.PASSWORD_BREACH_URL } : {}),
+  });
+  const queueLogout: QueueLogout = (db, logout) => jobs.send(db, 'backchannel-logout', logout);
+  const accounts: AccountDeps = {
+    db,
+    issuer,
+    passwords,
+    describeDevice,
+    queueMail: (db, { email, locale }, { mail, props }) =>
+      jobs.send(db, 'mail', {
+        to: email,
+        ...views.mail(mail, props as never, views.negotiate(locale ? [locale] : [])),
+      }),
+    limitMail: async (email, address) => {
+      await limits.consume('mailClient', address);
+      await limits.consume('mailAddress', email);
+    },
+    limitRegistrations: (address) => limits.consume('register', address),
+    endSessions: async (db, actor, userId, except, reason) => {
+      await endSessions(db, actor, { userId, reason, ...(except === undefined ? {} : { except }) }, queueLogout);
+    },
+  };
+  const signInDeps: SignInDeps = {
+    db,
+    passwords,
+    requireVerifiedEmail: config.REQUIRE_VERIFIED_EMAIL,
+    limitSignIns: async (email, address) => {
+      await limits.consume('signInAddress', address);
+      await limits.consume('signInAccount', `${email} ${address}`);
+    },
+    forgiveSignIn: async (email, address) => {
+      await limits.reward('signInAddress', address);
+      await limits.reset('signInAccount', `${email} ${address}`);
+    },
+  };
+
+  // The provider
+  if (!config.JWKS_PRIVATE_KEY_PATH) await ensureKeys(db, secrets);
+  await ensureClient(db, accountClientId, accountClient(issuer, config.BRAND_NAME));
+  if (development) await ensureClient(db, demoClientId, demoClient(issuer));
+  const provider = await createProviderHost(
+    {
+      config,
+      db,
+      secrets,
+      log,
+      locales: views.locales,
+      fetch: outboundFetch,
+      pages: protocolPages(db, () => pages),
+      queueLogout,
+      countFailure: (key) =>
+        limits.consume('clientAuthentication', key).then(
+          () => true,
+          () => false,
+        ),
+    },
+    database.listen,
+  );
+
+  // The pages
+  const pages: Pages = createPages({ config, db, log, views, provider: provider.provider });
+  const hosted = compose([
+    ...pages.middleware,
+    interactions({
+      pages,
+      provider: provider.provider,
+      steps: { login: login({ pages, signInDeps, accountDeps: accounts }), consent: consent({ db, pages }) },
+    }),
+    registration({
+      pages,
+      deps: accounts,
+      passwordMinLength: config.PASSWORD_MIN_LENGTH,
+      registerSignsIn: config.REGISTER_SIGNS_IN,
+    }),
+    account({ db, pages, secrets, deps: accounts, queueLogout, passwordMinLength: config.PASSWORD_MIN_LENGTH }),
+    home({ pages, issuer, mailbox, demoHref: development ? '/demo' : undefined }),
+    ...(development ? [demo({ pages, issuer })] : []),
+    pages.notFound,
+  ]);
+  const protocol = compose([oauthErrors(pages, log), cacheProtocol, prepareRequest(db, secrets), provider.middleware]);
+
+  // The work behind it
+  await jobs.work('mail', (mail) => mailer.deliver(mail));
+  await jobs.work('backchannel-logout', ({ clientId, sub, sid = '' }) =>
+    provider.deliverLogout({ clientId, sub, sid }),
+  );
+  await jobs.every('clean', 600, async () => {
+    await cleanExpired(db);
+    // An id_token is a hint at sign-out for as long as the session that it is of.
+    await deleteRetiredKeys(db, config.SESSION_TTL);
+  });
+
+  // The request's way
+  const koa = new Koa({
+    keys: [secrets.mac('cookie', '1')],
+    proxy: config.TRUST_PROXY > 0,
+    maxIpsCount: config.TRUST_PROXY,
+  });
+  pinOrigin(koa, issuer);
+  koa.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE' && error.code !== 'ECONNRESET') log.error({ err: error }, 'a response failed');
+  });
+  koa.use(async (ctx, next) => {
+    const given = ctx.get('x-request-id');
+    ctx.state.requestId = /^[\w.-]{8,64}$/.test(given) ? given : uuid();
+    ctx.set('X-Request-Id', ctx.state.requestId);
+    if (stopping) ctx.set('Connection', 'close');
+    const { method, path } = ctx;
+    const started = performance.now();
+    await next();
+    log.info(
+      { requestId: ctx.state.requestId, method, path, status: ctx.status, ms: Math.round(performance.now() - started) },
+      'request',
+    );
+  });
+  koa.use(metrics.middleware);
+  koa.use(health({ db, stopping: () => stopping }));
+  if (config.PROMETHEUS_ENABLED) koa.use(exposeMetrics(metrics));
+  koa.use(securityHeaders(issuer));
+  koa.use(assets({ views, pages }));
+  koa.use(mountRoutes(authRoutes(accounts, views.negotiate), (ctx, error) => toAppError(ctx, error, log)));
+  koa.use((ctx, next) => (/^\/(oauth|\.well-known)\//.test(ctx.path) ? protocol(ctx, next) : hosted(ctx, next)));
+
+  return {
+    config,
+    secrets,
+    koa,
+    jobs,
+    provider,
+    accounts,
+    mailbox,
+    drain: () => {
+      stopping = true;
+    },
+    stop: async () => {
+      await provider.stop();
+      await jobs.stop();
+      await mailer.close();
+      await limits.close();
+    },
+  };
+};
+
+/** Discovery and JWKS may be cached; everything else under these paths says so itself. */
+const cacheProtocol: Koa.Middleware = async (ctx, next) => {
+  await next();
+  if (ctx.status !== 200) return;
+  if (ctx.path === oauth.jwks || ctx.path.startsWith('/.well-known/o'))
+    ctx.set('Cache-Control', `public, max-age=${jwksMaxAgeSeconds}`);
+};
+
+const exposeMetrics =
+  ({ expose }: ReturnType<typeof createMetrics>): Koa.Middleware =>
+  async (ctx, next) => {
+    if (ctx.path !== '/metrics') return next();
+    const { type, body } = await expose();
+    ctx.set('Content-Type', type);
+    ctx.body = body;
+  };
+
+/** Nothing from elsewhere, nothing inline, no framing. No `form-action`: the consent form redirects to the client. */
+const securityHeaders = (issuer: string): Koa.Middleware =>
+  helmet({
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: {
+        defaultSrc: ["'none'"],
+        scriptSrc: ["'self'"],
+        styleSrc: ["'self'"],
+        imgSrc: ["'self'", 'data:'],
+        baseUri: ["'none'"],
+        frameAncestors: ["'none'"],
+      },
+    },
+    crossOriginOpenerPolicy: false,
+    referrerPolicy: { policy: 'same-origin' },
+    strictTransportSecurity: issuer.startsWith('https:') ? { maxAge: 63_072_000, includeSubDomains: false } : false,
+    xFrameOptions: { action: 'deny' },
+  }) as unknown as Koa.Middleware;

@@ -1,0 +1,46 @@
+/** Single-use tokens that travel in mailed links: stored hashed, they expire, and a newer one replaces an older one. */
+import type { Db } from '../../db/connect.ts';
+import { hashToken, randomToken } from '../secrets.ts';
+
+export type ActionPurpose = 'verify-email' | 'reset-password' | 'setup';
+
+/** Lifetimes in minutes. */
+export const actionMinutes: Record<ActionPurpose, number> = {
+  'verify-email': 24 * 60,
+  'reset-password': 60,
+  setup: 24 * 60,
+};
+
+/** Makes a token, and ends the earlier ones of the same user and purpose. */
+export const createActionToken = async (db: Db, purpose: ActionPurpose, userId: string | null): Promise<string> => {
+  const token = randomToken();
+  await db('actionTokens').delete().where({ purpose, userId });
+  await db('actionTokens').insert({
+    tokenHash: hashToken(token),
+    purpose,
+    userId,
+    expiresAt: new Date(Date.now() + actionMinutes[purpose] * 60_000),
+  });
+  return token;
+};
+
+/** Uses a token up: of two requests at once, one gets the user. */
+export const consumeActionToken = async (
+  db: Db,
+  purpose: ActionPurpose,
+  token: string,
+): Promise<{ userId: string | null } | undefined> => {
+  const [row] = await db('actionTokens')
+    .where({ tokenHash: hashToken(token), purpose, consumedAt: null })
+    .where('expiresAt', '>', db.fn.now())
+    .update({ consumedAt: db.fn.now() })
+    .returning('userId');
+  return row;
+};
+
+/** Whether a token would still work, without using it up: a mail scanner that follows the link changes nothing. */
+export const isActionTokenLive = async (db: Db, purpose: ActionPurpose, token: string): Promise<boolean> =>
+  (await db('actionTokens')
+    .where({ tokenHash: hashToken(token), purpose, consumedAt: null })
+    .where('expiresAt', '>', db.fn.now())
+    .first('purpose')) !== undefined;

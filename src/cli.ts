@@ -1,0 +1,174 @@
+#!/usr/bin/env node
+/** countersign serve | migrate | create-admin | rotate-keys | client create | client list */
+import { parseArgs } from 'node:util';
+import { z } from 'zod';
+import { migrate } from '../db/migrate.ts';
+import { type App, createApp } from './app.ts';
+import { createSetupToken } from './auth/accounts.commands.ts';
+import { type Command, commands } from './commands.ts';
+import { type Config, ConfigError, isDevelopment, loadConfig } from './config.ts';
+import { askOwner, becomeOwner, type ControlReply, type ControlRequest } from './control.ts';
+import { AppError } from './errors.ts';
+import { createLog } from './log.ts';
+import { openDatabase, prepareSchema, serve } from './main.ts';
+
+const usage = `countersign serve
+            Serve (npm start)
+countersign migrate
+            Bring the database schema up to date
+${Object.values(commands)
+  .map(({ usage, summary }) => `countersign ${usage}\n            ${summary}`)
+  .join('\n')}
+`;
+
+/** A failure whose message is for the person at the terminal. */
+const explain = (error: unknown): string => {
+  if (error instanceof ConfigError) return error.message;
+  if (error instanceof z.ZodError)
+    return error.issues.map(({ path, message }) => `--${path.join('.')}: ${message}`).join('\n');
+  if (error instanceof AppError)
+    return [error.message, ...(error.details.fields ?? []).map(({ field, message }) => `  ${field}: ${message}`)].join(
+      '\n',
+    );
+  const { error_description: description, message } = error as { error_description?: string; message?: string };
+  return description ?? message ?? String(error);
+};
+
+const print = (result: unknown): void => {
+  process.stdout.write(typeof result === 'string' ? result : `${JSON.stringify(result, null, 2)}\n`);
+};
+
+/** Runs commands that come over the control socket. */
+const answerWith =
+  (app: () => App | undefined) =>
+  async ({ command, input }: ControlRequest): Promise<ControlReply> => {
+    const known = commands[command];
+    const running = app();
+    if (!known) return { error: `no such command: ${command}` };
+    if (!running) return { error: 'the server is still starting; try again' };
+    try {
+      return { result: await known.run(running, input) };
+    } catch (error) {
+      return { error: explain(error) };
+    }
+  };
+
+const runCommand = async (
+  config: Config,
+  name: string,
+  command: Command,
+  values: Record<string, unknown>,
+): Promise<void> => {
+  const input = command.read(values);
+  if (!config.DATABASE_URL) {
+    const reply = await askOwner(config.DATA_DIR, { command: name, input });
+    if (reply && 'error' in reply) throw new Error(reply.error);
+    if (reply) return print(reply.result);
+  }
+  await withDatabase(config, async (database) => {
+    await prepareSchema(config, database);
+    const app = await createApp({ config, database, log: createLog('warn') });
+    try {
+      print(await command.run(app, input));
+    } finally {
+      await app.stop();
+    }
+  });
+};
+
+/** Opens the database for one command; nobody else has the embedded one meanwhile. */
+const withDatabase = async (
+  config: Config,
+  work: (database: Awaited<ReturnType<typeof openDatabase>>) => Promise<void>,
+): Promise<void> => {
+  const owner = config.DATABASE_URL
+    ? undefined
+    : await becomeOwner(
+        config.DATA_DIR,
+        answerWith(() => undefined),
+      );
+  try {
+    const database = await openDatabase(config);
+    try {
+      await work(database);
+    } finally {
+      await database.close();
+    }
+  } finally {
+    await owner?.release();
+  }
+};
+
+const banner = async (config: Config, app: App): Promise<string> => {
+  const token = await createSetupToken(app.accounts.db);
+  return `
+  ${config.BRAND_NAME} is a development server: do not use it for real accounts.
+
+  Issuer       ${config.JWT_ISSUER}
+  Demo app     ${config.JWT_ISSUER}/demo
+  ${config.SMTP_URL ? 'Mail         sent through SMTP_URL' : `Mail         ${config.JWT_ISSUER}/dev/mail`}
+  Database     ${config.DATABASE_URL ? 'PostgreSQL' : `embedded, in ${config.DATA_DIR}`}
+  Secrets      ${config.DATA_DIR}/master-key unless ENCRYPTION_MASTER_KEY is set
+${token ? `\n  Create the first administrator, once, at\n  ${config.JWT_ISSUER}/setup?token=${token}\n` : ''}
+`;
+};
+
+const runServer = async (config: Config): Promise<void> => {
+  const log = createLog(config.LOG_LEVEL);
+  let app: App | undefined;
+  const owner = config.DATABASE_URL
+    ? undefined
+    : await becomeOwner(
+        config.DATA_DIR,
+        answerWith(() => app),
+      );
+  const running = await serve(config, log);
+  app = running.app;
+  log.info({ port: running.port, issuer: config.JWT_ISSUER }, 'listening');
+  if (isDevelopment(config)) process.stdout.write(await banner(config, app));
+  else if (!config.SMTP_URL)
+    log.warn('SMTP_URL is not set: no mail is delivered, so nobody can verify an address or reset a password');
+
+  let stopping = false;
+  const stop = (signal: string) => {
+    if (stopping) return;
+    stopping = true;
+    log.info({ signal }, 'stopping');
+    app = undefined;
+    running
+      .stop()
+      .then(() => owner?.release())
+      .then(
+        () => process.exit(0),
+        (error: unknown) => {
+          log.error({ err: error }, 'could not stop cleanly');
+          process.exit(1);
+        },
+      );
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+};
+
+const main = async (args: string[]): Promise<void> => {
+  const [first = 'help'] = args;
+  const name = first === 'client' ? args.slice(0, 2).join(' ') : first;
+  const command = commands[name];
+  if (first === 'help' || first === '--help') return void process.stdout.write(usage);
+  if (!command && name !== 'serve' && name !== 'migrate')
+    throw new Error(`There is no such command: ${name}\n\n${usage}`);
+  const config = loadConfig(process.env);
+  if (command) {
+    const { values } = parseArgs({ args: args.slice(name.split(' ').length), options: command.options });
+    await runCommand(config, name, command, values);
+  } else if (name === 'serve') {
+    await runServer(config);
+  } else {
+    await withDatabase(config, async ({ db }) => print({ migrated: await migrate(db) }));
+  }
+};
+
+main(process.argv.slice(2)).catch((error: unknown) => {
+  process.stderr.write(`${explain(error)}\n`);
+  process.exit(1);
+});

@@ -1,0 +1,81 @@
+/** What the command line can do besides serving. Each runs on an app: the command's own, or that of a running server. */
+import { readFileSync } from 'node:fs';
+import type { ParseArgsOptionsConfig } from 'node:util';
+import { z } from 'zod';
+import type { App } from './app.ts';
+import { operator } from './audit/logs.commands.ts';
+import { createAdministrator } from './auth/accounts.commands.ts';
+import { Email, Password, PersonName } from './auth/auth.routes.ts';
+import { createClient } from './clients/clients.commands.ts';
+import { clientMetadata, listClients } from './clients/clients.queries.ts';
+import { fileRotation } from './keys/key-set.ts';
+import { rotateKeys } from './keys/keys.commands.ts';
+
+export interface Command {
+  usage: string;
+  summary: string;
+  options: ParseArgsOptionsConfig;
+  /** What the command needs of this machine's files and terminal, read where it was typed. */
+  read(values: Record<string, unknown>): unknown;
+  /** @returns a text, or an object that is printed as JSON */
+  run(app: App, input: unknown): Promise<unknown>;
+}
+
+const command = <Input extends z.ZodType>(
+  declaration: Omit<Command, 'read' | 'run'> & {
+    input: Input;
+    read?(values: Record<string, unknown>): unknown;
+    run(app: App, input: z.output<Input>): Promise<unknown>;
+  },
+): Command => ({
+  read: (values) => values,
+  ...declaration,
+  run: (app, input) => declaration.run(app, declaration.input.parse(input)),
+});
+
+export const commands: Record<string, Command> = {
+  'create-admin': command({
+    usage: 'create-admin --email EMAIL --password PASSWORD [--name NAME]',
+    summary: 'Create an administrator with a verified address',
+    options: { email: { type: 'string' }, password: { type: 'string' }, name: { type: 'string' } },
+    input: z.object({ email: Email, password: Password, name: PersonName.default('Administrator') }),
+    run: async ({ accounts }, { email, ...input }) => ({
+      id: await createAdministrator(accounts, operator, { email, ...input }),
+      email,
+    }),
+  }),
+
+  'rotate-keys': command({
+    usage: 'rotate-keys [--now]',
+    summary: 'Publish new signing keys, which sign after ten minutes (--now: at once)',
+    options: { now: { type: 'boolean' } },
+    input: z.object({ now: z.boolean().default(false) }),
+    run: async ({ config, accounts: { db }, secrets, provider }, input) => {
+      if (config.JWKS_PRIVATE_KEY_PATH) return fileRotation;
+      const rotation = await rotateKeys(db, secrets, operator, input);
+      await provider.reload();
+      return rotation;
+    },
+  }),
+
+  'client create': command({
+    usage: 'client create --file client.json',
+    summary: 'Register a client (RFC 7591 metadata); its secret is shown this once',
+    options: { file: { type: 'string' } },
+    input: z.object({ metadata: z.unknown() }),
+    read: ({ file }) => {
+      if (typeof file !== 'string') throw new Error('--file is needed');
+      return { metadata: JSON.parse(readFileSync(file, 'utf8')) as unknown };
+    },
+    run: ({ accounts: { db }, provider }, { metadata }) =>
+      createClient(db, operator, metadata, provider.validateClient),
+  }),
+
+  'client list': command({
+    usage: 'client list',
+    summary: 'List the registered clients',
+    options: {},
+    input: z.object({}),
+    run: async ({ accounts: { db } }) => (await listClients(db)).map(clientMetadata),
+  }),
+};

@@ -1,0 +1,99 @@
+/**
+ * The embedded database can be opened by one process alone. Whoever has it listens on a socket in DATA_DIR and runs
+ * commands for others; the socket is the lock as well.
+ */
+import { chmodSync, mkdirSync, rmSync } from 'node:fs';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { join, relative } from 'node:path';
+
+export interface ControlRequest {
+  command: string;
+  input: unknown;
+}
+
+export type ControlReply = { result: unknown } | { error: string };
+
+/** Relative when that is shorter: a socket's path may have 107 bytes. */
+const socketPath = (directory: string): string => {
+  const path = join(directory, 'control.sock');
+  const short = relative(process.cwd(), path);
+  return short.length < path.length ? short : path;
+};
+
+const requestLimitBytes = 256 * 1024;
+
+const readLine = async (socket: Socket, limit: number): Promise<string> => {
+  let text = '';
+  for await (const chunk of socket) {
+    text += String(chunk);
+    if (text.length > limit) throw new Error('the message is too long');
+    if (text.endsWith('\n')) return text;
+  }
+  return text;
+};
+
+/** Asks the process that has the database. @returns undefined when there is none */
+export const askOwner = async (directory: string, request: ControlRequest): Promise<ControlReply | undefined> => {
+  const socket = await new Promise<Socket | undefined>((resolve, reject) => {
+    const socket = connect(socketPath(directory), () => resolve(socket));
+    socket.once('error', (error: NodeJS.ErrnoException) =>
+      error.code === 'ENOENT' || error.code === 'ECONNREFUSED' ? resolve(undefined) : reject(error),
+    );
+  });
+  if (!socket) return undefined;
+  try {
+    socket.write(`${JSON.stringify(request)}\n`);
+    return JSON.parse(await readLine(socket, Number.POSITIVE_INFINITY)) as ControlReply;
+  } finally {
+    socket.destroy();
+  }
+};
+
+/**
+ * Becomes the owner. @param answer runs a request; it must not throw
+ * @throws Error when another process is
+ */
+export const becomeOwner = async (
+  directory: string,
+  answer: (request: ControlRequest) => Promise<ControlReply>,
+): Promise<{ release(): Promise<void> }> => {
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  // The folder is closed to others, so the socket is too before its own mode is set.
+  chmodSync(directory, 0o700);
+  const path = socketPath(directory);
+  const server = createServer((socket) => {
+    socket.on('error', () => {});
+    readLine(socket, requestLimitBytes)
+      .then((line) => answer(JSON.parse(line) as ControlRequest))
+      .catch((): ControlReply => ({ error: 'the request could not be read' }))
+      .then((reply) => socket.end(`${JSON.stringify(reply)}\n`));
+  });
+  const listen = () =>
+    new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(path, () => {
+        server.removeListener('error', reject);
+        resolve();
+      });
+    });
+  await listen().catch(async (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EADDRINUSE') throw error;
+    if (await isAnswered(path)) throw new Error(`Another process has the database in ${directory} open.`);
+    // Left behind by a process that was killed.
+    rmSync(path, { force: true });
+    await listen();
+  });
+  chmodSync(path, 0o600);
+  return { release: () => closeServer(server) };
+};
+
+const isAnswered = (path: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(path, () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+
+const closeServer = (server: Server): Promise<void> => new Promise((resolve) => server.close(() => resolve()));

@@ -1,0 +1,53 @@
+/** Whether the process is alive, and whether it can do its work. */
+import type Koa from 'koa';
+import type { Db } from '../../db/connect.ts';
+
+/** How long a part may take to answer before it counts as failing. */
+const timeoutMs = 2000;
+
+const within = <T>(work: Promise<T>): Promise<T> => {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error('timeout')), timeoutMs);
+  });
+  return Promise.race([work, late]).finally(() => clearTimeout(timer));
+};
+
+const live = new Set(['/health', '/health/live', '/healthz']);
+const ready = new Set(['/health/ready', '/ready', '/readyz']);
+
+/**
+ * `/health` and `/health/live` answer 200 while the process runs; `/health/ready` and `/ready` answer 503 with the
+ * failing part named when the database is away or the process is shutting down.
+ */
+export const health = ({ db, stopping }: { db: Db; stopping(): boolean }): Koa.Middleware => {
+  const checks: Record<string, () => Promise<unknown>> = {
+    database: () => db.raw('select 1'),
+    server: () => (stopping() ? Promise.reject(new Error('shutting down')) : Promise.resolve()),
+  };
+  const probe = async (): Promise<Record<string, 'ok' | 'failing'>> =>
+    Object.fromEntries(
+      await Promise.all(
+        Object.entries(checks).map(async ([name, check]) => [
+          name,
+          await within(check()).then(
+            () => 'ok' as const,
+            () => 'failing' as const,
+          ),
+        ]),
+      ),
+    );
+  return async (ctx, next) => {
+    if (ctx.method !== 'GET' && ctx.method !== 'HEAD') return next();
+    if (live.has(ctx.path)) {
+      ctx.set('Cache-Control', 'no-store');
+      ctx.body = { status: 'ok', timestamp: new Date().toISOString() };
+    } else if (ready.has(ctx.path)) {
+      ctx.set('Cache-Control', 'no-store');
+      const parts = await probe();
+      const failing = Object.keys(parts).filter((name) => parts[name] === 'failing');
+      ctx.status = failing.length ? 503 : 200;
+      ctx.body = { status: failing.length ? 'failing' : 'ok', timestamp: new Date().toISOString(), failing, parts };
+    } else return next();
+  };
+};

@@ -1,0 +1,118 @@
+/**
+ * The life of a signing key: published (in JWKS, before `signs_from`), signing (the newest of its algorithm whose
+ * `signs_from` has come), retired (an older one), deleted. The states follow from the clock, so that no replica has to
+ * be told when one begins.
+ */
+import { createHash, generateKeyPair, type KeyObject } from 'node:crypto';
+import { promisify } from 'node:util';
+import { type Db, notify } from '../../db/connect.ts';
+import { type Actor, recordEvent, system } from '../audit/logs.commands.ts';
+import type { Secrets } from '../secrets.ts';
+import { listKeys, type SigningAlg } from './keys.queries.ts';
+
+/** For how long relying parties may cache JWKS (its `Cache-Control: max-age`). */
+export const jwksMaxAgeSeconds = 300;
+/** For how long a new key is published before it signs: every cached JWKS without it has expired by then. */
+export const publishSeconds = 2 * jwksMaxAgeSeconds;
+/** PostgreSQL channel on which replicas learn that the keys have changed. */
+export const keysChannel = 'countersign_keys';
+
+const algorithms: readonly SigningAlg[] = ['RS256', 'ES256', 'EdDSA'];
+/** Any constant that no other advisory lock of ours uses. */
+const keysLock = 7_262_002;
+
+const generate = promisify(generateKeyPair) as unknown as (
+  type: string,
+  options: object,
+) => Promise<{ publicKey: KeyObject; privateKey: KeyObject }>;
+
+const generateFor = (alg: SigningAlg) => {
+  if (alg === 'RS256') return generate('rsa', { modulusLength: 2048 });
+  if (alg === 'ES256') return generate('ec', { namedCurve: 'P-256' });
+  return generate('ed25519', {});
+};
+
+/** What binds a private key's ciphertext to its row. */
+export const keyRow = (kid: string) => `jwks_keys:${kid}`;
+
+/** JWK thumbprint (RFC 7638) of a public key, base64url. */
+export const thumbprint = (publicKey: KeyObject): string => {
+  const jwk = publicKey.export({ format: 'jwk' }) as Record<string, string>;
+  const members = { EC: ['crv', 'kty', 'x', 'y'], RSA: ['e', 'kty', 'n'], OKP: ['crv', 'kty', 'x'] }[
+    jwk.kty as 'EC' | 'RSA' | 'OKP'
+  ];
+  return createHash('sha256')
+    .update(JSON.stringify(Object.fromEntries(members.map((name) => [name, jwk[name]]))))
+    .digest('base64url');
+};
+
+const insertKey = async (db: Db, secrets: Secrets, alg: SigningAlg, signsFrom: Date): Promise<string> => {
+  const { publicKey, privateKey } = await generateFor(alg);
+  const kid = thumbprint(publicKey);
+  await db('jwksKeys').insert({
+    kid,
+    alg,
+    publicJwk: JSON.stringify(publicKey.export({ format: 'jwk' })),
+    privateEncrypted: secrets.seal('signing-key', keyRow(kid), JSON.stringify(privateKey.export({ format: 'jwk' }))),
+    signsFrom,
+  });
+  return kid;
+};
+
+/** Makes the first key of each algorithm that has none; of two replicas that start together one does. */
+export const ensureKeys = (db: Db, secrets: Secrets): Promise<void> =>
+  db.transaction(async (db) => {
+    await db.raw('select pg_advisory_xact_lock(?)', [keysLock]);
+    const present = new Set((await listKeys(db)).map(({ alg }) => alg));
+    for (const alg of algorithms.filter((alg) => !present.has(alg))) {
+      const kid = await insertKey(db, secrets, alg, new Date());
+      await recordEvent(db, system, { action: 'key.create', target: { type: 'key', id: kid }, meta: { alg } });
+    }
+  });
+
+export interface Rotation {
+  keys: { kid: string; alg: SigningAlg; signsFrom: Date }[];
+}
+
+/**
+ * A new key of each algorithm. It is published at once and signs after `publishSeconds`; with `now` it signs at once
+ * (for an emergency: relying parties that cache JWKS and do not refetch on an unknown `kid` fail until theirs expires).
+ */
+export const rotateKeys = (
+  db: Db,
+  secrets: Secrets,
+  actor: Actor,
+  { now = false }: { now?: boolean } = {},
+): Promise<Rotation> =>
+  db.transaction(async (db) => {
+    await db.raw('select pg_advisory_xact_lock(?)', [keysLock]);
+    const signsFrom = new Date(Date.now() + (now ? 0 : publishSeconds * 1000));
+    const keys: Rotation['keys'] = [];
+    for (const alg of algorithms) {
+      const kid = await insertKey(db, secrets, alg, signsFrom);
+      keys.push({ kid, alg, signsFrom });
+      await recordEvent(db, actor, { action: 'key.rotate', target: { type: 'key', id: kid }, meta: { alg, now } });
+    }
+    await notify(db, keysChannel, '');
+    return { keys };
+  });
+
+/**
+ * Deletes keys that have been retired for `retentionSeconds`: pass the lifetime of the longest-lived thing that a key
+ * signs and that must still verify.
+ */
+export const deleteRetiredKeys = (db: Db, retentionSeconds: number): Promise<number> =>
+  db.transaction(async (db) => {
+    const { rows } = (await db.raw(
+      `delete from jwks_keys old where exists (
+         select from jwks_keys newer
+         where newer.alg = old.alg and newer.signs_from > old.signs_from
+           and newer.signs_from < now() - make_interval(secs => ?))
+       returning kid, alg`,
+      [retentionSeconds],
+    )) as { rows: { kid: string; alg: string }[] };
+    for (const { kid, alg } of rows)
+      await recordEvent(db, system, { action: 'key.delete', target: { type: 'key', id: kid }, meta: { alg } });
+    if (rows.length) await notify(db, keysChannel, '');
+    return rows.length;
+  });

@@ -1,0 +1,43 @@
+/** Serves: database, app, listen, stop. */
+import { connect, type Database } from '../db/connect.ts';
+import { migrate, pendingMigrations } from '../db/migrate.ts';
+import { type App, createApp } from './app.ts';
+import { type Config, isDevelopment } from './config.ts';
+import { close, listen } from './http/server.ts';
+import type { Log } from './log.ts';
+
+/** PostgreSQL, or the embedded database, which one process alone can open. */
+export const openDatabase = ({ DATABASE_URL: url, DATABASE_POOL_MAX: poolMax, DATA_DIR }: Config): Promise<Database> =>
+  url ? connect({ url, poolMax }) : connect({ directory: `${DATA_DIR}/database` });
+
+/** Development brings the schema up to date by itself; elsewhere that is a step of its own. */
+export const prepareSchema = async (config: Config, { db }: Database): Promise<void> => {
+  if (isDevelopment(config)) await migrate(db);
+  else if ((await pendingMigrations(db)).length)
+    throw new Error('The database schema is not up to date: run `npm run migrate-db`.');
+};
+
+/** Starts the service. @returns the app, its port, and how to stop it: requests in flight finish first */
+export const serve = async (config: Config, log: Log): Promise<{ app: App; port: number; stop(): Promise<void> }> => {
+  const database = await openDatabase(config);
+  try {
+    await prepareSchema(config, database);
+    const app = await createApp({ config, database, log });
+    const { server, port } = await listen(
+      app.koa.callback(),
+      config.PORT,
+      config.HOST ?? (isDevelopment(config) ? '127.0.0.1' : undefined),
+    );
+    await app.jobs.start();
+    const stop = async () => {
+      app.drain();
+      await close(server);
+      await app.stop();
+      await database.close();
+    };
+    return { app, port, stop };
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+};

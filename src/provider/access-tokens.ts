@@ -1,0 +1,91 @@
+/**
+ * JWT access tokens (RFC 9068) are stored nowhere. They carry what a liveness check needs, so that introspection and
+ * revocation tell the truth about them all the same.
+ */
+import { createLocalJWKSet, type JWTPayload, errors as joseErrors, jwtVerify } from 'jose';
+import type { AdapterPayload, Configuration } from 'oidc-provider';
+import { jwtName } from '../../adapters/oidc-payloads.ts';
+import type { OidcStorage } from '../../adapters/oidc-storage.ts';
+import type { Db } from '../../db/connect.ts';
+import type { KeySet } from '../keys/key-set.ts';
+
+/** The name under which a JWT reaches the engine, which refuses whatever looks like one. */
+export const toJwtName = (jwt: string): string => jwtName + Buffer.from(jwt).toString('base64url');
+
+const fromJwtName = (name: string): string => Buffer.from(name.slice(jwtName.length), 'base64url').toString();
+
+/** Our claims, and which members of the engine's payload they stand for. */
+interface LivenessClaims {
+  /** The session whose end ends this token; absent with `offline_access`. */
+  sid?: string;
+  /** The grant; absent in tokens of client_credentials. */
+  grant_id?: string;
+}
+
+/** `formats.customizers.jwt`: adds the liveness claims. */
+export const addLivenessClaims: NonNullable<NonNullable<Configuration['formats']>['customizers']>['jwt'] = (
+  _ctx,
+  token,
+  jwt,
+) => {
+  const { grantId, sessionUid, expiresWithSession } = token as {
+    grantId?: string;
+    sessionUid?: string;
+    expiresWithSession?: boolean;
+  };
+  Object.assign(jwt.payload, {
+    grant_id: grantId,
+    sid: expiresWithSession ? sessionUid : undefined,
+  } satisfies LivenessClaims);
+};
+
+/** The public halves of a key set. */
+const publicKeys = ({ jwks }: KeySet) =>
+  jwks.keys.map(
+    ({ kty, kid, alg, use, n, e, crv, x, y }) =>
+      ({ kty, kid, alg, use, n, e, crv, x, y }) as (typeof jwks.keys)[number],
+  );
+
+/**
+ * `findJwt` of the storage: verifies signature, issuer, type and expiry, and asks the database whether the token, its
+ * grant and its user are still there. The engine checks the session itself.
+ */
+export const createJwtFinder = (issuer: string, db: Db, keySet: KeySet): OidcStorage['findJwt'] => {
+  const keys = createLocalJWKSet({ keys: publicKeys(keySet) });
+  const verify = async (
+    jwt: string,
+  ): Promise<(JWTPayload & LivenessClaims & { client_id?: string; scope?: string }) | undefined> => {
+    try {
+      return (await jwtVerify(jwt, keys, { issuer, typ: 'at+jwt', requiredClaims: ['jti', 'exp', 'client_id', 'sub'] }))
+        .payload;
+    } catch (error) {
+      if (error instanceof joseErrors.JOSEError || error instanceof TypeError) return undefined;
+      throw error;
+    }
+  };
+
+  return async (model, name): Promise<AdapterPayload | undefined> => {
+    const claims = await verify(fromJwtName(name));
+    if (!claims || (model === 'AccessToken') !== (claims.grant_id !== undefined)) return undefined;
+    const { jti, iat, exp, aud, scope, client_id: clientId, sub, grant_id: grantId, sid, iss: _iss, ...extra } = claims;
+    const revoked = await db('revokedTokens').where({ jti }).first('jti');
+    if (revoked) return undefined;
+    const user = grantId
+      ? await db('grants').where({ id: grantId, clientId }).where('expiresAt', '>', db.fn.now()).first('userId')
+      : undefined;
+    if (grantId && !user) return undefined;
+    return {
+      kind: model,
+      jti,
+      iat,
+      exp,
+      aud,
+      scope,
+      clientId,
+      extra,
+      ...(grantId
+        ? { accountId: user.userId, grantId, ...(sid ? { sessionUid: sid, expiresWithSession: true } : {}) }
+        : {}),
+    } as AdapterPayload;
+  };
+};

@@ -1,0 +1,65 @@
+/** Standard claims (OpenID Connect Core section 5.1) from a user's row and sealed document. */
+import type { Account, FindAccount } from 'oidc-provider';
+import type { Db } from '../../db/connect.ts';
+import type { Secrets } from '../secrets.ts';
+import { openPii } from '../users/pii.ts';
+import { findUser, type User } from '../users/users.queries.ts';
+
+/** `claims` of the engine's configuration: which claims a scope asks for (section 5.4). */
+export const scopeClaims = {
+  openid: ['sub'],
+  profile: [
+    'name',
+    'family_name',
+    'given_name',
+    'middle_name',
+    'nickname',
+    'preferred_username',
+    'profile',
+    'picture',
+    'website',
+    'gender',
+    'birthdate',
+    'zoneinfo',
+    'locale',
+    'updated_at',
+  ],
+  email: ['email', 'email_verified'],
+  phone: ['phone_number', 'phone_number_verified'],
+  address: ['address'],
+};
+
+/** Everything that may be claimed of the user. The engine hands out only what was asked for and granted. */
+export const claimsOf = (secrets: Secrets, user: User): { sub: string } & Record<string, unknown> => {
+  const { address, phone_number, phone_number_verified, ...profile } = openPii(secrets, user);
+  return {
+    sub: user.id,
+    name: user.name,
+    ...profile,
+    locale: user.locale ?? undefined,
+    updated_at: Math.floor(user.updatedAt.getTime() / 1000),
+    email: user.email,
+    email_verified: user.emailVerifiedAt !== null,
+    ...(phone_number ? { phone_number, phone_number_verified: phone_number_verified === true } : {}),
+    ...(address ? { address: { formatted: formatAddress(address), ...address } } : {}),
+  };
+};
+
+/** The address as one text, its lines separated by newlines (section 5.1.1). */
+const formatAddress = ({
+  street_address,
+  postal_code,
+  locality,
+  region,
+  country,
+}: Record<string, string | undefined>): string =>
+  [street_address, [postal_code, locality].filter(Boolean).join(' '), region, country].filter(Boolean).join('\n');
+
+/** `findAccount`: a user who is not active has no account as far as the protocol is concerned. */
+export const createFindAccount =
+  (db: Db, secrets: Secrets): FindAccount =>
+  async (_ctx, id): Promise<Account | undefined> => {
+    const user = await findUser(db, id);
+    if (user?.status !== 'active') return undefined;
+    return { accountId: user.id, claims: () => Promise.resolve(claimsOf(secrets, user)) };
+  };

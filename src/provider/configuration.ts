@@ -1,0 +1,177 @@
+/** The engine's configuration: what we turn on, and each policy with its reason. */
+import { type ClientMetadata, type Configuration, errors, type KoaContextWithOIDC } from 'oidc-provider';
+import { createOidcAdapter, identityScopes } from '../../adapters/oidc.ts';
+import type { Db } from '../../db/connect.ts';
+import type { Config } from '../config.ts';
+import type { KeySet } from '../keys/key-set.ts';
+import type { Secrets } from '../secrets.ts';
+import { isActiveUser } from '../users/users.queries.ts';
+import { addLivenessClaims, createJwtFinder } from './access-tokens.ts';
+import { createFindAccount, scopeClaims } from './claims.ts';
+import { createInteractionPolicy, createLoadExistingGrant } from './consent.ts';
+
+/** The pages that the engine shows in the middle of the protocol. */
+export interface ProtocolPages {
+  error: NonNullable<Configuration['renderError']>;
+  signOut(ctx: KoaContextWithOIDC, form: { action: string; xsrf: string }): Promise<void>;
+  signedOut(ctx: KoaContextWithOIDC): Promise<void>;
+}
+
+export interface ProviderParts {
+  config: Config;
+  db: Db;
+  secrets: Secrets;
+  pages: ProtocolPages;
+  locales: readonly string[];
+  /** Fetches what clients point at (jwks_uri, back-channel logout) without reaching into our own network. */
+  fetch: NonNullable<Configuration['fetch']>;
+}
+
+/** Cookie names: prefixes need TLS, and `__Host-` a path of `/` (RFC 6265bis section 4.1.3). */
+const cookieNames = (secure: boolean) => ({
+  session: secure ? '__Host-session' : 'session',
+  interaction: secure ? '__Secure-interaction' : 'interaction',
+  resume: secure ? '__Secure-resume' : 'resume',
+});
+
+/** Identifier of the default resource, the REST API of this service itself (RFC 8707). */
+export const defaultResource = (issuer: string) => `${issuer}/api`;
+
+/** Upper bound of a Grant, and so of a family of refresh tokens: people are asked again once a year. */
+const grantSeconds = 365 * 86_400;
+export const idTokenSeconds = 3600;
+
+export const routes = {
+  authorization: '/oauth/authorize',
+  token: '/oauth/token',
+  userinfo: '/oauth/userinfo',
+  introspection: '/oauth/introspect',
+  revocation: '/oauth/revoke',
+  end_session: '/oauth/logout',
+  pushed_authorization_request: '/oauth/par',
+  jwks: '/.well-known/jwks.json',
+} as const;
+
+export const buildConfiguration = (
+  { config, db, secrets, pages, locales, fetch }: ProviderParts,
+  keySet: KeySet,
+): Configuration => {
+  const secure = config.JWT_ISSUER.startsWith('https:');
+  const cookie = { httpOnly: true, sameSite: 'lax', secure, signed: true, overwrite: true } as const;
+  const algs = [...keySet.algs];
+  return {
+    adapter: createOidcAdapter({
+      db,
+      secrets,
+      refreshTokenGraceSeconds: config.REFRESH_TOKEN_GRACE,
+      accessTokenMaxSeconds: config.JWT_ACCESS_TTL,
+      findJwt: createJwtFinder(config.JWT_ISSUER, db, keySet),
+    }),
+    jwks: keySet.jwks as NonNullable<Configuration['jwks']>,
+    fetch,
+    findAccount: createFindAccount(db, secrets),
+    loadExistingGrant: createLoadExistingGrant(db),
+    routes,
+    claims: scopeClaims,
+    scopes: identityScopes,
+    responseTypes: ['code', 'none'],
+    subjectTypes: ['public'],
+    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'],
+    clientDefaults: { id_token_signed_response_alg: algs[0] } as ClientMetadata,
+    extraClientMetadata: { properties: ['first_party', 'require_pkce', 'api_scope'] },
+    // Secrets are stored hashed, so nothing can be signed with them: no HS256, no client_secret_jwt.
+    enabledJWA: {
+      idTokenSigningAlgValues: algs,
+      userinfoSigningAlgValues: algs,
+      clientAuthSigningAlgValues: ['RS256', 'PS256', 'ES256', 'EdDSA'],
+    },
+    discovery: { ui_locales_supported: [...locales] } as Configuration['discovery'],
+    cookies: {
+      names: cookieNames(secure),
+      long: { ...cookie, path: '/' },
+      short: cookie,
+      keys: [secrets.mac('cookie', '1')],
+    },
+    interactions: { policy: createInteractionPolicy(), url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+    pkce: { required: (_ctx, client) => client.require_pkce !== false },
+    allowOmittingSingleRegisteredRedirectUri: false,
+    rotateRefreshToken: true,
+    // Whoever registered for refresh tokens gets them; without offline_access they end with the session.
+    issueRefreshToken: (_ctx, client) => Promise.resolve(client.grantTypeAllowed('refresh_token')),
+    clientBasedCORS: (_ctx, origin, client) =>
+      client.clientAuthMethod === 'none' &&
+      (client.redirectUris ?? []).some((uri) => URL.parse(uri)?.origin === origin),
+    formats: { customizers: { jwt: addLivenessClaims } },
+    ttl: {
+      AccessToken: config.JWT_ACCESS_TTL,
+      ClientCredentials: config.JWT_ACCESS_TTL,
+      AuthorizationCode: 60,
+      IdToken: idTokenSeconds,
+      Interaction: 3600,
+      RefreshToken: config.JWT_REFRESH_TTL,
+      Session: config.SESSION_TTL,
+      Grant: grantSeconds,
+    },
+    features: {
+      devInteractions: { enabled: false },
+      backchannelLogout: { enabled: true },
+      claimsParameter: { enabled: true },
+      clientCredentials: { enabled: true },
+      dPoP: { enabled: false },
+      jwtUserinfo: { enabled: true },
+      pushedAuthorizationRequests: { enabled: true },
+      rpInitiatedLogout: {
+        enabled: true,
+        logoutSource: async (ctx) => {
+          const { secret = '' } = (ctx.oidc.session?.state ?? {}) as { secret?: string };
+          await pages.signOut(ctx, { action: `${routes.end_session}/confirm`, xsrf: secret });
+        },
+        postLogoutSuccessSource: (ctx) => pages.signedOut(ctx),
+      },
+      introspection: {
+        enabled: true,
+        allowedPolicy: async (_ctx, client, token) => {
+          if (client.clientAuthMethod === 'none' && token.clientId !== client.clientId) return false;
+          // A deactivated user's tokens are dead, whatever their own state.
+          const { accountId } = token as { accountId?: string };
+          return accountId === undefined || isActiveUser(db, accountId);
+        },
+      },
+      revocation: {
+        enabled: true,
+        allowedPolicy: async (_ctx, client, token) => {
+          if (token.clientId !== client.clientId) {
+            // RFC 7009 section 2.1; a public client, which anybody can claim to be, is told nothing.
+            if (client.clientAuthMethod === 'none') return false;
+            throw new errors.InvalidRequest('the token was not issued to this client');
+          }
+          if (token.kind === 'RefreshToken') return true;
+          // The engine would go on to drop every token of the grant; revoking an access token ends that one alone.
+          await token.destroy();
+          return false;
+        },
+      },
+      resourceIndicators: {
+        enabled: true,
+        // With openid and no resource the token is for userinfo, which takes opaque ones alone; otherwise it is for our API.
+        defaultResource: (ctx, _client, oneOf) => {
+          if (oneOf) return oneOf;
+          const scopes = ((ctx.oidc.params?.scope as string | undefined) ?? '').split(' ');
+          return scopes.includes('openid') ? (undefined as never) : defaultResource(config.JWT_ISSUER);
+        },
+        useGrantedResource: () => Promise.resolve(true),
+        getResourceServerInfo: async (_ctx, indicator, client) => {
+          if (indicator !== defaultResource(config.JWT_ISSUER)) throw new errors.InvalidTarget();
+          return {
+            scope: (client.api_scope as string | undefined) ?? '',
+            audience: config.JWT_AUD,
+            accessTokenTTL: config.JWT_ACCESS_TTL,
+            accessTokenFormat: 'jwt',
+            jwt: { sign: { alg: algs[0] as 'RS256' } },
+          };
+        },
+      },
+    },
+    renderError: pages.error,
+  };
+};

@@ -1,0 +1,72 @@
+/** Turns remembered consent into the engine's Grants, and says when a person must be asked. */
+import { interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider';
+import type { Db } from '../../db/connect.ts';
+import { type Consent, findConsent } from '../sessions/sessions.queries.ts';
+
+type Agreed = Pick<Consent, 'scopes' | 'claims' | 'resources'>;
+
+/** What the request asks for: the operator's own applications are granted that without a question. */
+const requested = ({ oidc }: KoaContextWithOIDC): Agreed => ({
+  scopes: [...oidc.requestParamOIDCScopes],
+  claims: [...oidc.requestParamClaims],
+  resources: Object.fromEntries(
+    Object.entries(oidc.resourceServers ?? {}).map(([indicator, server]) => [
+      indicator,
+      [...oidc.requestParamScopes].filter((scope) => server.scopes.has(scope)),
+    ]),
+  ),
+});
+
+/**
+ * `loadExistingGrant`: the Grant of this session and client, brought up to what the person has agreed to. Undefined
+ * when they have agreed to nothing yet.
+ */
+export const createLoadExistingGrant = (db: Db) => async (ctx: KoaContextWithOIDC) => {
+  const { client, session, account, provider } = ctx.oidc;
+  if (!client || !session || !account) return undefined;
+  const agreed = client.first_party ? requested(ctx) : await findConsent(db, account.accountId, client.clientId);
+  const grantId = session.grantIdFor(client.clientId);
+  const existing = grantId ? await provider.Grant.find(grantId) : undefined;
+  if (!agreed) return existing;
+
+  const grant = existing ?? new provider.Grant({ accountId: account.accountId, clientId: client.clientId });
+  const before = JSON.stringify([grant.openid, grant.resources]);
+  if (agreed.scopes.length) grant.addOIDCScope(agreed.scopes.join(' '));
+  if (agreed.claims.length) grant.addOIDCClaims(agreed.claims);
+  for (const [indicator, scopes] of Object.entries(agreed.resources))
+    if (scopes.length) grant.addResourceScope(indicator, scopes.join(' '));
+  if (!existing || JSON.stringify([grant.openid, grant.resources]) !== before) await grant.save();
+  return grant;
+};
+
+/** The engine's prompts, with two differences. */
+export const createInteractionPolicy = () => {
+  const policy = interactionPolicy.base();
+  const { Check } = interactionPolicy;
+  const login = policy.get('login');
+  const consent = policy.get('consent');
+
+  // A session outlives a user's deactivation by as long as it takes to come back here.
+  login?.checks.add(
+    new Check('no_account', 'the account of this session is not active', (ctx) =>
+      Boolean(ctx.oidc.session?.accountId && !ctx.oidc.account),
+    ),
+  );
+
+  // RFC 8252 section 8.6: a native client can be impersonated, so it is confirmed each time, unless it is the
+  // operator's own and its redirect URI is a claimed https one.
+  consent?.checks.remove('native_client_prompt');
+  consent?.checks.add(
+    new Check(
+      'native_client_prompt',
+      'native clients require End-User interaction',
+      'interaction_required',
+      ({ oidc }) => {
+        const { client, params, result } = oidc;
+        if (client?.applicationType !== 'native' || params?.response_type === 'none' || result?.consent) return false;
+        return !(client.first_party && String(params?.redirect_uri).startsWith('https:'));
+      },
+    ),
+  );
+  return policy;
+};

@@ -1,0 +1,88 @@
+/** What the engine reports, as audit events and log lines. */
+import type { KoaContextWithOIDC, Provider } from 'oidc-provider';
+import type { Db } from '../../db/connect.ts';
+import { type Actor, type AuditEvent, recordEvent } from '../audit/logs.commands.ts';
+import { isOutage } from '../errors.ts';
+import { actorOf } from '../http/actor.ts';
+import type { Log } from '../log.ts';
+
+export interface EventParts {
+  db: Db;
+  log: Log;
+  /** Resolves while failures of this client from this address are few enough to be written down one by one. */
+  countFailure(key: string): Promise<boolean>;
+}
+
+interface ProtocolError extends Error {
+  error?: string;
+  error_description?: string;
+  error_detail?: string;
+}
+
+const clientActor = (ctx: KoaContextWithOIDC): Actor => {
+  const clientId = ctx.oidc.entities.Client?.clientId;
+  return { ...actorOf(ctx), ...(clientId ? { type: 'client' as const, id: clientId } : {}) };
+};
+
+/** Subscribes to an instance. The engine does not wait for listeners, so each handles its own failure. */
+export const recordProviderEvents = (provider: Provider, { db, log, countFailure }: EventParts): void => {
+  const record = (actor: Actor, event: AuditEvent) => {
+    recordEvent(db, actor, event).catch((error: unknown) =>
+      log.error({ err: error, action: event.action }, 'an audit event was not written'),
+    );
+  };
+
+  const refused = (action: string) => (ctx: KoaContextWithOIDC, error: ProtocolError) => {
+    const client = ctx.oidc.entities.Client?.clientId;
+    log.debug(
+      {
+        requestId: ctx.state.requestId,
+        client,
+        error: error.error,
+        description: error.error_description,
+        detail: error.error_detail,
+      },
+      action,
+    );
+    if (!client) return;
+    countFailure(`${client} ${ctx.ip}`).then(
+      (counted) => {
+        if (counted)
+          record(clientActor(ctx), {
+            action,
+            target: { type: 'client', id: client },
+            meta: { error: error.error, detail: error.error_detail ?? error.error_description },
+          });
+      },
+      () => {},
+    );
+  };
+
+  provider.on('authorization.error', refused('authorization.refuse'));
+  provider.on('grant.error', refused('token.refuse'));
+  provider.on('introspection.error', refused('introspection.refuse'));
+  provider.on('revocation.error', refused('revocation.refuse'));
+  provider.on('pushed_authorization_request.error', refused('authorization.refuse'));
+
+  provider.on('grant.revoked', (ctx, grantId) => {
+    // At the token endpoint the engine revokes a grant for one reason: a code or refresh token was used again.
+    const action = ctx.oidc.route === 'token' ? 'token.replay' : 'grant.revoke';
+    record(clientActor(ctx), { action, target: { type: 'grant', id: grantId } });
+  });
+
+  provider.on('end_session.success', (ctx) => {
+    const id = ctx.oidc.session?.accountId;
+    if (!id) return;
+    const signedOut = ctx.oidc.params?.logout !== undefined;
+    record(
+      { ...actorOf(ctx), type: 'user', id },
+      { action: signedOut ? 'session.sign_out' : 'session.leave_client', target: { type: 'user', id } },
+    );
+  });
+
+  provider.on('server_error', (ctx, error) => {
+    if (isOutage(error) || isOutage(error.cause))
+      log.warn({ requestId: ctx.state.requestId, path: ctx.path }, 'a request failed: the database is out of reach');
+    else log.error({ err: error, requestId: ctx.state.requestId, path: ctx.path }, 'a request failed');
+  });
+};

@@ -1,0 +1,74 @@
+/**
+ * Holds the engine's instance that serves, and puts another in its place when the keys change; requests in flight
+ * finish on the old one.
+ */
+import type Koa from 'koa';
+import mount from 'koa-mount';
+import type { Provider } from 'oidc-provider';
+import { engineMetadata } from '../../adapters/oidc.ts';
+import type { Database } from '../../db/connect.ts';
+import type { ValidateClient } from '../clients/clients.commands.ts';
+import { type KeySet, loadKeySet } from '../keys/key-set.ts';
+import { keysChannel } from '../keys/keys.commands.ts';
+import { createProvider, type Instance, type ProviderDeps } from './provider.ts';
+
+export interface ProviderHost {
+  /** The instance that serves now. Ask each time; do not keep it. */
+  provider(): Provider;
+  deliverLogout: Instance['deliverLogout'];
+  /** Throws what the engine has against a client's metadata. */
+  validateClient: ValidateClient;
+  middleware: Koa.Middleware;
+  /** Loads the keys again and swaps the instance if they differ. */
+  reload(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Besides notifications: how often the keys are looked at, in milliseconds. */
+const pollMs = 30_000;
+
+export const createProviderHost = async (deps: ProviderDeps, listen: Database['listen']): Promise<ProviderHost> => {
+  const { config, db, secrets, log } = deps;
+  let keySet: KeySet = await loadKeySet(config, db, secrets);
+  let instance = createProvider(deps, keySet);
+  let serve = mount(instance.provider);
+  let timer: NodeJS.Timeout | undefined;
+
+  const reload = async (): Promise<void> => {
+    const next = await loadKeySet(config, db, secrets);
+    if (next.version !== keySet.version) {
+      instance = createProvider(deps, next);
+      serve = mount(instance.provider);
+      log.info({ kids: next.jwks.keys.map(({ kid }) => kid) }, 'the signing keys have changed');
+    }
+    keySet = next;
+  };
+
+  const schedule = () => {
+    clearTimeout(timer);
+    const untilChange = keySet.changesAt === undefined ? pollMs : keySet.changesAt - Date.now();
+    timer = setTimeout(refresh, Math.max(100, Math.min(pollMs, untilChange))).unref();
+  };
+  const refresh = () => {
+    reload()
+      .catch((error: unknown) => log.warn({ err: error }, 'the signing keys could not be looked at'))
+      .finally(schedule);
+  };
+  schedule();
+  const stopListening = await listen(keysChannel, refresh);
+
+  return {
+    provider: () => instance.provider,
+    deliverLogout: (logout) => instance.deliverLogout(logout),
+    validateClient: (metadata) =>
+      (instance.provider.Client as unknown as { validate(metadata: Record<string, unknown>): Promise<void> }).validate(
+        engineMetadata(metadata),
+      ),
+    middleware: (ctx, next) => serve(ctx, next),
+    reload,
+    stop: async () => {
+      clearTimeout(timer);
+      await stopListening();
+    },
+  };
+};

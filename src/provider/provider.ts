@@ -1,0 +1,61 @@
+/** Builds an oidc-provider instance for a key set. Everything that hangs on an instance is attached here. */
+import { Provider } from 'oidc-provider';
+import type { KeySet } from '../keys/key-set.ts';
+import type { Log } from '../log.ts';
+import { equalInConstantTime, hashToken } from '../secrets.ts';
+import type { QueueLogout } from '../sessions/sessions.commands.ts';
+import { buildConfiguration, type ProviderParts } from './configuration.ts';
+import { type EventParts, recordProviderEvents } from './events.ts';
+import { pinOrigin } from './requests.ts';
+
+export interface ProviderDeps extends ProviderParts, EventParts {
+  log: Log;
+  queueLogout: QueueLogout;
+}
+
+export interface Instance {
+  provider: Provider;
+  /** Sends a logout token to the client (OpenID Connect Back-Channel Logout 1.0 section 2.5). @throws when it is not accepted */
+  deliverLogout(logout: { clientId: string; sub: string; sid: string }): Promise<void>;
+}
+
+/** The parts of the engine's Client that are replaced; its published types leave them out. */
+interface EngineClient {
+  clientId: string;
+  clientSecret?: string;
+  clientAuthMethod: string;
+  compareClientSecret(secret: string): boolean | Promise<boolean>;
+  backchannelLogout(sub: string, sid: string): Promise<void>;
+}
+
+export const createProvider = (deps: ProviderDeps, keySet: KeySet): Instance => {
+  const { config, db, queueLogout } = deps;
+  const provider = new Provider(config.JWT_ISSUER, buildConfiguration(deps, keySet));
+  pinOrigin(provider, config.JWT_ISSUER);
+  recordProviderEvents(provider, deps);
+
+  const prototype = provider.Client.prototype as unknown as EngineClient;
+
+  // The engine takes basic and post for one another; a client is held to what it registered. Secrets are random, so
+  // one SHA-256 suffices; the engine knows the stored hash as the secret.
+  prototype.compareClientSecret = function (secret) {
+    const used = Provider.ctx?.get('authorization') ? 'client_secret_basic' : 'client_secret_post';
+    return used === this.clientAuthMethod && equalInConstantTime(hashToken(secret), this.clientSecret ?? '');
+  };
+
+  // A sign-out must not wait for somebody else's server: the engine's delivery becomes a job.
+  const deliver = prototype.backchannelLogout;
+  prototype.backchannelLogout = function (sub, sid) {
+    return queueLogout(db, { clientId: this.clientId, sub, sid });
+  };
+
+  return {
+    provider,
+    deliverLogout: async ({ clientId, sub, sid }) => {
+      const client = (await provider.Client.find(clientId)) as unknown as
+        | (EngineClient & { backchannelLogoutUri?: string })
+        | undefined;
+      if (client?.backchannelLogoutUri) await deliver.call(client, sub, sid);
+    },
+  };
+};

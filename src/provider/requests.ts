@@ -1,0 +1,118 @@
+/** What happens to a request before the engine sees it. */
+import { parse, stringify } from 'node:querystring';
+import { Readable } from 'node:stream';
+import type Koa from 'koa';
+import type { Db } from '../../db/connect.ts';
+import { AppError, invalid } from '../errors.ts';
+import { hashToken, randomToken, type Secrets } from '../secrets.ts';
+import { toJwtName } from './access-tokens.ts';
+import { routes } from './configuration.ts';
+
+/**
+ * Makes an app see the issuer's scheme and host, whatever Host or X-Forwarded-* say: the engine derives its endpoints'
+ * URLs and its cookies' `Secure` from them.
+ */
+export const pinOrigin = (app: Koa, issuer: string): void => {
+  const { protocol, host, hostname } = new URL(issuer);
+  Object.defineProperties(app.request, {
+    protocol: { get: () => protocol.slice(0, -1) },
+    host: { get: () => host },
+    hostname: { get: () => hostname },
+  });
+};
+
+/** The engine's own limit for bodies, in bytes. */
+const bodyLimitBytes = 56 * 1024;
+
+const readBody = async (ctx: Koa.Context): Promise<string> => {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of ctx.req) {
+    size += chunk.length;
+    if (size > bodyLimitBytes) throw new AppError(413, 'request_too_large', 'The request is too large');
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString();
+};
+
+/** Lets the engine read the body (again). */
+const replaceBody = (ctx: Koa.Context, body: string): void => {
+  const bytes = Buffer.from(body);
+  ctx.req.headers['content-length'] = String(bytes.length);
+  delete ctx.req.headers['transfer-encoding'];
+  ctx.req = Object.create(ctx.req, {
+    readable: { value: true },
+    iterator: { value: () => Readable.from([bytes]).iterator() },
+  });
+};
+
+/** PostgreSQL stores neither NUL nor half a surrogate pair; `claims` could smuggle either in as a JSON escape. */
+const unstorable = /\0|\\u0000|\\ud[89a-f]/i;
+
+const isJwt = (token: unknown): token is string => typeof token === 'string' && /^[\w-]+\.[\w-]+\.[\w-]+$/.test(token);
+
+const isForm = (ctx: Koa.Context) => ctx.method === 'POST' && Boolean(ctx.is('application/x-www-form-urlencoded'));
+
+const checkStorable = (parameters: Record<string, unknown>): void => {
+  for (const value of Object.values(parameters).flat()) {
+    if (typeof value === 'string' && unstorable.test(value))
+      throw invalid('invalid_request', 'a parameter contains a character that is not allowed');
+  }
+};
+
+const takesToken = new Set<string>([routes.introspection, routes.revocation]);
+const takesPost = new Set<string>([routes.authorization, routes.end_session]);
+
+/**
+ * - Characters that cannot be stored are a 400.
+ * - A JWT at introspection or revocation gets the name under which the engine will look it up.
+ * - POST at the authorization and logout endpoints (OpenID Connect Core section 3.1.2.1, RP-Initiated Logout section 2):
+ *   with SameSite=Lax the browser sends no cookie along, so the parameters wait on the server under a single-use handle
+ *   while the browser is sent to fetch the same page by GET. Nothing of them appears in a URL.
+ */
+export const prepareRequest = (db: Db, secrets: Secrets): Koa.Middleware => {
+  const keep = async (parameters: string): Promise<string> => {
+    const handle = randomToken();
+    const idHash = hashToken(handle);
+    const sealed = secrets.seal('oidc-payload', `PostedRequest:${idHash}`, parameters).toString('base64');
+    await db('oidcPayloads').insert({
+      model: 'PostedRequest',
+      idHash,
+      payload: JSON.stringify({ sealed }),
+      expiresAt: new Date(Date.now() + 60_000),
+    });
+    return handle;
+  };
+
+  const take = async (handle: string): Promise<string> => {
+    const idHash = hashToken(handle);
+    const [row] = await db('oidcPayloads')
+      .delete()
+      .where({ model: 'PostedRequest', idHash })
+      .where('expiresAt', '>', db.fn.now())
+      .returning('payload');
+    if (!row) throw invalid('request_expired', 'The request has expired or was already used');
+    return secrets
+      .open('oidc-payload', `PostedRequest:${idHash}`, Buffer.from(row.payload.sealed, 'base64'))
+      .toString();
+  };
+
+  return async (ctx, next) => {
+    checkStorable(ctx.query);
+    if (isForm(ctx)) {
+      const body = await readBody(ctx);
+      const parameters = parse(body);
+      checkStorable(parameters);
+      if (takesPost.has(ctx.path)) {
+        ctx.status = 303;
+        ctx.redirect(`${ctx.path}?posted=${await keep(body)}`);
+        return;
+      }
+      const rename = takesToken.has(ctx.path) && isJwt(parameters.token);
+      replaceBody(ctx, rename ? stringify({ ...parameters, token: toJwtName(parameters.token as string) }) : body);
+    } else if (takesPost.has(ctx.path) && typeof ctx.query.posted === 'string') {
+      ctx.url = `${ctx.path}?${await take(ctx.query.posted)}`;
+    }
+    await next();
+  };
+};

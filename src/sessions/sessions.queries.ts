@@ -1,0 +1,54 @@
+/** Reads of `sessions`, `grants` and `consents`. A session's `payload` is oidc-provider's own. */
+import type { Db } from '../../db/connect.ts';
+
+export interface Session {
+  uid: string;
+  userAgent: string | null;
+  address: string | null;
+  startedAt: Date;
+  lastSeenAt: Date;
+  /** By client: what the engine keeps of each application that was signed in to. */
+  authorizations: Record<string, { sid?: string; grantId?: string }>;
+}
+
+/** A user's live sessions, the one seen last first. */
+export const listSessions = async (db: Db, userId: string): Promise<Session[]> => {
+  const rows = await db('sessions')
+    .where({ userId })
+    .where('expiresAt', '>', db.fn.now())
+    .orderBy('lastSeenAt', 'desc')
+    .select('uid', 'userAgent', 'address', 'startedAt', 'lastSeenAt', 'payload');
+  return rows.map(({ payload, ...row }) => ({ ...row, authorizations: payload.authorizations ?? {} }));
+};
+
+export interface Consent {
+  clientId: string;
+  scopes: string[];
+  claims: string[];
+  /** Scopes by resource indicator (RFC 8707). */
+  resources: Record<string, string[]>;
+  createdAt: Date;
+}
+
+const consentColumns = ['clientId', 'scopes', 'claims', 'resources', 'createdAt'] as const;
+
+export const findConsent = (db: Db, userId: string, clientId: string): Promise<Consent | undefined> =>
+  db('consents')
+    .where({ userId, clientId })
+    .first(...consentColumns);
+
+/** What a person agreed to, with the client's name, the newest first. */
+export const listConsents = (db: Db, userId: string): Promise<(Consent & { clientName: string | null })[]> =>
+  db('consents')
+    .join('clients', 'clients.clientId', 'consents.clientId')
+    .where({ userId })
+    .orderBy('consents.updatedAt', 'desc')
+    .select('clients.clientName', ...consentColumns.map((name) => `consents.${name}`));
+
+/** Names of clients by id, for the ids given. */
+export const clientNames = async (db: Db, clientIds: readonly string[]): Promise<Map<string, string>> => {
+  const rows = await db('clients')
+    .whereIn('clientId', [...clientIds])
+    .select('clientId', 'clientName');
+  return new Map(rows.map(({ clientId, clientName }) => [clientId, clientName ?? clientId]));
+};

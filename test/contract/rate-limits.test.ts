@@ -1,0 +1,154 @@
+import { randomUUID } from 'node:crypto';
+import type { AddressInfo } from 'node:net';
+import { connect as connectTcp, createServer, type Socket } from 'node:net';
+import { Redis } from 'ioredis';
+import { afterEach, describe, expect, it } from 'vitest';
+import { createRateLimits, type RateLimits } from '../../adapters/rate-limits.ts';
+import { createLog } from '../../src/log.ts';
+
+const log = createLog('silent');
+/** A Redis that these tests may write to; without it only memory is tested. */
+const redisUrl = process.env.TEST_REDIS_URL;
+
+const open: (RateLimits | { close(): void })[] = [];
+afterEach(async () => {
+  for (const item of open.splice(0)) await item.close();
+});
+
+const create = async (url: string | undefined, factor = 1): Promise<RateLimits> => {
+  const limits = createRateLimits({ redisUrl: url, factor, log });
+  open.push(limits);
+  // A connection takes a moment, and until then memory counts.
+  if (url) await new Promise((resolve) => setTimeout(resolve, 200));
+  return limits;
+};
+
+const spend = async (limits: RateLimits, times: number, key: string): Promise<number> => {
+  let taken = 0;
+  for (let count = 0; count < times; count++) {
+    await limits.consume('signInAccount', key).then(
+      () => taken++,
+      () => {},
+    );
+  }
+  return taken;
+};
+
+for (const { name, url } of [
+  { name: 'memory', url: undefined },
+  ...(redisUrl ? [{ name: 'Redis', url: redisUrl }] : []),
+]) {
+  describe(`rate limits in ${name}`, () => {
+    it('let five through and refuse the sixth, with the time to wait', async () => {
+      const limits = await create(url);
+      const key = randomUUID();
+      expect(await spend(limits, 5, key)).toBe(5);
+      const refusal = await limits.consume('signInAccount', key).catch((error) => error);
+      expect(refusal).toMatchObject({ status: 429, code: 'too_many_requests' });
+      expect(refusal.details.retryAfterSeconds).toBeGreaterThan(890);
+      expect(refusal.details.retryAfterSeconds).toBeLessThanOrEqual(900);
+    });
+
+    it('count each limit and each key by itself', async () => {
+      const limits = await create(url);
+      const key = randomUUID();
+      await spend(limits, 5, key);
+      await limits.consume('signInAddress', key);
+      await limits.consume('signInAccount', `${key} other`);
+    });
+
+    it('let exactly the limit through of many attempts at once', async () => {
+      const limits = await create(url);
+      const key = randomUUID();
+      const results = await Promise.allSettled(Array.from({ length: 20 }, () => limits.consume('signInAccount', key)));
+      expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(5);
+    });
+
+    it('take several points, give points back, and forget', async () => {
+      const limits = await create(url);
+      const key = randomUUID();
+      await limits.consume('signInAccount', key, 5);
+      await limits.reward('signInAccount', key);
+      expect(await spend(limits, 2, key)).toBe(1);
+      await limits.reset('signInAccount', key);
+      expect(await spend(limits, 6, key)).toBe(5);
+    });
+
+    it('are multiplied by the factor, and never zero', async () => {
+      expect(await spend(await create(url, 2), 20, randomUUID())).toBe(10);
+      expect(await spend(await create(url, 0.01), 20, randomUUID())).toBe(1);
+    });
+  });
+}
+
+it('go on in memory when nothing answers at REDIS_URL', async () => {
+  const limits = await create('redis://127.0.0.1:1');
+  const startedAt = performance.now();
+  expect(await spend(limits, 6, 'key')).toBe(5);
+  expect(performance.now() - startedAt).toBeLessThan(500);
+});
+
+describe.runIf(redisUrl)('with a Redis that vanishes', () => {
+  /** A Redis that can be cut off, or made to hang. */
+  const startProxy = async () => {
+    const { hostname, port } = new URL(redisUrl ?? '');
+    const sockets = new Set<Socket>();
+    let hanging = false;
+    const server = createServer((client) => {
+      const upstream = connectTcp(Number(port || 6379), hostname);
+      for (const [from, to] of [
+        [client, upstream],
+        [upstream, client],
+      ] as const) {
+        sockets.add(from);
+        from.on('data', (data) => hanging || to.write(data));
+        from.on('close', () => to.destroy());
+        from.on('error', () => {});
+      }
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const cut = () => {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+    };
+    open.push({ close: cut });
+    return {
+      url: `redis://127.0.0.1:${(server.address() as AddressInfo).port}`,
+      cut,
+      hang: () => {
+        hanging = true;
+      },
+    };
+  };
+
+  it('count in memory after the connection breaks', async () => {
+    const proxy = await startProxy();
+    const limits = await create(proxy.url);
+    await limits.consume('signInAccount', randomUUID());
+    proxy.cut();
+    const startedAt = performance.now();
+    expect(await spend(limits, 6, randomUUID())).toBe(5);
+    expect(performance.now() - startedAt).toBeLessThan(1000);
+  });
+
+  it('do not wait for a server that has stopped answering', async () => {
+    const proxy = await startProxy();
+    const limits = await create(proxy.url);
+    await limits.consume('signInAccount', randomUUID());
+    proxy.hang();
+    const startedAt = performance.now();
+    await limits.consume('signInAccount', randomUUID());
+    expect(performance.now() - startedAt).toBeLessThan(600);
+  });
+
+  it('share the count among replicas, and store no key in clear', async () => {
+    const [one, two] = [await create(redisUrl), await create(redisUrl)];
+    const key = `${randomUUID()} ada@example.com 192.0.2.7`;
+    expect((await spend(one, 3, key)) + (await spend(two, 3, key))).toBe(5);
+    const redis = new Redis(redisUrl ?? '');
+    const keys = await redis.keys('countersign:limit:*');
+    redis.disconnect();
+    expect(keys.length).toBeGreaterThan(0);
+    expect(keys.join()).not.toMatch(/ada@example|192\.0\.2\.7/);
+  });
+});

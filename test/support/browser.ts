@@ -1,0 +1,139 @@
+/** A browser without a screen: cookies, redirects, forms. It sends what a browser's form sends, `Origin` included. */
+import { expect } from 'vitest';
+import { v7 as uuid } from 'uuid';
+import type { TestServer } from './server.ts';
+
+export interface Page {
+  status: number;
+  url: URL;
+  html: string;
+  headers: Headers;
+}
+
+interface Form {
+  action: string;
+  fields: Record<string, string>;
+  buttons: Record<string, string>;
+}
+
+const unescapeHtml = (text: string) =>
+  text.replace(/&#(\d+);/g, (_, code: string) => String.fromCodePoint(Number(code))).replace(/&quot;/g, '"').replace(/&amp;/g, '&').replace(/&lt;/g, '<').replace(/&gt;/g, '>');
+
+const attribute = (tag: string, name: string) => {
+  const found = new RegExp(`\\s${name}="([^"]*)"`).exec(tag);
+  return found?.[1] === undefined ? undefined : unescapeHtml(found[1]);
+};
+
+/** The forms of a page, in order. */
+export const formsOf = (html: string): Form[] =>
+  [...html.matchAll(/<form\b[^>]*>[\s\S]*?<\/form>/g)].map(([form]) => {
+    const fields: Record<string, string> = {};
+    for (const [tag] of form.matchAll(/<(input|textarea)\b[^>]*>/g)) {
+      const name = attribute(tag, 'name');
+      if (name) fields[name] = attribute(tag, 'value') ?? '';
+    }
+    const buttons: Record<string, string> = {};
+    for (const [tag] of form.matchAll(/<button\b[^>]*>/g)) {
+      const name = attribute(tag, 'name');
+      if (name) buttons[name] = attribute(tag, 'value') ?? '';
+    }
+    return { action: attribute(form, 'action') ?? '', fields, buttons };
+  });
+
+interface Cookie {
+  name: string;
+  value: string;
+  path: string;
+}
+
+export class Browser {
+  readonly cookies: Cookie[] = [];
+  readonly issuer: string;
+  /** Every Set-Cookie header received. */
+  readonly setCookies: string[] = [];
+
+  constructor(issuer: string) {
+    this.issuer = issuer;
+  }
+
+  /** One request, without following redirects. */
+  async request(url: string | URL, init: RequestInit = {}): Promise<Response> {
+    const target = new URL(url, this.issuer);
+    const cookie = this.cookies
+      .filter(({ path }) => target.pathname === path || target.pathname.startsWith(path.endsWith('/') ? path : `${path}/`))
+      .map(({ name, value }) => `${name}=${value}`)
+      .join('; ');
+    const headers = new Headers(init.headers);
+    if (cookie) headers.set('cookie', cookie);
+    if (!headers.has('accept')) headers.set('accept', 'text/html,*/*;q=0.8');
+    if (!headers.has('user-agent')) headers.set('user-agent', 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0');
+    const response = await fetch(target, { ...init, headers, redirect: 'manual' });
+    for (const line of response.headers.getSetCookie()) this.#keep(line);
+    return response;
+  }
+
+  #keep(line: string): void {
+    this.setCookies.push(line);
+    const [pair = '', ...attributes] = line.split(';').map((part) => part.trim());
+    const split = pair.indexOf('=');
+    const name = pair.slice(0, split);
+    const path = attributes.find((item) => /^path=/i.test(item))?.slice(5) ?? '/';
+    const expires = attributes.find((item) => /^expires=/i.test(item))?.slice(8);
+    const index = this.cookies.findIndex((cookie) => cookie.name === name && cookie.path === path);
+    if (index >= 0) this.cookies.splice(index, 1);
+    if (!expires || Date.parse(expires) > Date.now()) this.cookies.push({ name, value: pair.slice(split + 1), path });
+  }
+
+  /** Follows redirects until a page, or until the browser would leave the service. */
+  async go(url: string | URL, init?: RequestInit): Promise<Page> {
+    let target = new URL(url, this.issuer);
+    let response = await this.request(target, init);
+    for (let hops = 0; hops < 20 && response.status >= 300 && response.status < 400; hops++) {
+      target = new URL(response.headers.get('location') ?? '', target);
+      if (target.origin !== this.issuer) break;
+      response = await this.request(target);
+    }
+    return { status: response.status, url: target, html: await response.text(), headers: response.headers };
+  }
+
+  /** Submits the form of the page whose action ends with `action` (the first form without it), and goes on from there. */
+  submit(page: Page, values: Record<string, string> = {}, action?: string): Promise<Page> {
+    const form = formsOf(page.html).find((form) => action === undefined || form.action.endsWith(action));
+    if (!form) throw new Error(`no form ${action ?? ''} on ${page.url}:\n${page.html.slice(0, 500)}`);
+    return this.go(new URL(form.action, page.url), {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-www-form-urlencoded', origin: this.issuer },
+      body: new URLSearchParams({ ...form.fields, ...values }),
+    });
+  }
+}
+
+export const password = 'correct horse battery staple';
+
+/** Registers and verifies an account over HTTP. */
+export const registerAccount = async ({ issuer, mail }: TestServer, email = `${uuid()}@example.com`, name = 'Ada Lovelace'): Promise<string> => {
+  const registered = await fetch(`${issuer}/auth/register`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ email, password, name }),
+  });
+  expect(registered.status).toBe(201);
+  const { links } = await mail(email);
+  const token = new URL(links.find((link) => link.includes('/verify')) as string).searchParams.get('token');
+  const verified = await fetch(`${issuer}/auth/verify`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ token }),
+  });
+  expect(verified.status).toBe(200);
+  return email;
+};
+
+/** Signs in and consents wherever an authorization URL leads, and returns the URL that the browser is sent to. */
+export const authorize = async (browser: Browser, url: string | URL, email?: string): Promise<URL> => {
+  let page = await browser.go(url);
+  for (let step = 0; step < 5 && page.url.origin === browser.issuer && page.status === 200 && page.url.pathname.startsWith('/interaction/'); step++) {
+    page = page.html.includes('current-password') ? await browser.submit(page, { email: email ?? '', password }) : await browser.submit(page);
+  }
+  return page.url;
+};

@@ -1,0 +1,84 @@
+/** A whole service on a port of its own, over a database of its own, for black-box tests. */
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type App, createApp } from '../../src/app.ts';
+import { operator } from '../../src/audit/logs.commands.ts';
+import { createClient } from '../../src/clients/clients.commands.ts';
+import { loadConfig } from '../../src/config.ts';
+import { close, listen } from '../../src/http/server.ts';
+import { createLog } from '../../src/log.ts';
+import { createTestDatabase, type TestDatabase } from './database.ts';
+
+export interface TestServer {
+  app: App;
+  database: TestDatabase;
+  issuer: string;
+  /** Registers a client; the answer is RFC 7591 metadata with the secret. */
+  client(metadata: Record<string, unknown>): Promise<RegisteredClient>;
+  /** Mails delivered so far to the address, the newest first; waits until there is one. */
+  mail(to: string, subject?: RegExp): Promise<{ subject: string; text: string; html: string; links: string[] }>;
+  stop(): Promise<void>;
+}
+
+export interface RegisteredClient {
+  client_id: string;
+  client_secret?: string;
+  redirect_uris: string[];
+  [member: string]: unknown;
+}
+
+/** A port that is free now. */
+export const freePort = (): Promise<number> =>
+  new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as AddressInfo;
+      server.close(() => resolve(port));
+    });
+  });
+
+/** Limits are off unless a test sets them; nothing is logged. */
+const defaults = {
+  NODE_ENV: 'test',
+  ENCRYPTION_MASTER_KEY: 'bXkgdGVzdHMgYXJlIG5vdCBzZWNyZXQgYXQgYWxsISE=',
+  RATE_LIMIT_FACTOR: '1000',
+  LOG_LEVEL: 'silent',
+  OUTBOUND_ALLOW: '127.0.0.1,localhost',
+  HASH_QUEUE: '1000',
+};
+
+export const startServer = async (settings: Record<string, string> = {}, options: { poolMax?: number } = {}): Promise<TestServer> => {
+  const database = await createTestDatabase(options.poolMax);
+  const wanted = await freePort();
+  const issuer = `http://localhost:${wanted}`;
+  const config = loadConfig({
+    ...defaults,
+    JWT_ISSUER: issuer,
+    ...(process.env.TEST_REDIS_URL ? { REDIS_URL: process.env.TEST_REDIS_URL } : {}),
+    ...settings,
+  });
+  const app = await createApp({ config, database, log: createLog(config.LOG_LEVEL) });
+  const { server } = await listen(app.koa.callback(), wanted, '127.0.0.1');
+  await app.jobs.start();
+
+  return {
+    app,
+    database,
+    issuer: config.JWT_ISSUER,
+    client: async (metadata) => (await createClient(database.db, operator, metadata, app.provider.validateClient)) as RegisteredClient,
+    mail: async (to, subject = /./) => {
+      for (let attempt = 0; attempt < 100; attempt++) {
+        const found = app.mailbox?.messages().find((message) => message.to === to && subject.test(message.subject));
+        if (found) return found;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      throw new Error(`no mail to ${to} with a subject like ${subject}`);
+    },
+    stop: async () => {
+      app.drain();
+      await close(server);
+      await app.stop();
+      await database.close();
+      await database.drop();
+    },
+  };
+};
