@@ -96,9 +96,13 @@ export class Browser {
     return { status: response.status, url: target, html: await response.text(), headers: response.headers };
   }
 
-  /** Submits the form of the page whose action ends with `action` (the first form without it), and goes on from there. */
+  /** Submits the form whose action ends with `action`, else the one that posts to the page itself, else the first. */
   submit(page: Page, values: Record<string, string> = {}, action?: string): Promise<Page> {
-    const form = formsOf(page.html).find((form) => action === undefined || form.action.endsWith(action));
+    const forms = formsOf(page.html);
+    const form =
+      action === undefined
+        ? (forms.find((form) => form.action === page.url.pathname) ?? forms[0])
+        : forms.find((form) => form.action.endsWith(action));
     if (!form) throw new Error(`no form ${action ?? ''} on ${page.url}:\n${page.html.slice(0, 500)}`);
     return this.go(new URL(form.action, page.url), {
       method: 'POST',
@@ -134,6 +138,6 @@ export const authorize = async (browser: Browser, url: string | URL, email?: str
   let page = await browser.go(url);
   for (let step = 0; step < 5 && page.url.origin === browser.issuer && page.status === 200 && page.url.pathname.startsWith('/interaction/'); step++) {
     page = page.html.includes('current-password') ? await browser.submit(page, { email: email ?? '', password }) : await browser.submit(page);
-  }
+    }
   return page.url;
 };
