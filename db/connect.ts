@@ -38,7 +38,11 @@ const camelRow = (row: unknown): unknown => {
   return result;
 };
 
-const mapping: Pick<Knex.Config, 'wrapIdentifier' | 'postProcessResponse'> = {
+/** Whoever runs a query handles its failure; Knex would print each one to the console besides. */
+const silent = { warn: () => {}, error: () => {}, deprecate: () => {}, debug: () => {} };
+
+const mapping: Pick<Knex.Config, 'wrapIdentifier' | 'postProcessResponse' | 'log'> = {
+  log: silent,
   wrapIdentifier: (name, wrap) => wrap(name === '*' ? name : toSnake(name)),
   postProcessResponse: (result: unknown) => {
     if (Array.isArray(result)) return result.map(camelRow);

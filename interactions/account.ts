@@ -15,7 +15,7 @@ import { openPii, type Pii } from '../src/users/pii.ts';
 import { updateProfile } from '../src/users/users.commands.ts';
 import type { User } from '../src/users/users.queries.ts';
 import type { Pages, Visitor } from './pages.ts';
-import type { Problem, ProfileField } from './views.ts';
+import type { Problem, ProfileField } from './view-props.ts';
 
 /** The account page signs people in as an application of its own, with the response type `none`: no code, no token. */
 export const accountClientId = 'countersign-account';

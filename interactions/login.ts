@@ -8,7 +8,7 @@ import { actorOf } from '../src/http/actor.ts';
 import { findUser } from '../src/users/users.queries.ts';
 import type { Interaction, Step } from './interactions.ts';
 import type { Pages } from './pages.ts';
-import type { Problem } from './views.ts';
+import type { Problem } from './view-props.ts';
 
 /** Lenient about the address: whatever is not an account's is answered as wrong credentials. */
 const Credentials = z.object({ email: z.string().trim().min(1).max(254), password: z.string().min(1).max(1024) });

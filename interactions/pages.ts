@@ -11,7 +11,8 @@ import { AppError, databaseAway, type ErrorDetails, invalid, isOutage } from '..
 import { actorOf } from '../src/http/actor.ts';
 import type { Log } from '../src/log.ts';
 import { findUser, type User } from '../src/users/users.queries.ts';
-import type { ErrorView, PageContext, Problem, ViewProps, Views } from './views.ts';
+import type { ErrorView, PageContext, Problem, ViewProps } from './view-props.ts';
+import type { Views } from './views.ts';
 
 export interface PageDeps {
   config: Config;

@@ -16,7 +16,7 @@ import { ActionToken, Email, Password, PersonName } from '../src/auth/auth.route
 import { AppError } from '../src/errors.ts';
 import { actorOf } from '../src/http/actor.ts';
 import type { Pages } from './pages.ts';
-import type { Problem } from './views.ts';
+import type { Problem } from './view-props.ts';
 
 const RegisterForm = z.object({ name: PersonName, email: Email, password: Password });
 const EmailForm = z.object({ email: Email });

@@ -59,7 +59,8 @@ export const settings = z.object({
     description: 'Address to listen on; loopback alone in development, all addresses in production',
   }),
   JWT_ISSUER: issuer.default('http://localhost:3000').meta({
-    description: 'The issuer: the origin under which browsers and relying parties reach the service',
+    description:
+      'The issuer: the origin under which browsers and relying parties reach the service; follows PORT unless set',
   }),
   JWT_AUD: z.string().min(1).default('countersign-api').meta({
     description: 'Audience of access tokens for the default resource `<issuer>/api`; need not be a URI',
@@ -244,6 +245,8 @@ export const loadConfig = (environment: Readonly<Record<string, string | undefin
     const value = environment[name];
     if (value !== undefined && value !== '') given[name] = value;
   }
+  // Another port alone must not make the issuer untrue.
+  if (given.PORT && Number(given.PORT) > 0) given.JWT_ISSUER ??= `http://localhost:${given.PORT}`;
   for (const name of secretNames) {
     const file = environment[`${name}_FILE`];
     if (!file) continue;

@@ -24,7 +24,8 @@ const requestLimitBytes = 256 * 1024;
 
 const readLine = async (socket: Socket, limit: number): Promise<string> => {
   let text = '';
-  for await (const chunk of socket) {
+  // The socket stays open after the line: the reply goes out on it.
+  for await (const chunk of socket.iterator({ destroyOnReturn: false })) {
     text += String(chunk);
     if (text.length > limit) throw new Error('the message is too long');
     if (text.endsWith('\n')) return text;

@@ -1,4 +1,6 @@
 /** Serves: database, app, listen, stop. */
+import { hostname } from 'node:os';
+import { registerWithConsul } from '../adapters/consul.ts';
 import { connect, type Database } from '../db/connect.ts';
 import { migrate, pendingMigrations } from '../db/migrate.ts';
 import { type App, createApp } from './app.ts';
@@ -17,6 +19,20 @@ export const prepareSchema = async (config: Config, { db }: Database): Promise<v
     throw new Error('The database schema is not up to date: run `npm run migrate-db`.');
 };
 
+/** Tells Consul where this instance is: by the name that the machine has, unless HOST says otherwise. */
+const register = (address: string, { HOST }: Config, port: number, log: Log) => {
+  const host = HOST ?? hostname();
+  return registerWithConsul({
+    address,
+    name: 'countersign',
+    id: `countersign-${host}-${port}`,
+    host,
+    port,
+    healthPath: '/health/ready',
+    log,
+  });
+};
+
 /** Starts the service. @returns the app, its port, and how to stop it: requests in flight finish first */
 export const serve = async (config: Config, log: Log): Promise<{ app: App; port: number; stop(): Promise<void> }> => {
   const database = await openDatabase(config);
@@ -29,8 +45,10 @@ export const serve = async (config: Config, log: Log): Promise<{ app: App; port:
       config.HOST ?? (isDevelopment(config) ? '127.0.0.1' : undefined),
     );
     await app.jobs.start();
+    const deregister = config.CONSUL_ADDR ? await register(config.CONSUL_ADDR, config, port, log) : undefined;
     const stop = async () => {
       app.drain();
+      await deregister?.();
       await close(server);
       await app.stop();
       await database.close();

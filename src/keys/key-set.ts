@@ -5,13 +5,13 @@ import type { JWK } from 'jose';
 import type { Db } from '../../db/connect.ts';
 import type { Config } from '../config.ts';
 import type { Secrets } from '../secrets.ts';
-import { keyRow, thumbprint } from './keys.commands.ts';
+import { algorithms, keyRow, thumbprint } from './keys.commands.ts';
 import { listKeys, type SigningAlg } from './keys.queries.ts';
 
 export interface KeySet {
   /** Private JWKs; of each algorithm the signing key comes first, which is the one that the engine picks. */
   jwks: { keys: JWK[] };
-  /** The algorithms that there are keys for. */
+  /** The algorithms that there are keys for; the first is what clients get that ask for none. */
   algs: SigningAlg[];
   /** When a published key starts to sign, in milliseconds since the epoch: the set must be loaded anew then. */
   changesAt?: number;
@@ -33,7 +33,7 @@ const fromDatabase = async (db: Db, secrets: Secrets): Promise<KeySet> => {
   const future = stored.map(({ signsFrom }) => signsFrom.getTime()).filter((time) => time > now);
   return {
     jwks: { keys },
-    algs: [...new Set(stored.map(({ alg }) => alg))],
+    algs: algorithms.filter((alg) => stored.some((key) => key.alg === alg)),
     ...(future.length ? { changesAt: Math.min(...future) } : {}),
     version: keys.map(({ kid }) => kid).join(' '),
   };

@@ -17,7 +17,8 @@ export const publishSeconds = 2 * jwksMaxAgeSeconds;
 /** PostgreSQL channel on which replicas learn that the keys have changed. */
 export const keysChannel = 'countersign_keys';
 
-const algorithms: readonly SigningAlg[] = ['RS256', 'ES256', 'EdDSA'];
+/** What keys are made for. Every relying party knows RS256, so it comes first. */
+export const algorithms: readonly SigningAlg[] = ['RS256', 'ES256', 'EdDSA'];
 /** Any constant that no other advisory lock of ours uses. */
 const keysLock = 7_262_002;
 

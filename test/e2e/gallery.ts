@@ -11,14 +11,8 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { AxeBuilder } from '@axe-core/playwright';
 import { type Browser, chromium } from 'playwright-core';
-import {
-  createViews,
-  type MailProps,
-  type PageContext,
-  type ProfileView,
-  type ViewProps,
-  type Views,
-} from '../../interactions/views.ts';
+import type { MailProps, PageContext, ProfileView, ViewProps } from '../../interactions/view-props.ts';
+import { createViews, type Views } from '../../interactions/views.ts';
 
 /** One page in one state. */
 export type Sample = {

@@ -1,0 +1,320 @@
+/** What each page and mail is given: one interface per template in `views/`. */
+
+/**
+ * A refused field or form. Its text is the translation `problems.<code>`; `field` is the input's name and links the
+ * summary to it. A `minutes` value is also offered to the text as a written-out `{{duration}}`.
+ */
+export interface Problem {
+  field?: string;
+  code: string;
+  values?: Record<string, string | number>;
+}
+
+/** What every page needs, whichever it is. */
+export interface PageContext {
+  locale: string;
+  /** Path and query of this page, for the language links (`lang=de` is set in it). Empty hides the links. */
+  path: string;
+  /** The app that sent the person here. `logo` is a data: or same-origin URL; any other is not shown. */
+  client?: { id: string; name: string; logo?: string; themed?: boolean };
+  signedInAs?: string;
+  requestId: string;
+  development?: boolean;
+}
+
+/** Posts `email`, `password`. With `switchAccount` the page asks a person who is known to sign in again. */
+export interface SignInView {
+  action: string;
+  email: string;
+  problems: Problem[];
+  /** A key under `notices`, e.g. `passwordChanged`. */
+  notice?: string;
+  registerHref?: string;
+  forgotHref: string;
+  /** POST that goes back to the app with `access_denied`. */
+  cancelAction?: string;
+  /** POST that forgets the known account and shows an empty form. */
+  switchAccount?: { action: string; email: string };
+}
+
+/** Posts `name`, `email`, `password`. */
+export interface RegisterView {
+  action: string;
+  email: string;
+  name: string;
+  problems: Problem[];
+  signInHref: string;
+  passwordMinLength: number;
+}
+
+/** The same whether or not the account exists. `resendAction` is posted with `email`. */
+export interface CheckMailView {
+  email: string;
+  purpose: 'verify' | 'reset';
+  resendAction?: string;
+  returnHref?: string;
+}
+
+/** Posts `token`. Opening the page changes nothing: mail scanners follow links. */
+export interface VerifyView {
+  action: string;
+  token: string;
+  problems: Problem[];
+}
+
+/** The address is confirmed. */
+export interface VerifyDoneView {
+  continueHref?: string;
+}
+
+/** A link from a mail that is used up or too old. `action` posts `email` and sends a new one. */
+export interface LinkExpiredView {
+  purpose: 'verify' | 'reset' | 'setup';
+  action?: string;
+}
+
+/** Posts `email`. */
+export interface ForgotView {
+  action: string;
+  email: string;
+  problems: Problem[];
+  signInHref: string;
+}
+
+/** Posts `token`, `password`. `email`, if known, helps a password manager to save the right account. */
+export interface ResetView {
+  action: string;
+  token: string;
+  email?: string;
+  problems: Problem[];
+  passwordMinLength: number;
+}
+
+/** Two forms without fields: POST `action` allows, POST `cancelAction` refuses. */
+export interface ConsentView {
+  action: string;
+  cancelAction: string;
+  account: { name: string; email: string };
+  clientUri?: string;
+  policyUri?: string;
+  tosUri?: string;
+  /** False: the page says plainly that the operator has not checked this app. */
+  verified: boolean;
+  firstParty: boolean;
+  /** Newly asked identity scopes: openid, profile, email, address, phone, offline_access. */
+  scopes: string[];
+  /** Claims asked one by one. */
+  claims: string[];
+  resources: { indicator: string; scopes: string[] }[];
+  /** Scopes and claims allowed before, told for completeness. */
+  alreadyGranted: string[];
+  redirectHost: string;
+  switchAccountAction?: string;
+}
+
+/** The engine's own logout form. Posts `xsrf`, and `logout=yes` if the person chose to sign out. */
+export interface SignOutView {
+  action: string;
+  xsrf: string;
+  account?: { email: string };
+}
+
+/** The session is over. */
+export interface SignedOutView {
+  signInHref?: string;
+}
+
+/** Something went wrong. The reference for support is the page's request id. */
+export interface ErrorView {
+  status: number;
+  /** A key under `errors`, whose `.title` and `.text` are shown. */
+  title: string;
+  code: string;
+  /** Plain English protocol detail, shown under "Details for developers". */
+  detail?: string;
+  retry?: 'again' | 'restart';
+  homeHref?: string;
+}
+
+/** One place where the account is signed in. */
+export interface AccountSession {
+  id: string;
+  /** For people, e.g. "Chrome on Windows". */
+  device: string;
+  address: string;
+  startedAt: Date;
+  lastSeenAt: Date;
+  current: boolean;
+  apps: string[];
+}
+
+/** One app the person has allowed something. */
+export interface AccountConsent {
+  clientId: string;
+  name: string;
+  scopes: string[];
+  grantedAt: Date;
+}
+
+/** `endSessionAction` and `withdrawAction` are posted with `id` (session id, client id); `endOthersAction` bare. */
+export interface AccountView {
+  profile: { name: string; email: string; emailVerified: boolean };
+  profileHref: string;
+  /** Address of the change-password page. */
+  passwordAction: string;
+  sessions: AccountSession[];
+  endSessionAction: string;
+  endOthersAction: string;
+  signOutHref: string;
+  consents: AccountConsent[];
+  withdrawAction: string;
+  /** A key under `notices`. */
+  notice?: string;
+  problems: Problem[];
+}
+
+/** Posts `currentPassword`, `newPassword`. */
+export interface ChangePasswordView {
+  action: string;
+  email: string;
+  problems: Problem[];
+  passwordMinLength: number;
+  /** Where "Back to your account" goes. */
+  accountHref?: string;
+}
+
+/** The fields of the profile page; each is an input of the same name. */
+export type ProfileField =
+  | 'name'
+  | 'given_name'
+  | 'family_name'
+  | 'middle_name'
+  | 'nickname'
+  | 'preferred_username'
+  | 'profile'
+  | 'picture'
+  | 'website'
+  | 'gender'
+  | 'birthdate'
+  | 'zoneinfo'
+  | 'locale'
+  | 'phone_number'
+  | 'formatted'
+  | 'street_address'
+  | 'locality'
+  | 'region'
+  | 'postal_code'
+  | 'country';
+
+/** Posts every `ProfileField` by its name. */
+export interface ProfileView {
+  action: string;
+  values: Record<ProfileField, string>;
+  problems: Problem[];
+  /** Where "Back to your account" goes. */
+  accountHref?: string;
+}
+
+/** The first administrator. Posts `token`, `name`, `email`, `password`. */
+export interface SetupView {
+  action: string;
+  token: string;
+  email: string;
+  name: string;
+  problems: Problem[];
+  passwordMinLength: number;
+}
+
+/** The development mailbox, newest first as given. */
+export interface DevMailView {
+  messages: { id: string; to: string; subject: string; text: string; html: string; links: string[]; at: Date }[];
+}
+
+/** The page at `/`. */
+export interface HomeView {
+  signedIn: boolean;
+  accountHref: string;
+  demoHref?: string;
+  mailHref?: string;
+  docs: { discovery: string };
+}
+
+/** The demo relying party before sign-in. */
+export interface DemoHomeView {
+  signInHref: string;
+}
+
+/** The demo relying party after sign-in. `actions` are POSTs without fields. */
+export interface DemoSignedInView {
+  claims: Record<string, unknown>;
+  userinfo?: Record<string, unknown>;
+  tokens: { label: string; value: string }[];
+  actions: { refresh: string; userinfo: string; signOut: string };
+  /** A key under `notices`. */
+  notice?: string;
+}
+
+/** Every page and its props. */
+export interface ViewProps {
+  'sign-in': SignInView;
+  register: RegisterView;
+  'check-mail': CheckMailView;
+  verify: VerifyView;
+  'verify-done': VerifyDoneView;
+  'link-expired': LinkExpiredView;
+  forgot: ForgotView;
+  reset: ResetView;
+  consent: ConsentView;
+  'sign-out': SignOutView;
+  'signed-out': SignedOutView;
+  error: ErrorView;
+  account: AccountView;
+  'change-password': ChangePasswordView;
+  profile: ProfileView;
+  setup: SetupView;
+  'dev-mail': DevMailView;
+  home: HomeView;
+  'demo-home': DemoHomeView;
+  'demo-signed-in': DemoSignedInView;
+}
+
+/** Confirms that the address belongs to the person who registered with it. */
+export interface VerifyEmailMail {
+  name: string;
+  link: string;
+  minutes: number;
+}
+
+/** To the holder of an account when someone registers with its address. */
+export interface AlreadyRegisteredMail {
+  name: string;
+  signInLink: string;
+  resetLink: string;
+}
+
+/** The link that sets a new password, and who asked for it. */
+export interface ResetPasswordMail {
+  name: string;
+  link: string;
+  minutes: number;
+  device: string;
+  address: string;
+  at: Date;
+}
+
+/** A security notice: what, when, where, and what to press if it was not you. */
+export interface PasswordChangedMail {
+  name: string;
+  at: Date;
+  device: string;
+  address: string;
+  resetLink: string;
+}
+
+/** Every mail and its props. */
+export interface MailProps {
+  'verify-email': VerifyEmailMail;
+  'already-registered': AlreadyRegisteredMail;
+  'reset-password': ResetPasswordMail;
+  'password-changed': PasswordChangedMail;
+}
