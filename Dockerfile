@@ -41,6 +41,6 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --start-interval=1s -
   CMD ["node", "-e", "fetch('http://127.0.0.1:' + process.env.PORT + '/health/ready').then((response) => process.exit(response.ok ? 0 : 1), () => process.exit(1))"]
 
 # docker run countersign            serves
-# docker run countersign migrate    migrates the database; so does every other command of src/cli.ts
-ENTRYPOINT ["node", "src/cli.ts"]
+# docker run countersign migrate    migrates the database; so does every other command of src/countersign.js
+ENTRYPOINT ["node", "src/countersign.js"]
 CMD ["serve"]

@@ -5,8 +5,16 @@ import { hashToken } from '../src/secrets.ts';
 import { revokeGrants } from '../src/sessions/sessions.commands.ts';
 import { type OidcStorage, unused } from './oidc-storage.ts';
 
-/** Their payload holds the live session cookie, a device code, a pushed request or a person's address. */
-const sealedModels = new Set(['Interaction', 'PushedAuthorizationRequest', 'BackchannelAuthenticationRequest']);
+/**
+ * Their payload holds the live session cookie, a device code, a pushed request or a person's address. A device code's is
+ * kept whole: found by its user code, it must come with the value under which the engine saves it again.
+ */
+const sealedModels = new Set([
+  'Interaction',
+  'PushedAuthorizationRequest',
+  'BackchannelAuthenticationRequest',
+  'DeviceCode',
+]);
 
 /** The prefix under which a JWT access token is handed to the engine, which refuses tokens that look like a JWT. */
 export const jwtName = 'jwt~';
@@ -23,12 +31,14 @@ export const createPayloadAdapter = (storage: OidcStorage, model: string): Adapt
   const { db, secrets } = storage;
   const sealed = sealedModels.has(model);
 
-  const toStored = (idHash: string, { jti: _jti, userCode: _userCode, ...payload }: AdapterPayload) =>
-    JSON.stringify(
+  const toStored = (idHash: string, whole: AdapterPayload) => {
+    const { jti: _jti, userCode: _userCode, ...payload } = whole;
+    return JSON.stringify(
       sealed
-        ? { sealed: secrets.seal('oidc-payload', `${model}:${idHash}`, JSON.stringify(payload)).toString('base64') }
+        ? { sealed: secrets.seal('oidc-payload', `${model}:${idHash}`, JSON.stringify(whole)).toString('base64') }
         : payload,
     );
+  };
 
   const fromStored = (idHash: string, { payload, consumedAt }: Row): AdapterPayload => {
     const content = payload.sealed
@@ -82,7 +92,7 @@ export const createPayloadAdapter = (storage: OidcStorage, model: string): Adapt
 
     findByUserCode: async (userCode) => {
       const row = await live({ userCodeHash: hashToken(userCode) }).first('idHash', 'payload', 'consumedAt');
-      return row && { ...fromStored(row.idHash, row), userCode };
+      return row && fromStored(row.idHash, row);
     },
 
     consume: (id) => consumeOnce(db, model, hashToken(id)),

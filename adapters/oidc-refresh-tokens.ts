@@ -8,8 +8,12 @@ import { hashToken } from '../src/secrets.ts';
 import { revokeGrants } from '../src/sessions/sessions.commands.ts';
 import { type OidcStorage, unused } from './oidc-storage.ts';
 
-/** True in SQL while the consumed token `used` may be presented again. */
-const repeatable = `used.consumed_at > now() - make_interval(secs => ?) and not exists (
+/**
+ * True in SQL while the consumed token `used` may be presented again. Without a grace never: the clock alone would not
+ * say so, since `now()` is when a statement's transaction began, and a statement that waited for the winner of a race
+ * may have begun before it.
+ */
+const repeatable = `cast(:grace as float8) > 0 and used.consumed_at > now() - make_interval(secs => :grace) and not exists (
   select from refresh_tokens successor where successor.parent_hash = used.token_hash and successor.consumed_at is not null)`;
 
 export const createRefreshTokenAdapter = ({ db, refreshTokenGraceSeconds }: OidcStorage): Adapter => ({
@@ -29,15 +33,19 @@ export const createRefreshTokenAdapter = ({ db, refreshTokenGraceSeconds }: Oidc
     const rotated = (Provider.ctx?.oidc.entities as { RotatedRefreshToken?: { jti: string } } | undefined)
       ?.RotatedRefreshToken;
     if (!rotated) await db('refreshTokens').insert(row);
-    else await db.transaction((db) => insertSuccessor(db, { ...row, parentHash: hashToken(rotated.jti) }));
+    else {
+      const parentHash = hashToken(rotated.jti);
+      if (!(await db.transaction((db) => insertSuccessor(db, { ...row, parentHash }))))
+        await refuseReplay(db, row.grantId as string);
+    }
   },
 
   find: async (id) => {
     const tokenHash = hashToken(id);
     const { rows } = (await db.raw(
       `select payload, consumed_at, coalesce(${repeatable}, false) as repeatable
-       from refresh_tokens used where token_hash = ? and not revoked and expires_at > now()`,
-      [refreshTokenGraceSeconds, tokenHash],
+       from refresh_tokens used where token_hash = :tokenHash and not revoked and expires_at > now()`,
+      { grace: refreshTokenGraceSeconds, tokenHash },
     )) as { rows: { payload: AdapterPayload; consumedAt: Date | null; repeatable: boolean }[] };
     const [row] = rows;
     if (!row) return undefined;
@@ -49,14 +57,12 @@ export const createRefreshTokenAdapter = ({ db, refreshTokenGraceSeconds }: Oidc
     const tokenHash = hashToken(id);
     const { rows } = (await db.raw(
       `update refresh_tokens used set consumed_at = coalesce(consumed_at, now())
-       where token_hash = ? and not revoked and (consumed_at is null or (${repeatable})) returning grant_id`,
-      [tokenHash, refreshTokenGraceSeconds],
+       where token_hash = :tokenHash and not revoked and (consumed_at is null or (${repeatable})) returning grant_id`,
+      { grace: refreshTokenGraceSeconds, tokenHash },
     )) as { rows: { grantId: string }[] };
     if (rows.length) return;
-    // Somebody else was first: one of the two is a thief, so the family ends (RFC 9700 section 4.14.2).
     const row = await db('refreshTokens').where({ tokenHash }).first('grantId');
-    if (row) await db.transaction((db) => revokeGrants(db, [row.grantId]));
-    throw new errors.InvalidGrant('refresh token already used');
+    await refuseReplay(db, row?.grantId);
   },
 
   destroy: async (id) => {
@@ -70,12 +76,22 @@ export const createRefreshTokenAdapter = ({ db, refreshTokenGraceSeconds }: Oidc
   },
 });
 
-/** No token has two successors that work: an unused one from an answer that was lost makes way. */
-const insertSuccessor = async (db: Db, row: { parentHash: string }): Promise<void> => {
+/** Somebody else was first: one of the two is a thief, so the family ends (RFC 9700 section 4.14.2). */
+const refuseReplay = async (db: Db, grantId: string | undefined): Promise<never> => {
+  if (grantId) await db.transaction((db) => revokeGrants(db, [grantId]));
+  throw new errors.InvalidGrant('refresh token already used');
+};
+
+/**
+ * No token has two successors that work: an unused one from an answer that was lost makes way.
+ * @returns false when a successor was used meanwhile
+ */
+const insertSuccessor = async (db: Db, row: { parentHash: string }): Promise<boolean> => {
   const { parentHash } = row;
   await db('refreshTokens').where({ tokenHash: parentHash }).forUpdate().first('tokenHash');
-  const used = await db('refreshTokens').where({ parentHash }).whereNotNull('consumedAt').first('tokenHash');
-  if (used) throw new errors.InvalidGrant('refresh token already used');
-  await db('refreshTokens').delete().where({ parentHash });
+  // Deleted first and looked for then: the deletion waits for a request that is using the successor, and spares it.
+  await db('refreshTokens').delete().where({ parentHash, consumedAt: null });
+  if (await db('refreshTokens').where({ parentHash }).first('tokenHash')) return false;
   await db('refreshTokens').insert(row);
+  return true;
 };

@@ -18,9 +18,16 @@ export const identityScopes = ['openid', 'profile', 'email', 'address', 'phone',
 
 /**
  * Client metadata as the engine is to see it. Of `scope` it gets the identity scopes: those of the API are the
- * resource's, and reach `getResourceServerInfo` as `api_scope`.
+ * resource's, and reach `getResourceServerInfo` as `api_scope`. An empty `default_acr_values` would make it insist on
+ * the scope `openid`.
  */
-export const engineMetadata = ({ scope, theme: _theme, ...metadata }: Record<string, unknown>): AdapterPayload => {
+export const engineMetadata = ({
+  scope,
+  theme: _theme,
+  default_acr_values: acrValues,
+  ...rest
+}: Record<string, unknown>): AdapterPayload => {
+  const metadata = Array.isArray(acrValues) && acrValues.length ? { ...rest, default_acr_values: acrValues } : rest;
   if (typeof scope !== 'string') return metadata;
   const scopes = scope.split(' ');
   const identity = scopes.filter((name) => identityScopes.includes(name)).join(' ');
@@ -37,10 +44,13 @@ const engineClient = (client: Client): AdapterPayload => ({
     : {}),
 });
 
+/** RFC 6749 appendix A.1. An unsigned assertion or hint may name anything, such as what PostgreSQL cannot compare. */
+const isClientId = (id: string) => /^[\x20-\x7e]+$/.test(id);
+
 const createClientAdapter = (db: Db): Adapter => ({
   ...unused('Client'),
   find: async (id) => {
-    const client = await findClient(db, id);
+    const client = isClientId(id) ? await findClient(db, id) : undefined;
     return client && engineClient(client);
   },
 });

@@ -112,6 +112,11 @@ const connectEmbedded = async (directory: string | undefined): Promise<Database>
     // The package takes an instance through a function; its types do not know it.
     connection: (() => ({ pglite })) as unknown as Knex.StaticConnectionConfig,
     ...mapping,
+    // Nor does it count what a deletion deleted: Knex waits for the command `DELETE` and is told `DEL`.
+    postProcessResponse: (result, context) => {
+      const { command, rowCount } = (result ?? {}) as { command?: unknown; rowCount?: number };
+      return command === 'DEL' ? rowCount : mapping.postProcessResponse?.(result, context);
+    },
   });
   return {
     db,

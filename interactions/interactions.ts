@@ -36,6 +36,8 @@ export const interactions = ({ pages, provider, steps }: InteractionDeps): Koa.M
 
   const finish = async (ctx: Koa.Context, result: InteractionResult, mergeWithLastSubmission = true) => {
     const returnTo = await provider().interactionResult(ctx.req, ctx.res, result, { mergeWithLastSubmission });
+    // It is answered: nothing to come back to.
+    pages.remember(ctx, { interaction: undefined });
     ctx.status = 303;
     ctx.redirect(returnTo);
   };
@@ -63,9 +65,11 @@ export const interactions = ({ pages, provider, steps }: InteractionDeps): Koa.M
     const { interaction } = await load(ctx);
     const parameters = new URLSearchParams();
     for (const [name, value] of Object.entries(interaction.params))
-      if (value !== undefined) parameters.set(name, String(value));
+      for (const one of value === undefined ? [] : [value].flat()) parameters.append(name, String(one));
     for (const name of ['login_hint', 'id_token_hint', 'request_uri']) parameters.delete(name);
     parameters.set('prompt', 'login');
+    pages.remember(ctx, { email: '' });
+    pages.remember(ctx, { email: '', another: 'next' });
     ctx.status = 303;
     ctx.redirect(`${routes.authorization}?${parameters}`);
   });

@@ -34,8 +34,10 @@ export const login = ({
     problems: Problem[],
     status = 200,
   ) => {
-    const known = session?.accountId ? await findUser(accountDeps.db, session.accountId) : undefined;
-    const notice = String(ctx.query.notice ?? '');
+    const forAnother = pages.flow(ctx).another === uid;
+    const known = session && !forAnother ? await findUser(accountDeps.db, session.accountId) : undefined;
+    const { notice = '' } = pages.flow(ctx);
+    if (notice) pages.remember(ctx, { notice: undefined });
     const action = `/interaction/${uid}`;
     pages.show(
       ctx,
@@ -73,6 +75,7 @@ export const login = ({
         );
         return { login: { accountId: registered.userId, amr } };
       }
+      if (pages.flow(ctx).another === 'next') pages.remember(ctx, { another: interaction.uid });
       const hint = interaction.params.login_hint as string | undefined;
       await page(ctx, interaction, pages.flow(ctx).email ?? (hint?.includes('@') ? hint : ''), []);
       return undefined;

@@ -26,10 +26,14 @@ export interface PageDeps {
 /** What a browser remembers between pages on the way to signing in. */
 export interface Flow {
   /** The sign-in to go back to. */
-  interaction?: string;
+  interaction?: string | undefined;
   email?: string;
+  /** The sign-in that is for another account than the session's: its interaction, or `next` until there is one. */
+  another?: string;
   /** An account that was registered in this browser just now, with REGISTER_SIGNS_IN; `at` in milliseconds. */
   registered?: { userId: string; at: number } | undefined;
+  /** What was just done, for the sign-in page to say once. */
+  notice?: string | undefined;
 }
 
 export interface Visitor {
@@ -130,6 +134,15 @@ const titleOf = (error: AppError): string =>
 const localeCookieMs = 365 * 86_400_000;
 const flowCookieMs = 3_600_000;
 
+/** The cookie is signed, so what is in it is ours, perhaps of another version. */
+const readFlow = (cookie = ''): Flow => {
+  try {
+    return JSON.parse(Buffer.from(cookie, 'base64url').toString()) as Flow;
+  } catch {
+    return {};
+  }
+};
+
 /** Go's rule (net/http CrossOriginProtection): browsers say where a form comes from, and nothing else sends cookies. */
 const isCrossSite = (ctx: Koa.Context, issuer: string): boolean => {
   if (['GET', 'HEAD', 'OPTIONS'].includes(ctx.method)) return false;
@@ -217,17 +230,13 @@ export const createPages = ({ config, db, log, views, provider }: PageDeps): Pag
     client: (clientId) => (clientId ? findClient(db, clientId) : Promise.resolve(undefined)),
 
     flow: (ctx) => {
-      try {
-        return JSON.parse(
-          Buffer.from(ctx.cookies.get(cookieName('flow'), { signed: true }) ?? '', 'base64url').toString(),
-        ) as Flow;
-      } catch {
-        return {};
-      }
+      ctx.state.flow ??= readFlow(ctx.cookies.get(cookieName('flow'), { signed: true }));
+      return ctx.state.flow as Flow;
     },
 
     remember: (ctx, flow) => {
-      const value = Buffer.from(JSON.stringify({ ...pages.flow(ctx), ...flow })).toString('base64url');
+      ctx.state.flow = { ...pages.flow(ctx), ...flow };
+      const value = Buffer.from(JSON.stringify(ctx.state.flow)).toString('base64url');
       ctx.cookies.set(cookieName('flow'), value, { ...cookie, maxAge: flowCookieMs });
     },
 

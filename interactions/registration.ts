@@ -195,8 +195,8 @@ export const registration = ({
       async () => {
         try {
           const { email } = await resetPassword(deps, actorOf(ctx), pages.form(ctx, ResetForm));
-          pages.remember(ctx, { email });
-          redirect(ctx, `${pages.signInHref(ctx)}?notice=passwordChanged`);
+          pages.remember(ctx, { email, notice: 'passwordChanged' });
+          redirect(ctx, pages.signInHref(ctx));
         } catch (error) {
           if (!isExpiredToken(error)) throw error;
           resetExpired(ctx);
@@ -223,8 +223,8 @@ export const registration = ({
         try {
           const form = pages.form(ctx, SetupForm);
           await setUp(deps, actorOf(ctx), form);
-          pages.remember(ctx, { email: form.email });
-          redirect(ctx, '/account?notice=accountCreated');
+          pages.remember(ctx, { email: form.email, notice: 'accountCreated' });
+          redirect(ctx, '/account');
         } catch (error) {
           if (!isExpiredToken(error)) throw error;
           setupExpired(ctx);

@@ -12,7 +12,6 @@ import type { Database } from '../db/connect.ts';
 import { account, accountClient, accountClientId } from '../interactions/account.ts';
 import { assets } from '../interactions/assets.ts';
 import { consent } from '../interactions/consent.ts';
-import { demo, demoClient, demoClientId } from '../interactions/demo.ts';
 import { home } from '../interactions/home.ts';
 import { interactions } from '../interactions/interactions.ts';
 import { login } from '../interactions/login.ts';
@@ -131,7 +130,9 @@ export const createApp = async ({
   // The provider
   if (!config.JWKS_PRIVATE_KEY_PATH) await ensureKeys(db, secrets);
   await ensureClient(db, accountClientId, accountClient(issuer, config.BRAND_NAME));
-  if (development) await ensureClient(db, demoClientId, demoClient(issuer));
+  // Loaded in development alone: it brings a client library of its own.
+  const demoApp = development ? await import('../interactions/demo.ts') : undefined;
+  if (demoApp) await ensureClient(db, demoApp.demoClientId, demoApp.demoClient(issuer));
   const provider = await createProviderHost(
     {
       config,
@@ -167,8 +168,8 @@ export const createApp = async ({
       registerSignsIn: config.REGISTER_SIGNS_IN,
     }),
     account({ db, pages, secrets, deps: accounts, queueLogout, passwordMinLength: config.PASSWORD_MIN_LENGTH }),
-    home({ pages, issuer, mailbox, demoHref: development ? '/demo' : undefined }),
-    ...(development ? [demo({ pages, issuer })] : []),
+    home({ pages, issuer, mailbox, demoHref: demoApp ? '/demo' : undefined }),
+    ...(demoApp ? [demoApp.demo({ pages, issuer })] : []),
     pages.notFound,
   ]);
   const protocol = compose([oauthErrors(pages, log), cacheProtocol, prepareRequest(db, secrets), provider.middleware]);

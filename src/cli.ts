@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 /** countersign serve | migrate | create-admin | rotate-keys | client create | client list */
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
@@ -150,7 +149,7 @@ const runServer = async (config: Config): Promise<void> => {
   process.on('SIGINT', stop);
 };
 
-const main = async (args: string[]): Promise<void> => {
+const dispatch = async (args: string[]): Promise<void> => {
   const [first = 'help'] = args;
   const name = first === 'client' ? args.slice(0, 2).join(' ') : first;
   const command = commands[name];
@@ -168,7 +167,14 @@ const main = async (args: string[]): Promise<void> => {
   }
 };
 
-main(process.argv.slice(2)).catch((error: unknown) => {
-  process.stderr.write(`${explain(error)}\n`);
-  process.exit(1);
-});
+/** Runs a command line. What goes wrong is told on standard error, and the process exits with 1. */
+export const main = async (args: string[]): Promise<void> => {
+  try {
+    await dispatch(args);
+  } catch (error) {
+    process.stderr.write(`${explain(error)}\n`);
+    process.exit(1);
+  }
+};
+
+if (import.meta.main) await main(process.argv.slice(2));

@@ -9,7 +9,7 @@ export const PersonName = z
   .trim()
   .min(1)
   .max(100)
-  .regex(/^\P{C}+$/u, 'must not contain control characters');
+  .regex(/^\P{C}*$/u, 'must not contain control characters');
 export const Email = z.string().trim().max(254).pipe(z.email());
 /** Only its size is judged here; whether it is good enough is for the password rules. */
 export const Password = z.string().min(1).max(1024);

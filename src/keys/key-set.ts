@@ -21,14 +21,22 @@ export interface KeySet {
 
 const state = (signsFrom: Date, now: number) => (signsFrom.getTime() <= now ? 0 : 1);
 
+/** @throws Error that names the setting: the commonest cause is a master key that is not the one of this database. */
+const openKey = (secrets: Secrets, kid: string, sealed: Uint8Array): JWK => {
+  try {
+    return JSON.parse(secrets.open('signing-key', keyRow(kid), sealed).toString()) as JWK;
+  } catch (cause) {
+    throw new Error('ENCRYPTION_MASTER_KEY does not open the signing keys in this database', { cause });
+  }
+};
+
 const fromDatabase = async (db: Db, secrets: Secrets): Promise<KeySet> => {
   const now = Date.now();
   const stored = await listKeys(db);
   // Newest first, as the query returns them, but those that may not sign yet come last.
   const ordered = stored.toSorted((a, b) => state(a.signsFrom, now) - state(b.signsFrom, now));
   const keys = ordered.map(({ kid, alg, privateEncrypted }): JWK => {
-    const jwk = JSON.parse(secrets.open('signing-key', keyRow(kid), privateEncrypted).toString()) as JWK;
-    return { ...jwk, kid, alg, use: 'sig' };
+    return { ...openKey(secrets, kid, privateEncrypted), kid, alg, use: 'sig' };
   });
   const future = stored.map(({ signsFrom }) => signsFrom.getTime()).filter((time) => time > now);
   return {

@@ -49,11 +49,16 @@ interface Cookie {
 export class Browser {
   readonly cookies: Cookie[] = [];
   readonly issuer: string;
+  /** Where requests for the issuer go, as if a proxy in front spoke TLS. */
+  readonly address: string;
+  /** Sent with every request. */
+  readonly headers: Record<string, string> = {};
   /** Every Set-Cookie header received. */
   readonly setCookies: string[] = [];
 
-  constructor(issuer: string) {
+  constructor(issuer: string, address = issuer) {
     this.issuer = issuer;
+    this.address = address;
   }
 
   /** One request, without following redirects. */
@@ -63,11 +68,11 @@ export class Browser {
       .filter(({ path }) => target.pathname === path || target.pathname.startsWith(path.endsWith('/') ? path : `${path}/`))
       .map(({ name, value }) => `${name}=${value}`)
       .join('; ');
-    const headers = new Headers(init.headers);
+    const headers = new Headers({ ...this.headers, ...Object.fromEntries(new Headers(init.headers)) });
     if (cookie) headers.set('cookie', cookie);
     if (!headers.has('accept')) headers.set('accept', 'text/html,*/*;q=0.8');
     if (!headers.has('user-agent')) headers.set('user-agent', 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0');
-    const response = await fetch(target, { ...init, headers, redirect: 'manual' });
+    const response = await fetch(target.href.replace(this.issuer, this.address), { ...init, headers, redirect: 'manual' });
     for (const line of response.headers.getSetCookie()) this.#keep(line);
     return response;
   }
@@ -115,8 +120,8 @@ export class Browser {
 export const password = 'correct horse battery staple';
 
 /** Registers and verifies an account over HTTP. */
-export const registerAccount = async ({ issuer, mail }: TestServer, email = `${uuid()}@example.com`, name = 'Ada Lovelace'): Promise<string> => {
-  const registered = await fetch(`${issuer}/auth/register`, {
+export const registerAccount = async ({ address, mail }: TestServer, email = `${uuid()}@example.com`, name = 'Ada Lovelace'): Promise<string> => {
+  const registered = await fetch(`${address}/auth/register`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ email, password, name }),
@@ -124,7 +129,7 @@ export const registerAccount = async ({ issuer, mail }: TestServer, email = `${u
   expect(registered.status).toBe(201);
   const { links } = await mail(email);
   const token = new URL(links.find((link) => link.includes('/verify')) as string).searchParams.get('token');
-  const verified = await fetch(`${issuer}/auth/verify`, {
+  const verified = await fetch(`${address}/auth/verify`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ token }),

@@ -6,13 +6,15 @@ import { operator } from '../../src/audit/logs.commands.ts';
 import { createClient } from '../../src/clients/clients.commands.ts';
 import { loadConfig } from '../../src/config.ts';
 import { close, listen } from '../../src/http/server.ts';
-import { createLog } from '../../src/log.ts';
+import { createLog, type Log } from '../../src/log.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 
 export interface TestServer {
   app: App;
   database: TestDatabase;
   issuer: string;
+  /** Where it listens: the issuer's own origin, unless a test gave JWT_ISSUER. */
+  address: string;
   /** Registers a client; the answer is RFC 7591 metadata with the secret. */
   client(metadata: Record<string, unknown>): Promise<RegisteredClient>;
   /** Mails delivered so far to the address, the newest first; waits until there is one. */
@@ -37,7 +39,7 @@ export const freePort = (): Promise<number> =>
   });
 
 /** Limits are off unless a test sets them; nothing is logged. */
-const defaults = {
+export const defaultSettings = {
   NODE_ENV: 'test',
   ENCRYPTION_MASTER_KEY: 'bXkgdGVzdHMgYXJlIG5vdCBzZWNyZXQgYXQgYWxsISE=',
   RATE_LIMIT_FACTOR: '1000',
@@ -46,17 +48,17 @@ const defaults = {
   HASH_QUEUE: '1000',
 };
 
-export const startServer = async (settings: Record<string, string> = {}, options: { poolMax?: number } = {}): Promise<TestServer> => {
+export const startServer = async (settings: Record<string, string> = {}, options: { poolMax?: number; log?: Log } = {}): Promise<TestServer> => {
   const database = await createTestDatabase(options.poolMax);
   const wanted = await freePort();
   const issuer = `http://localhost:${wanted}`;
   const config = loadConfig({
-    ...defaults,
+    ...defaultSettings,
     JWT_ISSUER: issuer,
     ...(process.env.TEST_REDIS_URL ? { REDIS_URL: process.env.TEST_REDIS_URL } : {}),
     ...settings,
   });
-  const app = await createApp({ config, database, log: createLog(config.LOG_LEVEL) });
+  const app = await createApp({ config, database, log: options.log ?? createLog(config.LOG_LEVEL) });
   const { server } = await listen(app.koa.callback(), wanted, '127.0.0.1');
   await app.jobs.start();
 
@@ -64,6 +66,7 @@ export const startServer = async (settings: Record<string, string> = {}, options
     app,
     database,
     issuer: config.JWT_ISSUER,
+    address: `http://localhost:${wanted}`,
     client: async (metadata) => (await createClient(database.db, operator, metadata, app.provider.validateClient)) as RegisteredClient,
     mail: async (to, subject = /./) => {
       for (let attempt = 0; attempt < 100; attempt++) {

@@ -1,0 +1,13 @@
+#!/usr/bin/env node
+/**
+ * The program's entry. Node keeps what it makes of the sources (types stripped, code compiled) in a cache, which takes
+ * a quarter off the start and twenty megabytes off the process; this one file is JavaScript so that nothing has to be
+ * stripped before the cache is on. It is in our own folder: others can write to the system's temporary one, and what
+ * lies in the cache is run.
+ */
+import { enableCompileCache } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/countersign', import.meta.url)));
+const { main } = await import('./cli.ts');
+await main(process.argv.slice(2));
