@@ -4,6 +4,7 @@
  */
 import type { Job, PgBoss, QueueOptions } from 'pg-boss';
 import { type Database, type Db, executeSql } from '../db/connect.ts';
+import type { MailRequest } from '../src/auth/accounts.commands.ts';
 import { overloaded } from '../src/errors.ts';
 import type { Log } from '../src/log.ts';
 import type { Secrets } from '../src/secrets.ts';
@@ -14,6 +15,7 @@ const day = 86_400;
 /** Every queue. Delays double from `retryDelay` up to `retryDelayMax`; an ended job is kept for `deleteAfterSeconds`. */
 const queues = {
   mail: { retryLimit: 10, retryDelay: 5, retryDelayMax: 3600, expireInSeconds: 120, deleteAfterSeconds: 3 * day },
+  'mail-request': { retryLimit: 5, retryDelay: 5, retryDelayMax: 300, expireInSeconds: 60, deleteAfterSeconds: day },
   'backchannel-logout': {
     retryLimit: 5,
     retryDelay: 5,
@@ -26,6 +28,7 @@ const queues = {
 /** What each queue carries. */
 export interface JobData {
   mail: Mail;
+  'mail-request': MailRequest;
   'backchannel-logout': { clientId: string; sub: string; sid?: string };
 }
 

@@ -68,7 +68,6 @@ export const interactions = ({ pages, provider, steps }: InteractionDeps): Koa.M
       for (const one of value === undefined ? [] : [value].flat()) parameters.append(name, String(one));
     for (const name of ['login_hint', 'id_token_hint', 'request_uri']) parameters.delete(name);
     parameters.set('prompt', 'login');
-    pages.remember(ctx, { email: '' });
     pages.remember(ctx, { email: '', another: 'next' });
     ctx.status = 303;
     ctx.redirect(`${routes.authorization}?${parameters}`);

@@ -2,7 +2,7 @@
 
 import type Koa from 'koa';
 import { z } from 'zod';
-import { type AccountDeps, resendVerification } from '../src/auth/accounts.commands.ts';
+import { type AccountDeps, requestMail } from '../src/auth/accounts.commands.ts';
 import { recordSignIn, type SignInDeps, signIn } from '../src/auth/sign-in.commands.ts';
 import { actorOf } from '../src/http/actor.ts';
 import { findUser } from '../src/users/users.queries.ts';
@@ -35,7 +35,7 @@ export const login = ({
     status = 200,
   ) => {
     const forAnother = pages.flow(ctx).another === uid;
-    const known = session && !forAnother ? await findUser(accountDeps.db, session.accountId) : undefined;
+    const known = session?.accountId && !forAnother ? await findUser(accountDeps.db, session.accountId) : undefined;
     const { notice = '' } = pages.flow(ctx);
     if (notice) pages.remember(ctx, { notice: undefined });
     const action = `/interaction/${uid}`;
@@ -95,7 +95,7 @@ export const login = ({
           return { login: { accountId: outcome.userId, amr: outcome.amr } };
         }
         if (outcome.code === 'email_not_verified') {
-          await resendVerification(accountDeps, actor, credentials.email);
+          await requestMail(accountDeps, actor, 'verification', credentials.email);
           ctx.status = 303;
           ctx.redirect('/check-mail');
           return undefined;

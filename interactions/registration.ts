@@ -4,9 +4,8 @@ import type Koa from 'koa';
 import { z } from 'zod';
 import {
   type AccountDeps,
-  forgotPassword,
   register,
-  resendVerification,
+  requestMail,
   resetPassword,
   setUp,
   verifyEmail,
@@ -144,7 +143,7 @@ export const registration = ({
       ctx,
       async () => {
         const { email } = pages.form(ctx, EmailForm);
-        await resendVerification(deps, actorOf(ctx), email);
+        await requestMail(deps, actorOf(ctx), 'verification', email);
         pages.remember(ctx, { email });
         redirect(ctx, '/check-mail');
       },
@@ -171,7 +170,7 @@ export const registration = ({
       ctx,
       async () => {
         const { email } = pages.form(ctx, EmailForm);
-        await forgotPassword(deps, actorOf(ctx), email);
+        await requestMail(deps, actorOf(ctx), 'password-reset', email);
         pages.remember(ctx, { email });
         redirect(ctx, '/check-mail?for=reset');
       },

@@ -20,7 +20,7 @@ import { createPages, type Pages, toAppError } from '../interactions/pages.ts';
 import { protocolPages } from '../interactions/protocol.ts';
 import { registration } from '../interactions/registration.ts';
 import { createViews } from '../interactions/views.ts';
-import type { AccountDeps } from './auth/accounts.commands.ts';
+import { type AccountDeps, answerMailRequest } from './auth/accounts.commands.ts';
 import { authRoutes } from './auth/auth.routes.ts';
 import { createPasswords } from './auth/passwords.ts';
 import type { SignInDeps } from './auth/sign-in.commands.ts';
@@ -104,6 +104,7 @@ export const createApp = async ({
         to: email,
         ...views.mail(mail, props as never, views.negotiate(locale ? [locale] : [])),
       }),
+    queueMailRequest: (db, request) => jobs.send(db, 'mail-request', request),
     limitMail: async (email, address) => {
       await limits.consume('mailClient', address);
       await limits.consume('mailAddress', email);
@@ -176,6 +177,7 @@ export const createApp = async ({
 
   // The work behind it
   await jobs.work('mail', (mail) => mailer.deliver(mail));
+  await jobs.work('mail-request', (request) => answerMailRequest(accounts, request));
   await jobs.work('backchannel-logout', ({ clientId, sub, sid = '' }) =>
     provider.deliverLogout({ clientId, sub, sid }),
   );

@@ -246,7 +246,7 @@ export const loadConfig = (environment: Readonly<Record<string, string | undefin
     if (value !== undefined && value !== '') given[name] = value;
   }
   // Another port alone must not make the issuer untrue.
-  if (given.PORT && Number(given.PORT) > 0) given.JWT_ISSUER ??= `http://localhost:${given.PORT}`;
+  if (Number(given.PORT) > 0 && Number(given.PORT) < 65_536) given.JWT_ISSUER ??= `http://localhost:${given.PORT}`;
   for (const name of secretNames) {
     const file = environment[`${name}_FILE`];
     if (!file) continue;

@@ -15,7 +15,13 @@ import {
   type User,
   updateUser,
 } from '../users/users.queries.ts';
-import { type ActionPurpose, actionMinutes, consumeActionToken, createActionToken } from './action-tokens.commands.ts';
+import {
+  type ActionPurpose,
+  actionMinutes,
+  consumeActionToken,
+  createActionToken,
+  lockActionTokens,
+} from './action-tokens.commands.ts';
 import type { Passwords } from './passwords.ts';
 
 /** A mail to queue in the transaction that causes it. Links are absolute; `at` is when it happened. */
@@ -33,6 +39,8 @@ export interface AccountDeps {
   issuer: string;
   passwords: Passwords;
   queueMail(db: Db, to: { email: string; locale: string | null }, mail: OutgoingMail): Promise<void>;
+  /** Queues a request for a mail; `answerMailRequest` is its worker. */
+  queueMailRequest(db: Db, request: MailRequest): Promise<void>;
   /** @throws AppError 429 when too many mails went to this recipient, or were asked for from this address */
   limitMail(email: string, address: string): Promise<void>;
   /** @throws AppError 429 */
@@ -114,9 +122,31 @@ export const register = async (deps: AccountDeps, actor: Actor, input: Registrat
   });
 };
 
+/** What a person may ask to be mailed. */
+export type MailRequest = { kind: 'verification' | 'password-reset'; email: string; actor: Actor };
+
+/**
+ * Asks for a mail. The request only queues the question: whether the address has an account is looked up behind it, so
+ * that the time to answer tells nothing.
+ * @throws AppError 429
+ */
+export const requestMail = async (
+  deps: AccountDeps,
+  actor: Actor,
+  kind: MailRequest['kind'],
+  address: string,
+): Promise<void> => {
+  const email = normalizeEmail(address);
+  await deps.limitMail(email, actor.address ?? '');
+  await deps.queueMailRequest(deps.db, { kind, email, actor });
+};
+
+/** Answers a request for a mail; this is the queue's work. */
+export const answerMailRequest = (deps: AccountDeps, { kind, email, actor }: MailRequest): Promise<void> =>
+  kind === 'verification' ? resendVerification(deps, actor, email) : forgotPassword(deps, actor, email);
+
 /** Mails a new verification link if the address has an account that waits for one. */
 export const resendVerification = async (deps: AccountDeps, actor: Actor, address: string): Promise<void> => {
-  await deps.limitMail(normalizeEmail(address), actor.address ?? '');
   await deps.db.transaction(async (db) => {
     const user = await findUserByEmail(db, address);
     if (user?.status !== 'active' || user.emailVerifiedAt) return;
@@ -154,7 +184,6 @@ export const verifyEmail = (db: Db, actor: Actor, token: string): Promise<{ emai
 /** Mails a link that sets a new password, if the address has an account. */
 export const forgotPassword = async (deps: AccountDeps, actor: Actor, address: string): Promise<void> => {
   const { issuer, describeDevice } = deps;
-  await deps.limitMail(normalizeEmail(address), actor.address ?? '');
   await deps.db.transaction(async (db) => {
     const user = await findUserByEmail(db, address);
     if (user?.status !== 'active') return;
@@ -298,6 +327,8 @@ export const setUp = async (
   await checkPassword(passwords, 'password', input.password, input);
   const passwordHash = await passwords.hash(input.password);
   return db.transaction(async (db) => {
+    // One at a time: two links that are alive at once must not make two first administrators.
+    await lockActionTokens(db, 'setup', null);
     if (!(await consumeActionToken(db, 'setup', input.token)) || (await roleIsHeld(db, 'super_admin')))
       throw expired('setup');
     return createSuperAdmin(db, actor, passwordHash, input);

@@ -11,9 +11,15 @@ export const actionMinutes: Record<ActionPurpose, number> = {
   setup: 24 * 60,
 };
 
-/** Makes a token, and ends the earlier ones of the same user and purpose. */
+/** Until the transaction ends, nobody else works with tokens of this purpose and user. */
+export const lockActionTokens = async (db: Db, purpose: ActionPurpose, userId: string | null): Promise<void> => {
+  await db.raw('select pg_advisory_xact_lock(hashtextextended(?, 0))', [`action_tokens ${purpose} ${userId ?? ''}`]);
+};
+
+/** Makes a token, and ends the earlier ones of the same user and purpose. Pass a transaction. */
 export const createActionToken = async (db: Db, purpose: ActionPurpose, userId: string | null): Promise<string> => {
   const token = randomToken();
+  await lockActionTokens(db, purpose, userId);
   await db('actionTokens').delete().where({ purpose, userId });
   await db('actionTokens').insert({
     tokenHash: hashToken(token),

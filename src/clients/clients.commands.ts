@@ -154,9 +154,9 @@ const withDefaults = (metadata: NewClient): NewClient => {
 export const ensureClient = (db: Db, clientId: string, metadata: NewClient): Promise<void> =>
   db.transaction(async (db) => {
     const row = { ...toRow(withDefaults(metadata)), clientId };
-    const existing = await findClient(db, clientId);
-    await db('clients').insert(row).onConflict('clientId').merge();
-    if (!existing)
+    const [created] = await db('clients').insert(row).onConflict('clientId').ignore().returning('clientId');
+    if (!created) await db('clients').where({ clientId }).update(row);
+    else
       await recordEvent(db, system, {
         action: 'client.create',
         target: { type: 'client', id: clientId },
