@@ -69,7 +69,12 @@ const isLocale = (locale: string) => {
   }
 };
 /** ISO 8601 date; the year may be 0000 when it is left out (OpenID Connect Core section 5.1). */
-const isDate = (date: string) => !Number.isNaN(Date.parse(date.replace(/^0000/, '2000')));
+const isDate = (date: string) => {
+  const day = date.replace(/^0000/, '2000');
+  const parsed = new Date(day);
+  // 30 February would be taken for 2 March.
+  return !Number.isNaN(parsed.getTime()) && parsed.toISOString().startsWith(day);
+};
 
 const ProfileForm = z.object({
   name: PersonName,
@@ -193,7 +198,10 @@ export const account = ({
         profile: { name: user.name, email: user.email, emailVerified: user.emailVerifiedAt !== null },
         profileHref: '/account/profile',
         passwordAction: '/account/password',
-        sessions: sessions.map(({ uid, userAgent, address, startedAt, lastSeenAt, authorizations }) => ({
+        sessions: [
+          ...sessions.filter(({ uid }) => uid === sessionUid),
+          ...sessions.filter(({ uid }) => uid !== sessionUid),
+        ].map(({ uid, userAgent, address, startedAt, lastSeenAt, authorizations }) => ({
           id: uid,
           device: deps.describeDevice(userAgent ?? undefined),
           address: address ?? '',

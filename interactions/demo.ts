@@ -81,7 +81,10 @@ export const demo = ({ pages, issuer }: { pages: Pages; issuer: string }): Koa.M
 
   router.get('/', (ctx) => {
     const { tokens, userinfo } = sessionOf(ctx);
-    if (!tokens) return pages.show(ctx, 'demo-home', { signInHref: '/demo/sign-in' });
+    if (!tokens) {
+      const denied = ctx.query.notice === 'accessDenied' ? { notice: 'accessDenied' } : {};
+      return pages.show(ctx, 'demo-home', { signInHref: '/demo/sign-in', ...denied });
+    }
     pages.show(ctx, 'demo-signed-in', {
       claims: { ...tokens.claims },
       ...(userinfo ? { userinfo: { ...userinfo } } : {}),
@@ -125,6 +128,8 @@ export const demo = ({ pages, issuer }: { pages: Pages; issuer: string }): Koa.M
       const { pending } = session;
       if (!pending) return redirect(ctx, '/demo');
       delete session.pending;
+      // Not a failure: the person has changed their mind.
+      if (ctx.query.error === 'access_denied') return redirect(ctx, '/demo?notice=accessDenied');
       const answer = await client.authorizationCodeGrant(await provider(), new URL(ctx.originalUrl, issuer), {
         pkceCodeVerifier: pending.verifier,
         expectedState: pending.state,

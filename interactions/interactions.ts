@@ -37,14 +37,14 @@ export const interactions = ({ pages, provider, steps }: InteractionDeps): Koa.M
   const finish = async (ctx: Koa.Context, result: InteractionResult, mergeWithLastSubmission = true) => {
     const returnTo = await provider().interactionResult(ctx.req, ctx.res, result, { mergeWithLastSubmission });
     // It is answered: nothing to come back to.
-    pages.remember(ctx, { interaction: undefined });
+    pages.remember(ctx, { interaction: undefined, client: undefined });
     ctx.status = 303;
     ctx.redirect(returnTo);
   };
 
   router.get('/', async (ctx) => {
     const { interaction, step } = await load(ctx);
-    pages.remember(ctx, { interaction: interaction.uid });
+    pages.remember(ctx, { interaction: interaction.uid, client: interaction.params.client_id as string });
     const result = await step.show(ctx, interaction);
     if (result) await finish(ctx, result);
   });

@@ -11,12 +11,23 @@ import type { Pages } from './pages.ts';
 import type { Problem } from './view-props.ts';
 
 /** Lenient about the address: whatever is not an account's is answered as wrong credentials. */
-const Credentials = z.object({ email: z.string().trim().min(1).max(254), password: z.string().min(1).max(1024) });
+const Credentials = z.object({
+  email: z
+    .string()
+    .trim()
+    .min(1)
+    .max(254)
+    .regex(/^\P{Cc}*$/u),
+  password: z.string().min(1).max(1024),
+});
 
 /** How long after registering one is signed in without being asked again (REGISTER_SIGNS_IN). */
 const registrationMs = 300_000;
 
 const notices = new Set(['accountCreated', 'emailVerified', 'passwordChanged']);
+
+/** Where the account is given, the password alone can be wrong. */
+const wrongPassword: Problem = { field: 'password', code: 'currentPasswordWrong' };
 
 export const login = ({
   pages,
@@ -39,20 +50,22 @@ export const login = ({
     const { notice = '' } = pages.flow(ctx);
     if (notice) pages.remember(ctx, { notice: undefined });
     const action = `/interaction/${uid}`;
+    const asked = known && (!email || email === known.email) ? known : undefined;
     pages.show(
       ctx,
       'sign-in',
       {
         action,
         email,
-        problems,
+        problems: asked
+          ? problems.map((problem) => (problem.code === 'wrongCredentials' ? wrongPassword : problem))
+          : problems,
         forgotHref: '/forgot',
-        registerHref: '/register',
         cancelAction: `${action}/abort`,
         ...(notices.has(notice) ? { notice } : {}),
-        ...(known && (!email || email === known.email)
-          ? { switchAccount: { action: `${action}/switch`, email: known.email } }
-          : {}),
+        ...(asked
+          ? { switchAccount: { action: `${action}/switch`, email: asked.email } }
+          : { registerHref: '/register' }),
       },
       {
         status,

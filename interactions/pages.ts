@@ -11,6 +11,7 @@ import { AppError, databaseAway, type ErrorDetails, invalid, isOutage } from '..
 import { actorOf } from '../src/http/actor.ts';
 import type { Log } from '../src/log.ts';
 import { findUser, type User } from '../src/users/users.queries.ts';
+import { accountClientId } from './account.ts';
 import type { ErrorView, PageContext, Problem, ViewProps } from './view-props.ts';
 import type { Views } from './views.ts';
 
@@ -27,6 +28,8 @@ export interface PageDeps {
 export interface Flow {
   /** The sign-in to go back to. */
   interaction?: string | undefined;
+  /** The application that it is for. */
+  client?: string | undefined;
   email?: string;
   /** The sign-in that is for another account than the session's: its interaction, or `next` until there is one. */
   another?: string;
@@ -49,6 +52,8 @@ export interface Pages {
   /** Whose session the browser's cookie is; undefined when nobody is signed in. */
   visitor(ctx: Koa.Context): Promise<Visitor | undefined>;
   client(clientId: string | undefined): Promise<Client | undefined>;
+  /** The application that the browser is on the way to. */
+  flowClient(ctx: Koa.Context): Promise<Client | undefined>;
   flow(ctx: Koa.Context): Flow;
   remember(ctx: Koa.Context, flow: Flow): void;
   locale(ctx: Koa.Context, uiLocales?: string): string;
@@ -69,6 +74,8 @@ interface ShowOptions {
   client?: Client | undefined;
   signedInAs?: string | undefined;
   uiLocales?: string | undefined;
+  /** Where the language links lead; empty hides them. This page's own address unless given. */
+  path?: string;
 }
 
 /** A form that was refused: `problems` are for its page. */
@@ -131,6 +138,9 @@ const titles: Record<string, string> = {
 const titleOf = (error: AppError): string =>
   titles[error.code] ?? (error.status >= 500 ? 'internal' : 'invalidRequest');
 
+/** What ends well when it is begun anew. */
+const restartable = new Set(['expired', 'cookies']);
+
 const localeCookieMs = 365 * 86_400_000;
 const flowCookieMs = 3_600_000;
 
@@ -168,16 +178,17 @@ export const createPages = ({ config, db, log, views, provider }: PageDeps): Pag
   const pages: Pages = {
     locale: (ctx, uiLocales) => views.negotiate(wantedLocales(ctx, uiLocales)),
 
-    show: (ctx, view, props, { status = 200, client, signedInAs, uiLocales } = {}) => {
+    show: (ctx, view, props, { status = 200, client, signedInAs, uiLocales, path } = {}) => {
       const { lang } = ctx.query;
       if (typeof lang === 'string' && views.locales.includes(lang))
         ctx.cookies.set(cookieName('lang'), lang, { ...cookie, maxAge: localeCookieMs });
       const page: PageContext = {
         locale: pages.locale(ctx, uiLocales),
-        path: ctx.method === 'GET' ? ctx.originalUrl : '',
+        path: path ?? (ctx.method === 'GET' ? ctx.originalUrl : ''),
         requestId: ctx.state.requestId,
         ...(signedInAs ? { signedInAs } : {}),
-        ...(client
+        // The account page's own sign-in is the service's, not that of an application.
+        ...(client && client.clientId !== accountClientId
           ? {
               client: {
                 id: client.clientId,
@@ -229,6 +240,8 @@ export const createPages = ({ config, db, log, views, provider }: PageDeps): Pag
 
     client: (clientId) => (clientId ? findClient(db, clientId) : Promise.resolve(undefined)),
 
+    flowClient: (ctx) => pages.client(pages.flow(ctx).client),
+
     flow: (ctx) => {
       ctx.state.flow ??= readFlow(ctx.cookies.get(cookieName('flow'), { signed: true }));
       return ctx.state.flow as Flow;
@@ -278,6 +291,7 @@ export const createPages = ({ config, db, log, views, provider }: PageDeps): Pag
         code: error.code,
         ...(developerDetail ? { detail: developerDetail } : {}),
         ...(error.status >= 500 ? { retry: 'again' as const } : {}),
+        ...(restartable.has(titleOf(error)) ? { retry: 'restart' as const } : {}),
         homeHref: '/',
       };
       pages.show(ctx, 'error', props, { status: error.status });

@@ -15,7 +15,7 @@ import { ActionToken, Email, Password, PersonName } from '../src/auth/auth.route
 import { AppError } from '../src/errors.ts';
 import { actorOf } from '../src/http/actor.ts';
 import type { Pages } from './pages.ts';
-import type { Problem } from './view-props.ts';
+import type { Problem, ViewProps } from './view-props.ts';
 
 const RegisterForm = z.object({ name: PersonName, email: Email, password: Password });
 const EmailForm = z.object({ email: Email });
@@ -49,24 +49,32 @@ export const registration = ({
 }): Koa.Middleware => {
   const router = new Router();
 
-  /** Runs a form's command; what it refuses is shown beside the fields by `show`. */
+  /** Runs a form's command; what it refuses is shown beside the fields by `showForm`. */
   const submit = async (
     ctx: Koa.Context,
     work: () => Promise<void>,
-    show: (problems: Problem[]) => void | Promise<void>,
+    showForm: (problems: Problem[]) => void | Promise<void>,
   ) => {
     try {
       await work();
     } catch (error) {
-      await show(pages.refused(ctx, error));
+      await showForm(pages.refused(ctx, error));
     }
   };
+
+  /** These pages belong to the application that the browser is on the way to, if there is one. */
+  const show = async <V extends keyof ViewProps>(
+    ctx: Koa.Context,
+    view: V,
+    props: ViewProps[V],
+    options: { status?: number } = {},
+  ) => pages.show(ctx, view, props, { ...options, client: await pages.flowClient(ctx) });
 
   const status = (ctx: Koa.Context, problems: Problem[]) => (problems.length ? ctx.status : 200);
 
   // Register
   const registerPage = (ctx: Koa.Context, problems: Problem[]) =>
-    pages.show(
+    show(
       ctx,
       'register',
       {
@@ -97,7 +105,7 @@ export const registration = ({
   // The same page whether or not there is an account.
   router.get('/check-mail', (ctx) => {
     const purpose = ctx.query.for === 'reset' ? 'reset' : 'verify';
-    pages.show(ctx, 'check-mail', {
+    return show(ctx, 'check-mail', {
       email: pages.flow(ctx).email ?? '',
       purpose,
       resendAction: purpose === 'reset' ? '/forgot' : '/verify/resend',
@@ -109,22 +117,27 @@ export const registration = ({
   const linkPage = (
     path: string,
     purpose: ActionPurpose,
-    show: (ctx: Koa.Context, token: string) => void,
-    expired: (ctx: Koa.Context) => void,
+    live: (ctx: Koa.Context, token: string) => void | Promise<void>,
+    expired: (ctx: Koa.Context) => void | Promise<void>,
   ) =>
     router.get(path, async (ctx) => {
       const token = String(ctx.query.token ?? '');
-      if (await isActionTokenLive(deps.db, purpose, token)) show(ctx, token);
-      else expired(ctx);
+      if (await isActionTokenLive(deps.db, purpose, token)) await live(ctx, token);
+      else await expired(ctx);
     });
 
   // Verify
   const verifyExpired = (ctx: Koa.Context) =>
-    pages.show(ctx, 'link-expired', { purpose: 'verify', action: '/verify/resend' }, { status: 400 });
+    show(
+      ctx,
+      'link-expired',
+      { purpose: 'verify', action: '/verify/resend', signInHref: pages.signInHref(ctx) },
+      { status: 400 },
+    );
   linkPage(
     '/verify',
     'verify-email',
-    (ctx, token) => pages.show(ctx, 'verify', { action: '/verify', token, problems: [] }),
+    (ctx, token) => show(ctx, 'verify', { action: '/verify', token, problems: [] }),
     verifyExpired,
   );
   router.post('/verify', async (ctx) => {
@@ -134,10 +147,10 @@ export const registration = ({
       redirect(ctx, '/verified');
     } catch (error) {
       if (!isExpiredToken(error)) throw error;
-      verifyExpired(ctx);
+      await verifyExpired(ctx);
     }
   });
-  router.get('/verified', (ctx) => pages.show(ctx, 'verify-done', { continueHref: pages.signInHref(ctx) }));
+  router.get('/verified', (ctx) => show(ctx, 'verify-done', { continueHref: pages.signInHref(ctx) }));
   router.post('/verify/resend', (ctx) =>
     submit(
       ctx,
@@ -153,7 +166,7 @@ export const registration = ({
 
   // Forgot and reset
   const forgotPage = (ctx: Koa.Context, problems: Problem[]) =>
-    pages.show(
+    show(
       ctx,
       'forgot',
       {
@@ -179,14 +192,14 @@ export const registration = ({
   );
 
   const resetPage = (ctx: Koa.Context, token: string, problems: Problem[]) =>
-    pages.show(
-      ctx,
-      'reset',
-      { action: '/reset', token, problems, passwordMinLength },
-      { status: status(ctx, problems) },
-    );
+    show(ctx, 'reset', { action: '/reset', token, problems, passwordMinLength }, { status: status(ctx, problems) });
   const resetExpired = (ctx: Koa.Context) =>
-    pages.show(ctx, 'link-expired', { purpose: 'reset', action: '/forgot' }, { status: 400 });
+    show(
+      ctx,
+      'link-expired',
+      { purpose: 'reset', action: '/forgot', signInHref: pages.signInHref(ctx) },
+      { status: 400 },
+    );
   linkPage('/reset', 'reset-password', (ctx, token) => resetPage(ctx, token, []), resetExpired);
   router.post('/reset', (ctx) =>
     submit(
@@ -198,7 +211,7 @@ export const registration = ({
           redirect(ctx, pages.signInHref(ctx));
         } catch (error) {
           if (!isExpiredToken(error)) throw error;
-          resetExpired(ctx);
+          await resetExpired(ctx);
         }
       },
       (problems) => resetPage(ctx, typed(ctx, 'token'), problems),
@@ -213,7 +226,8 @@ export const registration = ({
       { action: '/setup', token, email: typed(ctx, 'email'), name: typed(ctx, 'name'), problems, passwordMinLength },
       { status: status(ctx, problems) },
     );
-  const setupExpired = (ctx: Koa.Context) => pages.show(ctx, 'link-expired', { purpose: 'setup' }, { status: 400 });
+  const setupExpired = (ctx: Koa.Context) =>
+    pages.show(ctx, 'link-expired', { purpose: 'setup', signInHref: '/account' }, { status: 400 });
   linkPage('/setup', 'setup', (ctx, token) => setupPage(ctx, token, []), setupExpired);
   router.post('/setup', (ctx) =>
     submit(
@@ -226,7 +240,7 @@ export const registration = ({
           redirect(ctx, '/account');
         } catch (error) {
           if (!isExpiredToken(error)) throw error;
-          setupExpired(ctx);
+          await setupExpired(ctx);
         }
       },
       (problems) => setupPage(ctx, typed(ctx, 'token'), problems),

@@ -71,6 +71,7 @@ export interface VerifyDoneView {
 export interface LinkExpiredView {
   purpose: 'verify' | 'reset' | 'setup';
   action?: string;
+  signInHref?: string;
 }
 
 /** Posts `email`. */
@@ -242,6 +243,8 @@ export interface HomeView {
 /** The demo relying party before sign-in. */
 export interface DemoHomeView {
   signInHref: string;
+  /** A key under `notices`. */
+  notice?: string;
 }
 
 /** The demo relying party after sign-in. `actions` are POSTs without fields. */
@@ -252,6 +255,12 @@ export interface DemoSignedInView {
   actions: { refresh: string; userinfo: string; signOut: string };
   /** A key under `notices`. */
   notice?: string;
+}
+
+/** Carries an answer on by POST: by itself with a script, by its button without. */
+export interface ContinueView {
+  action: string;
+  fields: Record<string, string>;
 }
 
 /** Every page and its props. */
@@ -267,6 +276,7 @@ export interface ViewProps {
   consent: ConsentView;
   'sign-out': SignOutView;
   'signed-out': SignedOutView;
+  continue: ContinueView;
   error: ErrorView;
   account: AccountView;
   'change-password': ChangePasswordView;

@@ -12,6 +12,7 @@ import type { Database } from '../db/connect.ts';
 import { account, accountClient, accountClientId } from '../interactions/account.ts';
 import { assets } from '../interactions/assets.ts';
 import { consent } from '../interactions/consent.ts';
+import { formPost } from '../interactions/form-post.ts';
 import { home } from '../interactions/home.ts';
 import { interactions } from '../interactions/interactions.ts';
 import { login } from '../interactions/login.ts';
@@ -173,7 +174,13 @@ export const createApp = async ({
     ...(demoApp ? [demoApp.demo({ pages, issuer })] : []),
     pages.notFound,
   ]);
-  const protocol = compose([oauthErrors(pages, log), cacheProtocol, prepareRequest(db, secrets), provider.middleware]);
+  const protocol = compose([
+    oauthErrors(pages, log),
+    formPost(pages),
+    cacheProtocol,
+    prepareRequest(db, secrets),
+    provider.middleware,
+  ]);
 
   // The work behind it
   await jobs.work('mail', (mail) => mailer.deliver(mail));
@@ -201,10 +208,15 @@ export const createApp = async ({
     const given = ctx.get('x-request-id');
     ctx.state.requestId = /^[\w.-]{8,64}$/.test(given) ? given : uuid();
     ctx.set('X-Request-Id', ctx.state.requestId);
-    if (stopping) ctx.set('Connection', 'close');
+    // RFC 9112 section 3.2.2 lets a whole URL be the target, and one that is none has no path to look at.
+    if (!URL.canParse(ctx.req.url ?? '', issuer)) {
+      ctx.status = 400;
+      return;
+    }
     const { method, path } = ctx;
     const started = performance.now();
     await next();
+    if (stopping) ctx.set('Connection', 'close');
     log.info(
       { requestId: ctx.state.requestId, method, path, status: ctx.status, ms: Math.round(performance.now() - started) },
       'request',
@@ -238,12 +250,12 @@ export const createApp = async ({
   };
 };
 
-/** Discovery and JWKS may be cached; everything else under these paths says so itself. */
+/** Discovery and JWKS may be cached; nothing else under these paths may. */
 const cacheProtocol: Koa.Middleware = async (ctx, next) => {
   await next();
-  if (ctx.status !== 200) return;
-  if (ctx.path === oauth.jwks || ctx.path.startsWith('/.well-known/o'))
+  if (ctx.status === 200 && (ctx.path === oauth.jwks || ctx.path.startsWith('/.well-known/o')))
     ctx.set('Cache-Control', `public, max-age=${jwksMaxAgeSeconds}`);
+  else if (!ctx.response.get('Cache-Control')) ctx.set('Cache-Control', 'no-store');
 };
 
 const exposeMetrics =

@@ -43,14 +43,23 @@ const answerWith =
   async ({ command, input }: ControlRequest): Promise<ControlReply> => {
     const known = commands[command];
     const running = app();
-    if (!known) return { error: `no such command: ${command}` };
-    if (!running) return { error: 'the server is still starting; try again' };
+    if (!known && command !== 'migrate') return { error: `no such command: ${command}` };
+    if (!running) return { error: 'the database is in use by a process that is starting or stopping; try again' };
     try {
+      if (!known) return { result: { migrated: await migrate(running.accounts.db) } };
       return { result: await known.run(running, input) };
     } catch (error) {
       return { error: explain(error) };
     }
   };
+
+/** Has whoever has the embedded database open run a command. @returns false when nobody has */
+const runElsewhere = async ({ DATABASE_URL, DATA_DIR }: Config, request: ControlRequest): Promise<boolean> => {
+  const reply = DATABASE_URL ? undefined : await askOwner(DATA_DIR, request);
+  if (reply && 'error' in reply) throw new Error(reply.error);
+  if (reply) print(reply.result);
+  return reply !== undefined;
+};
 
 const runCommand = async (
   config: Config,
@@ -59,11 +68,7 @@ const runCommand = async (
   values: Record<string, unknown>,
 ): Promise<void> => {
   const input = command.read(values);
-  if (!config.DATABASE_URL) {
-    const reply = await askOwner(config.DATA_DIR, { command: name, input });
-    if (reply && 'error' in reply) throw new Error(reply.error);
-    if (reply) return print(reply.result);
-  }
+  if (await runElsewhere(config, { command: name, input })) return;
   await withDatabase(config, async (database) => {
     await prepareSchema(config, database);
     const app = await createApp({ config, database, log: createLog('warn') });
@@ -162,7 +167,7 @@ const dispatch = async (args: string[]): Promise<void> => {
     await runCommand(config, name, command, values);
   } else if (name === 'serve') {
     await runServer(config);
-  } else {
+  } else if (!(await runElsewhere(config, { command: name, input: {} }))) {
     await withDatabase(config, async ({ db }) => print({ migrated: await migrate(db) }));
   }
 };

@@ -33,20 +33,21 @@ export const databaseAway = () =>
   new AppError(503, 'database_unavailable', 'A database is out of reach; try again shortly', { retryAfterSeconds: 5 });
 
 /**
- * PostgreSQL error codes (SQLSTATE classes 08, 53, 57) and socket errors that mean "the database is away", never
- * "the row is not there". Knex's pool timeout counts as well.
+ * PostgreSQL error codes (SQLSTATE classes 08, 53 and 57; 28, 3D and 55000 when no connection is let in) and socket
+ * errors that mean "the database is away", never "the row is not there". Knex's pool timeout counts as well, and a pool
+ * or an embedded database that is closed.
  */
 export const isOutage = (error: unknown): boolean => {
   if (!(error instanceof Error)) return false;
   const { code } = error as { code?: unknown };
   if (
     typeof code === 'string' &&
-    (/^(08|53|57)[0-9A-Z]{3}$/.test(code) || /^E(CONN|PIPE|HOST|NET|TIMEDOUT|AI_)/.test(code))
+    (/^((08|28|3D|53|57)[0-9A-Z]{3}|55000)$/.test(code) || /^E(CONN|PIPE|HOST|NET|TIMEDOUT|AI_)/.test(code))
   )
     return true;
   return (
     error.name === 'KnexTimeoutError' ||
-    /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Connection ended/.test(
+    /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Connection ended|Unable to acquire a connection|PGlite is closed/.test(
       error.message,
     )
   );

@@ -141,6 +141,12 @@ const withDefaults = (metadata: NewClient): NewClient => {
       'require_pkce: a public client cannot do without PKCE (RFC 9700 section 2.1.1)',
     );
   }
+  if (method === 'none' && grantTypes.includes('client_credentials')) {
+    throw invalid(
+      'invalid_client_metadata',
+      'grant_types: client_credentials is for clients that authenticate (RFC 6749 section 4.4)',
+    );
+  }
   return {
     ...metadata,
     grant_types: grantTypes,

@@ -5,6 +5,7 @@
 import { bodyParser } from '@koa/bodyparser';
 import Router from '@koa/router';
 import type Koa from 'koa';
+import compose from 'koa-compose';
 import type { z } from 'zod';
 import type { Actor } from '../audit/logs.commands.ts';
 import { AppError, invalid } from '../errors.ts';
@@ -60,6 +61,9 @@ const problem = (ctx: Koa.Context, error: AppError): void => {
 /** Whether the request's languages, best first: `Accept-Language`. */
 const localesOf = (ctx: Koa.Context) => ctx.acceptsLanguages().filter((locale) => locale !== '*');
 
+/** Where callers are programs, so that what is missing is told to them and not on a page. */
+const restPaths = /^\/(api\/v1|auth)(\/|$)/;
+
 /** The largest JSON body that a route takes. */
 const jsonLimit = '100kb';
 
@@ -104,5 +108,9 @@ export const mountRoutes = (
       });
     }
   }
-  return router.routes() as unknown as Koa.Middleware;
+  const nothing: Koa.Middleware = (ctx, next) =>
+    restPaths.test(ctx.path)
+      ? problems(ctx, () => Promise.reject(new AppError(404, 'not_found', 'There is nothing here with this method')))
+      : next();
+  return compose([router.routes() as unknown as Koa.Middleware, nothing]);
 };

@@ -1,9 +1,14 @@
 /** The HTTP server: listens, and closes without cutting a request off. */
 import { createServer, type RequestListener, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 
 /** How long requests in flight may take after a stop was asked for. */
 const drainMs = 20_000;
+
+/** How long a connection may stay that has not sent anything yet: what is on its way to us has arrived by then. */
+const silentMs = 500;
+
+const connections = new WeakMap<Server, Set<Socket>>();
 
 /** Listens. @returns the server and the port it got */
 export const listen = (
@@ -13,6 +18,12 @@ export const listen = (
 ): Promise<{ server: Server; port: number }> =>
   new Promise((resolve, reject) => {
     const server = createServer(handler);
+    const open = new Set<Socket>();
+    connections.set(server, open);
+    server.on('connection', (socket) => {
+      open.add(socket);
+      socket.once('close', () => open.delete(socket));
+    });
     // Slow senders are cut off before they hold a socket for long.
     server.headersTimeout = 15_000;
     server.requestTimeout = 30_000;
@@ -23,9 +34,15 @@ export const listen = (
 /** Takes no new connections, lets requests in flight finish, and resolves when all are done. */
 export const close = (server: Server): Promise<void> =>
   new Promise((resolve) => {
-    const timer = setTimeout(() => server.closeAllConnections(), drainMs);
+    const timers = [
+      setTimeout(() => server.closeAllConnections(), drainMs),
+      // Browsers open connections ahead of need, and Node does not count one as idle before its first request.
+      setTimeout(() => {
+        for (const socket of connections.get(server) ?? []) if (socket.bytesRead === 0) socket.destroy();
+      }, silentMs),
+    ];
     server.close(() => {
-      clearTimeout(timer);
+      timers.forEach(clearTimeout);
       resolve();
     });
     server.closeIdleConnections();

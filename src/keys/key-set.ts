@@ -15,7 +15,10 @@ export interface KeySet {
   algs: SigningAlg[];
   /** When a published key starts to sign, in milliseconds since the epoch: the set must be loaded anew then. */
   changesAt?: number;
-  /** Differs between any two sets that differ. */
+  /**
+   * The ids in their order. A set with the same ids counts as the same: under JWKS_KEY_ID a file whose blocks have moved
+   * waits for the restart that brings their ids, so that no id ever comes to name another key.
+   */
   version: string;
 }
 

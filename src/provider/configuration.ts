@@ -153,11 +153,13 @@ export const buildConfiguration = (
       },
       resourceIndicators: {
         enabled: true,
-        // With openid and no resource the token is for userinfo, which takes opaque ones alone; otherwise it is for our API.
+        // With openid and no resource the token is for userinfo, which takes opaque ones alone; otherwise it is for our
+        // API, as it always is where there is nobody to be described.
         defaultResource: (ctx, _client, oneOf) => {
           if (oneOf) return oneOf;
-          const scopes = ((ctx.oidc.params?.scope as string | undefined) ?? '').split(' ');
-          return scopes.includes('openid') ? (undefined as never) : defaultResource(config.JWT_ISSUER);
+          const { scope = '', grant_type } = (ctx.oidc.params ?? {}) as { scope?: string; grant_type?: string };
+          const forUserinfo = scope.split(' ').includes('openid') && grant_type !== 'client_credentials';
+          return forUserinfo ? (undefined as never) : defaultResource(config.JWT_ISSUER);
         },
         useGrantedResource: () => Promise.resolve(true),
         getResourceServerInfo: async (_ctx, indicator, client) => {

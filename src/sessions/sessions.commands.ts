@@ -54,11 +54,11 @@ const queueLogouts = async (
   { authorizations }: Session,
   queueLogout: QueueLogout,
 ): Promise<void> => {
-  const clientIds = await db('clients')
+  const clients = await db('clients')
     .whereIn('clientId', Object.keys(authorizations))
     .whereNotNull('backchannelLogoutUri')
-    .pluck('clientId');
-  for (const clientId of clientIds) {
+    .select('clientId');
+  for (const { clientId } of clients) {
     const sid = authorizations[clientId]?.sid;
     if (sid) await queueLogout(db, { clientId, sub, sid });
   }

@@ -3,7 +3,7 @@ import { createOidcAdapter } from '../../adapters/oidc.ts';
 import { connect, type Database } from '../../db/connect.ts';
 import { createSecrets } from '../../src/secrets.ts';
 import { createTestDatabase, onPostgres, type TestDatabase } from '../support/database.ts';
-import { openRelay, type Relay } from '../support/interruptible.ts';
+import { openRelay, type Relay } from '../support/relay.ts';
 import { describeOidcAdapter } from './oidc-adapter.ts';
 
 describeOidcAdapter(onPostgres ? 'PostgreSQL' : 'PGlite', () => createTestDatabase(30), onPostgres);

@@ -34,7 +34,7 @@ const models: Record<string, { methods: string[]; payload: (ids: Ids) => Adapter
   Interaction: {
     methods: [],
     payload: ({ accountId }) => ({
-      prompt: { name: 'login' },
+      prompt: { name: 'login', reasons: ['no_session'], details: {} },
       params: { state: 'pending-state' },
       session: { accountId, cookie: 'live-session-cookie' },
       deviceCode: 'live-device-code',
@@ -70,7 +70,10 @@ export const describeOidcAdapter = (name: string, open: () => Promise<TestDataba
     let adapter: (model: string) => Adapter;
     let ids: Omit<Ids, 'grantId'>;
     const secrets = createSecrets(randomBytes(32).toString('base64'));
-    const rows = async () => Object.values(await dumpTables(database.db, ['public'])).flat().join('\n');
+    const rows = async () =>
+      Object.values(await dumpTables(database.db, ['public']))
+        .flat()
+        .join('\n');
 
     beforeAll(async () => {
       database = await open();
@@ -183,7 +186,8 @@ export const describeOidcAdapter = (name: string, open: () => Promise<TestDataba
         // The models that have a table of their own have adapters of their own.
         if (ownTables.includes(model))
           for (const method of optional.filter((method) => !methods.includes(method)))
-            it(`has no ${method}, and says so`, () => expect(adapter(model)[method](random())).rejects.toThrow(missing));
+            it(`has no ${method}, and says so`, () =>
+              expect(adapter(model)[method](random())).rejects.toThrow(missing));
       });
     }
 
@@ -251,11 +255,17 @@ export const describeOidcAdapter = (name: string, open: () => Promise<TestDataba
 
     it('a sealed document opens in its own row alone', async () => {
       const [one, two] = [await store('Interaction'), await store('Interaction')];
-      const hashes = await database.db('oidcPayloads').where({ model: 'Interaction' }).orderBy('createdAt', 'desc').limit(2);
-      await database.db('oidcPayloads').where({ idHash: hashes[0].idHash }).update({ payload: JSON.stringify(hashes[1].payload) });
+      const hashes = await database
+        .db('oidcPayloads')
+        .where({ model: 'Interaction' })
+        .orderBy('createdAt', 'desc')
+        .limit(2);
+      await database
+        .db('oidcPayloads')
+        .where({ idHash: hashes[0].idHash })
+        .update({ payload: JSON.stringify(hashes[1].payload) });
       const results = await Promise.allSettled([one.of.find(one.id), two.of.find(two.id)]);
       expect(results.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
     });
   });
 };
-

@@ -10,9 +10,10 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { AxeBuilder } from '@axe-core/playwright';
-import { type Browser, chromium } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import type { MailProps, PageContext, ProfileView, ViewProps } from '../../interactions/view-props.ts';
 import { createViews, type Views } from '../../interactions/views.ts';
+import { launchChromium } from '../support/chromium.ts';
 
 /** One page in one state. */
 export type Sample = {
@@ -267,6 +268,7 @@ export const samples: Sample[] = [
   { view: 'sign-out', state: 'ask', props: { action: '/session/end/confirm', xsrf: token, account: { email } } },
   { view: 'sign-out', state: 'app', props: { action: '/session/end/confirm', xsrf: token }, page: { client: acme } },
   { view: 'signed-out', state: 'done', props: { signInHref: '/account' } },
+  { view: 'continue', state: 'form-post', props: { action: '/callback', fields: { code: token, state: 'st' } } },
   { view: 'error', state: 'not-found', props: { status: 404, title: 'notFound', code: 'not_found', homeHref: '/' } },
   {
     view: 'error',
@@ -428,7 +430,12 @@ export const pageOf = ({ view, page }: Sample): PageContext => ({
 const csp =
   "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'";
 
-const serve = async (views: Views, pages: Map<string, string>): Promise<Server> => {
+/** A sample as a document that stays: one that sends itself on would be gone before anybody has looked. */
+export const renderSample = (views: Views, sample: Sample): string =>
+  views.render(sample.view, sample.props, pageOf(sample)).replace(' data-continue', '');
+
+/** Serves pages by their paths, with the files that they link to. */
+export const serve = async (views: Views, pages: Map<string, string>): Promise<Server> => {
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url ?? '/', 'http://gallery');
     const asset = pathname.startsWith('/assets/') ? views.asset(pathname.slice('/assets/'.length)) : undefined;
@@ -489,7 +496,7 @@ const main = async (outdir: string, only: string): Promise<number> => {
   const chosen = samples.filter((sample) => `${sample.view}-${sample.state}`.includes(only));
   const pages = new Map<string, string>();
   for (const sample of chosen) {
-    pages.set(`/${sample.view}-${sample.state}.html`, views.render(sample.view, sample.props, pageOf(sample)));
+    pages.set(`/${sample.view}-${sample.state}.html`, renderSample(views, sample));
   }
   for (const mail of Object.keys(mailSamples) as (keyof MailProps)[]) {
     for (const locale of ['en', 'ar']) {
@@ -500,18 +507,7 @@ const main = async (outdir: string, only: string): Promise<number> => {
   }
   const server = await serve(views, pages);
   const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: [
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-    ],
-  });
+  const browser = await launchChromium();
   const found: string[] = [];
   const queue = [...pages];
   const work = async (): Promise<void> => {

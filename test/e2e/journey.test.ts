@@ -128,7 +128,7 @@ describe('the journey from registration to sign-out', () => {
 
     // Register
     await press(link(page, 'Create an account'));
-    await expectPage(page, 'Create an account · Countersign');
+    await expectPage(page, 'Create an account · Demo app');
     expect(await autocomplete(page)).toEqual(['name', 'username', 'new-password']);
     await type('name', 'Ada Lovelace');
     await type('email', email);
@@ -138,7 +138,7 @@ describe('the journey from registration to sign-out', () => {
     expect(await page.locator('#email').inputValue()).toBe(email);
     await type('password', password);
     await press(button(page, 'Create account'));
-    await expectPage(page, 'Check your mail · Countersign');
+    await expectPage(page, 'Check your mail · Demo app');
     expect(await page.locator('main').innerText()).toContain(email);
 
     // The mailbox
@@ -146,9 +146,9 @@ describe('the journey from registration to sign-out', () => {
     await page.goto(`${server.issuer}/dev/mail`);
     const mail = page.locator('article', { hasText: email });
     await press(mail.getByRole('link', { name: 'Open /verify' }));
-    await expectPage(page, 'Confirm your address · Countersign');
+    await expectPage(page, 'Confirm your address · Demo app');
     await press(button(page, 'Confirm this address'));
-    await expectPage(page, 'Address confirmed · Countersign');
+    await expectPage(page, 'Address confirmed · Demo app');
     await press(link(page, 'Continue'));
 
     // Sign in, once with a wrong password

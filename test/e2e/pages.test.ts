@@ -25,13 +25,18 @@ const longName = 'Hubert Blaine Wolfeschlegelsteinhausenbergerdorff';
 const longApp = 'The Royal Society for the Encouragement of Arts, Manufactures and Commerce';
 
 let server: TestServer;
+/** One with the limits that people meet. */
+let limited: TestServer;
 let browser: Browser;
 beforeAll(async () => {
   if (pictures) mkdirSync(pictures, { recursive: true });
-  [server, browser] = await Promise.all([startServer({ RATE_LIMIT_FACTOR: '1' }), launchChromium()]);
+  server = await startServer();
+  limited = await startServer({ RATE_LIMIT_FACTOR: '1' });
+  browser = await launchChromium();
 });
 afterAll(async () => {
   await browser?.close();
+  await limited?.stop();
   await server?.stop();
 });
 
@@ -149,7 +154,7 @@ const states: State[] = [
     name: 'sign-in limited',
     open: async (page) => {
       const email = `${uuid()}@example.com`;
-      await go(page, '/demo/sign-in');
+      await page.goto(`${limited.issuer}/account`);
       for (let attempt = 0; attempt < 6; attempt++) {
         await fill(page, { email, password: 'not it' });
         await send(page);
@@ -351,6 +356,15 @@ const states: State[] = [
     },
   },
   {
+    name: 'continue',
+    open: async (page) => {
+      await signInToDemo(page);
+      // Its script would send it on at once.
+      await page.route('**/assets/page.js*', (route) => route.fulfill({ contentType: 'text/javascript', body: '' }));
+      await go(page, authorization({ response_mode: 'form_post' }));
+    },
+  },
+  {
     name: 'account',
     open: async (page) => {
       const email = await signInToDemo(page);
@@ -477,7 +491,7 @@ describe.each([
   it.each(states)('$name', async ({ name, error, open }) => {
     const context = await browser.newContext({ locale, viewport: phone, reducedMotion: 'reduce' });
     context.setDefaultTimeout(10_000);
-    const wrong = watch(context, [server.issuer]);
+    const wrong = watch(context, [server.issuer, limited.issuer]);
     const page = await context.newPage();
     await open(page);
 

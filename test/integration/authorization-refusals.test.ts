@@ -104,29 +104,54 @@ describe('a request whose redirect URI cannot be trusted ends on an error page (
   }
 });
 
-const swapCase = (text: string) => text.replace(/[a-z]/i, (c) => (c === c.toLowerCase() ? c.toUpperCase() : c.toLowerCase()));
+const swapCase = (text: string) =>
+  text.replace(/[a-z]/i, (c) => (c === c.toLowerCase() ? c.toUpperCase() : c.toLowerCase()));
 
 describe('any other mistake is told to the client', () => {
   const longState = { state: 'x'.repeat(4000) };
   const refusals: { name: string; parameters: Parameters; error: string }[] = [
-    { name: 'no PKCE', parameters: { code_challenge: undefined, code_challenge_method: undefined }, error: 'invalid_request' },
+    {
+      name: 'no PKCE',
+      parameters: { code_challenge: undefined, code_challenge_method: undefined },
+      error: 'invalid_request',
+    },
     { name: 'plain PKCE', parameters: { code_challenge_method: 'plain' }, error: 'invalid_request' },
-    { name: 'PKCE that is plain by default', parameters: { code_challenge_method: undefined }, error: 'invalid_request' },
+    {
+      name: 'PKCE that is plain by default',
+      parameters: { code_challenge_method: undefined },
+      error: 'invalid_request',
+    },
     { name: 'a PKCE method alone', parameters: { code_challenge: undefined }, error: 'invalid_request' },
     { name: 'a code challenge that is no SHA-256', parameters: { code_challenge: 'short' }, error: 'invalid_request' },
     { name: 'no response_type', parameters: { response_type: undefined }, error: 'invalid_request' },
     { name: 'an unknown response_type', parameters: { response_type: 'nonsense' }, error: 'unsupported_response_type' },
     { name: 'response_type=token', parameters: { response_type: 'token' }, error: 'unsupported_response_type' },
     { name: 'response_type=id_token', parameters: { response_type: 'id_token' }, error: 'unsupported_response_type' },
-    { name: 'response_type=code id_token', parameters: { response_type: 'code id_token' }, error: 'unsupported_response_type' },
-    { name: 'a response_type that it is not registered for', parameters: { response_type: 'none' }, error: 'unauthorized_client' },
+    {
+      name: 'response_type=code id_token',
+      parameters: { response_type: 'code id_token' },
+      error: 'unsupported_response_type',
+    },
+    {
+      name: 'a response_type that it is not registered for',
+      parameters: { response_type: 'none' },
+      error: 'invalid_request',
+    },
     { name: 'an unknown response_mode', parameters: { response_mode: 'nonsense' }, error: 'unsupported_response_mode' },
     { name: 'a response_mode of JARM', parameters: { response_mode: 'jwt' }, error: 'unsupported_response_mode' },
     { name: 'an unknown prompt', parameters: { prompt: 'nonsense' }, error: 'invalid_request' },
     { name: 'a request object', parameters: { request: 'e30.e30.' }, error: 'request_not_supported' },
-    { name: 'a request_uri', parameters: { request_uri: 'https://evil.example/r' }, error: 'request_uri_not_supported' },
+    {
+      name: 'a request_uri',
+      parameters: { request_uri: 'https://evil.example/r' },
+      error: 'request_uri_not_supported',
+    },
     { name: 'registration', parameters: { registration: '{}' }, error: 'registration_not_supported' },
-    { name: 'a resource that there is none of', parameters: { resource: 'https://api.example.com' }, error: 'invalid_target' },
+    {
+      name: 'a resource that there is none of',
+      parameters: { resource: 'https://api.example.com' },
+      error: 'invalid_target',
+    },
     { name: 'a resource that is no URI', parameters: { resource: 'api' }, error: 'invalid_target' },
     { name: 'claims that are no JSON', parameters: { claims: '{' }, error: 'invalid_request' },
     { name: 'claims that are a list', parameters: { claims: '[]' }, error: 'invalid_request' },
@@ -251,7 +276,9 @@ describe('input that nobody means well with', () => {
 });
 
 function unsigned(payload: object): string {
-  return [{ alg: 'RS256' }, payload, 'x'].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.');
+  return [{ alg: 'RS256' }, payload, 'x']
+    .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
+    .join('.');
 }
 
 const form = (body: string): RequestInit => ({

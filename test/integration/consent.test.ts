@@ -57,7 +57,7 @@ describe('consent', () => {
     const userinfo = await fetch(`${server.issuer}/oauth/userinfo`, {
       headers: { authorization: `Bearer ${access_token}` },
     });
-    expect(Object.keys(await userinfo.json())).toEqual(['sub']);
+    expect(Object.keys((await userinfo.json()) as object)).toEqual(['sub']);
   });
 
   it('is told to the client when denied: access_denied, with state and iss', async () => {

@@ -102,7 +102,7 @@ describe('JWKS (RFC 7517)', () => {
     expect(status).toBe(200);
     expect(headers.get('content-type')).toMatch(/^application\/(jwk-set\+)?json/);
     expect(headers.get('cache-control')).toBe('public, max-age=300');
-    const { keys } = typeof body === 'string' ? JSON.parse(body) : body;
+    const { keys } = body;
     const members: Record<string, string[]> = { RSA: ['n', 'e'], EC: ['crv', 'x', 'y'], OKP: ['crv', 'x'] };
     for (const key of keys)
       expect(Object.keys(key).sort()).toEqual(['alg', 'kid', 'kty', 'use', ...(members[key.kty] ?? [])].sort());
@@ -110,6 +110,12 @@ describe('JWKS (RFC 7517)', () => {
     expect(keys.map(({ alg }: { alg: string }) => alg).sort()).toEqual(['ES256', 'EdDSA', 'RS256']);
   });
 });
+
+const refusal = (metadata: Record<string, unknown>): Promise<string | undefined> =>
+  registerRelyingParty(server, metadata).then(
+    () => undefined,
+    (error: { error?: string; code?: string }) => error.error ?? error.code,
+  );
 
 describe('everything advertised works', () => {
   it('each endpoint answers, and not with 404', async () => {
@@ -152,12 +158,9 @@ describe('everything advertised works', () => {
       expect((await oidc.clientCredentialsGrant(config)).token_type).toBe('bearer');
     }
     for (const method of ['client_secret_jwt', 'tls_client_auth', 'nonsense'])
-      await expect(
-        registerRelyingParty(server, { token_endpoint_auth_method: method }),
-      ).rejects.toMatchObject({ code: 'invalid_client_metadata' });
-    await expect(
-      registerRelyingParty(server, { id_token_signed_response_alg: 'HS256' }),
-    ).rejects.toMatchObject({ code: 'invalid_client_metadata' });
+      expect(await refusal({ token_endpoint_auth_method: method })).toBe('invalid_client_metadata');
+    for (const alg of ['HS256', 'none', 'RS1'])
+      expect(await refusal({ id_token_signed_response_alg: alg })).toBe('invalid_client_metadata');
   });
 
   it('each response mode and prompt', async () => {

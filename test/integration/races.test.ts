@@ -1,8 +1,8 @@
 /** What many do at once, one does. PGlite has one connection and would prove nothing. */
 import { randomUUID } from 'node:crypto';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { v7 as uuid } from 'uuid';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createSetupToken } from '../../src/auth/accounts.commands.ts';
 import { loadConfig } from '../../src/config.ts';
 import { createLog } from '../../src/log.ts';
@@ -106,7 +106,9 @@ describe.runIf(onPostgres)('races', () => {
       });
       const answers = await times(20, () => browser.request(`/oauth/authorize?${query}`));
       const places = answers.map(({ headers }) => headers.get('location') ?? '');
-      expect(places.filter((place) => place.startsWith(redirect_uri as string) && place.includes('code='))).toHaveLength(1);
+      expect(
+        places.filter((place) => place.startsWith(redirect_uri as string) && place.includes('code=')),
+      ).toHaveLength(1);
       expect(answers.filter(({ status }) => status >= 500)).toHaveLength(0);
     }
   });
@@ -216,7 +218,9 @@ describe.runIf(onPostgres)('races', () => {
       }),
     );
     expect(answers.map(({ status }) => status).sort()).toEqual([303, ...Array(9).fill(400)]);
-    const administrators = await db('users').join('roles', 'roles.id', 'users.roleId').where('roles.name', 'super_admin');
+    const administrators = await db('users')
+      .join('roles', 'roles.id', 'users.roleId')
+      .where('roles.name', 'super_admin');
     expect(administrators).toHaveLength(1);
   });
 
@@ -228,14 +232,20 @@ describe.runIf(onPostgres)('races', () => {
     url.pathname = `/${name}`;
     try {
       const issuer = `http://localhost:${await freePort()}`;
-      const settings = { ...defaultSettings, JWT_ISSUER: issuer, PORT: '0', DATABASE_URL: url.href, DATABASE_POOL_MAX: '4' };
+      const settings = {
+        ...defaultSettings,
+        JWT_ISSUER: issuer,
+        PORT: '0',
+        DATABASE_URL: url.href,
+        DATABASE_POOL_MAX: '4',
+      };
       const replicas = await times(3, () => serve(loadConfig(settings), createLog('silent')));
       try {
         const [first, ...others] = await times(3, async (index) =>
           (await fetch(`http://127.0.0.1:${replicas[index]?.port}/.well-known/jwks.json`)).json(),
         );
         for (const other of others) expect(other).toEqual(first);
-        const { db } = replicas[0]?.app.accounts as NonNullable<(typeof replicas)[0]>['app']['accounts'];
+        const { db } = (replicas[0] as (typeof replicas)[number]).app.accounts;
         expect(await db('jwksKeys').pluck('alg').orderBy('alg')).toEqual(['ES256', 'EdDSA', 'RS256']);
         expect(await db('auditLogs').where({ action: 'key.create' })).toHaveLength(3);
         expect(await db('auditLogs').where({ action: 'client.create' })).toHaveLength(2);

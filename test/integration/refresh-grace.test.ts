@@ -27,11 +27,13 @@ const backdate = (token: string, seconds: number) =>
     'update refresh_tokens set consumed_at = consumed_at - make_interval(secs => ?) where token_hash = ?',
     [seconds, hashToken(token)],
   );
-/** How many refresh tokens of a family could be used now. */
+/** How many refresh tokens that descend from this one could be used now. */
 const usable = async (token: string): Promise<number> => {
   const { rows } = await server.database.db.raw(
-    `select token_hash from refresh_tokens where consumed_at is null and not revoked and expires_at > now()
-     and grant_id = (select grant_id from refresh_tokens where token_hash = ?)`,
+    `with recursive family as (
+       select * from refresh_tokens where token_hash = ?
+       union all select child.* from refresh_tokens child join family on child.parent_hash = family.token_hash)
+     select 1 from family where consumed_at is null and not revoked and expires_at > now()`,
     [hashToken(token)],
   );
   return rows.length;
@@ -138,7 +140,9 @@ describe.runIf(onPostgres)('repeats that race', () => {
     let repeat: Promise<TokenAnswer> | undefined;
     // The successor's use has begun and is not committed when the repeat arrives.
     await server.database.db.transaction(async (db) => {
-      await db('refreshTokens').where({ tokenHash: hashToken(second) }).update({ consumedAt: db.fn.now() });
+      await db('refreshTokens')
+        .where({ tokenHash: hashToken(second) })
+        .update({ consumedAt: db.fn.now() });
       repeat = application.refresh(first);
       await sleep(500);
     });

@@ -243,7 +243,10 @@ describe('an interaction', () => {
     const again = await browser.submit(consent, {}, '/switch');
     expect(again.html).not.toContain(email);
     expect(formsOf(again.html)[0]?.fields).toEqual({ email: '', password: '' });
-    const asked = await browser.submit(again, { email: other, password });
+    // The session of before is ended first: a form that a script, or a button without one, submits.
+    const ending = await browser.submit(again, { email: other, password });
+    expect(ending.headers.get('content-security-policy')).toMatch(/script-src 'self' 'sha256-/);
+    const asked = await browser.submit(ending);
     expect(asked.html).toContain(other);
     expect(asked.html).not.toContain(email);
     expect((await browser.submit(asked)).url.searchParams.get('code')).toBeTruthy();

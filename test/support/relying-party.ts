@@ -175,7 +175,7 @@ export interface Reply {
 export const send = async (url: string | URL, init: RequestInit = {}): Promise<Reply> => {
   const response = await fetch(url, { redirect: 'manual', ...init });
   const text = await response.text();
-  const isJson = response.headers.get('content-type')?.startsWith('application/json');
+  const isJson = text !== '' && /^application\/([\w-]+\+)?json/.test(response.headers.get('content-type') ?? '');
   return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
 };
 
@@ -183,7 +183,7 @@ export const send = async (url: string | URL, init: RequestInit = {}): Promise<R
 export const post = (
   { issuer }: Pick<TestServer, 'issuer'>,
   path: string,
-  form: Record<string, string> | string[][] | string,
+  form: Record<string, string> | [string, string][] | string,
   headers: Record<string, string> = {},
 ): Promise<Reply> =>
   send(`${issuer}${path}`, {

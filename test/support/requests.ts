@@ -107,7 +107,11 @@ export interface RelyingParty {
   client: RegisteredClient;
   config: oidc.Configuration;
   /** Signs in and consents in the browser, and exchanges the code. */
-  tokens(browser: Browser, email: string): Promise<oidc.TokenEndpointResponse & oidc.TokenEndpointResponseHelpers>;
+  tokens(
+    browser: Browser,
+    email: string,
+    parameters?: Record<string, string>,
+  ): Promise<oidc.TokenEndpointResponse & oidc.TokenEndpointResponseHelpers>;
   /** An authorization URL with PKCE. */
   url(parameters?: Record<string, string>): Promise<URL>;
   /** Whether the refresh token and the access token still work. */
@@ -147,8 +151,8 @@ export const relyingParty = async (
     client,
     config,
     url,
-    tokens: async (browser, email) =>
-      oidc.authorizationCodeGrant(config, await authorize(browser, await url(), email), {
+    tokens: async (browser, email, parameters) =>
+      oidc.authorizationCodeGrant(config, await authorize(browser, await url(parameters), email), {
         pkceCodeVerifier: verifier,
         expectedState: 'st',
       }),

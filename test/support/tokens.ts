@@ -21,7 +21,9 @@ export interface Application {
   code(parameters?: Record<string, string>): Promise<Record<string, string>>;
   exchange(code: Record<string, string>): Promise<TokenAnswer>;
   /** A code, exchanged. */
-  tokens(parameters?: Record<string, string>): Promise<{ access_token: string; refresh_token: string; id_token: string }>;
+  tokens(
+    parameters?: Record<string, string>,
+  ): Promise<{ access_token: string; refresh_token: string; id_token: string }>;
   refresh(refreshToken: string): Promise<TokenAnswer>;
   isActive(token: string): Promise<boolean>;
 }
@@ -48,7 +50,7 @@ export const openApplication = async (
       headers: client.client_secret ? { authorization: basic } : {},
       body: new URLSearchParams(client.client_secret ? fields : { ...fields, client_id: client.client_id }),
     });
-    return { status: response.status, body: (await response.json()) as TokenAnswer['body'] };
+    return { status: response.status, body: JSON.parse((await response.text()) || '{}') as TokenAnswer['body'] };
   };
   const code: Application['code'] = async (parameters = {}) => {
     const verifier = randomBytes(32).toString('base64url');

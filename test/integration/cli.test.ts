@@ -1,0 +1,293 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Browser, password } from '../support/browser.ts';
+import { eventually, signIn } from '../support/requests.ts';
+import { freePort } from '../support/server.ts';
+
+const cli = fileURLToPath(new URL('../../src/cli.ts', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'countersign-cli-'));
+const dataDir = join(folder, 'data');
+const file = (name: string, text: string) => {
+  writeFileSync(join(folder, name), text);
+  return join(folder, name);
+};
+
+interface Run {
+  child: ChildProcess;
+  out(): string;
+  ended: Promise<{ code: number | null; out: string; error: string }>;
+}
+
+const children: ChildProcess[] = [];
+const start = (args: string[], settings: Record<string, string> = {}): Run => {
+  const child = spawn(process.execPath, [cli, ...args], {
+    cwd: folder,
+    env: { PATH: process.env.PATH ?? '', DATA_DIR: dataDir, LOG_LEVEL: 'warn', RATE_LIMIT_FACTOR: '1000', ...settings },
+  });
+  children.push(child);
+  let [out, error] = ['', ''];
+  child.stdout.on('data', (chunk) => {
+    out += chunk;
+  });
+  child.stderr.on('data', (chunk) => {
+    error += chunk;
+  });
+  const ended = new Promise<{ code: number | null; out: string; error: string }>((resolve) =>
+    child.on('close', (code) => resolve({ code, out, error })),
+  );
+  return { child, out: () => out, ended };
+};
+const run = (args: string[], settings?: Record<string, string>) => start(args, settings).ended;
+/** Runs a command that must succeed, and reads what it prints. */
+const json = async (...args: string[]) => {
+  const { code, out, error } = await run(args);
+  expect([args[0], code, error]).toEqual([args[0], 0, '']);
+  return JSON.parse(out);
+};
+
+let server: Run;
+let port: number;
+let issuer: string;
+const serve = async () => {
+  const settings = { PORT: String(port), JWT_ISSUER: issuer };
+  const started = start(['serve'], settings);
+  const exited = started.ended.then(({ error }) => Promise.reject(new Error(`the server ended: ${error}`)));
+  await Promise.race([eventually(() => started.out().includes('/dev/mail'), 'a banner', 40_000), exited]);
+  exited.catch(() => {});
+  return started;
+};
+
+beforeAll(async () => {
+  port = await freePort();
+  issuer = `http://localhost:${port}`;
+  server = await serve();
+});
+afterAll(() => {
+  for (const child of children) child.kill('SIGKILL');
+  rmSync(folder, { recursive: true, force: true });
+});
+
+describe('while the server runs on the embedded database', () => {
+  it('its banner says where the demo and the mailbox are, and how the first administrator is made', async () => {
+    const banner = server.out();
+    expect(banner).toContain('do not use it for real accounts');
+    for (const path of ['/demo', '/dev/mail']) {
+      expect(banner).toContain(`${issuer}${path}\n`);
+      expect((await fetch(issuer + path)).status).toBe(200);
+    }
+    const link = /http:\S+\/setup\?token=\S+/.exec(banner)?.[0] as string;
+    expect((await fetch(link)).status).toBe(200);
+  });
+
+  it('its socket and its key are for their owner alone', () => {
+    const mode = (path: string) => (statSync(join(dataDir, path)).mode & 0o777).toString(8);
+    expect([mode('.'), mode('control.sock'), mode('master-key')]).toEqual(['700', '600', '600']);
+  });
+
+  it('create-admin makes an administrator who can sign in, and refuses a second of the same address', async () => {
+    const args = ['create-admin', '--email', 'Root@Example.com', '--password', password];
+    expect(await json(...args)).toMatchObject({ id: expect.any(String) });
+    const page = await signIn(new Browser(issuer), 'root@example.com');
+    expect(page.url.pathname).toBe('/account');
+    const again = await run(args);
+    expect(again).toMatchObject({
+      code: 1,
+      out: '',
+      error: expect.stringContaining('Another account has this address'),
+    });
+  });
+
+  for (const { name, args, expected } of [
+    { name: 'nothing', args: [], expected: /--email: [\s\S]*--password: / },
+    {
+      name: 'a weak password',
+      args: ['--email', 'b@example.com', '--password', 'password1234'],
+      expected: /password: password common/,
+    },
+    { name: 'no address', args: ['--email', 'nobody', '--password', password], expected: /--email: / },
+    { name: 'an option that there is not', args: ['--mail', 'b@example.com'], expected: /Unknown option '--mail'/ },
+  ]) {
+    it(`create-admin refuses ${name}`, async () => {
+      const { code, out, error } = await run(['create-admin', ...args]);
+      expect([code, out]).toEqual([1, '']);
+      expect(error).toMatch(expected);
+      expect(error).not.toMatch(/\n {4}at /);
+    });
+  }
+
+  it('client create shows a secret once, and client list never', async () => {
+    const metadata = { client_name: 'Acme', redirect_uris: ['https://app.example.com/callback'] };
+    const client = await json('client', 'create', '--file', file('client.json', JSON.stringify(metadata)));
+    expect(client).toMatchObject({ ...metadata, client_id: expect.any(String), client_secret: expect.any(String) });
+    const { code, out } = await run(['client', 'list']);
+    expect(code).toBe(0);
+    expect(JSON.parse(out).map(({ client_id }: { client_id: string }) => client_id)).toContain(client.client_id);
+    expect(out).not.toContain(client.client_secret);
+    // The server knows it already.
+    const token = await fetch(`${issuer}/oauth/token`, {
+      method: 'POST',
+      headers: { authorization: `Basic ${btoa(`${client.client_id}:${client.client_secret}`)}` },
+      body: new URLSearchParams({ grant_type: 'authorization_code', code: 'x', redirect_uri: 'https://x' }),
+    });
+    expect(await token.json()).toMatchObject({ error: 'invalid_grant' });
+  });
+
+  for (const { name, args, expected } of [
+    { name: 'no file', args: [], expected: '--file is needed' },
+    { name: 'a file that is not there', args: ['--file', 'nothing.json'], expected: 'nothing.json' },
+    { name: 'a file that is no JSON', args: ['--file', file('broken.json', '{')], expected: 'JSON' },
+    {
+      name: 'metadata that the engine refuses',
+      args: ['--file', file('wrong.json', '{"redirect_uris":["nowhere"]}')],
+      expected: 'redirect_uris',
+    },
+  ]) {
+    it(`client create refuses ${name}`, async () => {
+      const { code, out, error } = await run(['client', 'create', ...args]);
+      expect([code, out]).toEqual([1, '']);
+      expect(error).toContain(expected);
+    });
+  }
+
+  it('rotate-keys is taken over by the server at once, and keeps the old keys published', async () => {
+    const kids = async () =>
+      ((await (await fetch(`${issuer}/.well-known/jwks.json`)).json()) as { keys: { kid: string }[] }).keys.map(
+        ({ kid }) => kid,
+      );
+    const before = await kids();
+    await json('rotate-keys', '--now');
+    const after = await kids();
+    expect(after).toEqual(expect.arrayContaining(before));
+    expect(after.length).toBeGreaterThan(before.length);
+  });
+
+  it('migrate finds nothing to do', async () => {
+    expect(await json('migrate')).toEqual({ migrated: [] });
+  });
+
+  it('a second server on its folder is refused', async () => {
+    const { code, error } = await run(['serve'], { PORT: '0' });
+    expect([code, error]).toEqual([1, expect.stringContaining('Another process has the database')]);
+    expect((await fetch(`${issuer}/health/ready`)).status).toBe(200);
+  });
+});
+
+describe('when the server is told to stop', () => {
+  const opened = () =>
+    new Promise<Socket>((resolve, reject) => {
+      const socket = connect(port, '127.0.0.1', () => resolve(socket));
+      socket.on('error', reject);
+    });
+
+  it('SIGTERM lets requests in flight finish, takes no new ones, and ends with 0', async () => {
+    const socket = await opened();
+    const idle = await opened();
+    let answer = '';
+    socket.on('data', (chunk) => {
+      answer += chunk;
+    });
+    const body = JSON.stringify({ email: 'slow@example.com', password, name: 'Slow' });
+    socket.write(
+      `POST /auth/register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body.slice(0, 20)}`,
+    );
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    server.child.kill('SIGTERM');
+    server.child.kill('SIGTERM');
+    await eventually(
+      () =>
+        opened().then(
+          (extra) => void extra.destroy(),
+          () => true,
+        ) as Promise<boolean>,
+      'new connections are refused',
+    );
+    expect([answer, server.child.exitCode]).toEqual(['', null]);
+    socket.write(body.slice(20));
+    const asked = Date.now();
+    const { code, error } = await server.ended;
+    expect([code, error]).toEqual([0, '']);
+    // Nothing waits for a connection that was opened ahead of need.
+    expect(Date.now() - asked).toBeLessThan(10_000);
+    expect(answer).toMatch(/^HTTP\/1\.1 201 Created\r\n/);
+    expect(answer).toContain('{"verificationSent":true}');
+    idle.destroy();
+  });
+
+  it('the commands open the database themselves, and find what there was', async () => {
+    expect(() => statSync(join(dataDir, 'control.sock'))).toThrow();
+    expect(await json('migrate')).toEqual({ migrated: [] });
+    expect((await json('client', 'list')).length).toBeGreaterThan(1);
+  });
+
+  it('rotate-keys says how it is done where the keys are in a file', async () => {
+    const pem = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ type: 'pkcs8', format: 'pem' });
+    const { code, out } = await run(['rotate-keys'], { JWKS_PRIVATE_KEY_PATH: file('key.pem', String(pem)) });
+    expect(code).toBe(0);
+    expect(out).toMatch(/JWKS_PRIVATE_KEY_PATH[\s\S]*Append[\s\S]*Remove the old block/);
+  });
+
+  it('a socket left by a server that was killed is taken over', async () => {
+    const killed = await serve();
+    killed.child.kill('SIGKILL');
+    await killed.ended;
+    expect(statSync(join(dataDir, 'control.sock')).isSocket()).toBe(true);
+    server = await serve();
+    // An administrator is there already.
+    expect(server.out()).not.toContain('/setup?token=');
+    const page = await signIn(new Browser(issuer), 'root@example.com');
+    expect(page.url.pathname).toBe('/account');
+    server.child.kill('SIGINT');
+    expect((await server.ended).code).toBe(0);
+  });
+});
+
+describe('settings', () => {
+  it('that are wrong are told all at once, by name', async () => {
+    const { code, out, error } = await run(['serve'], {
+      PORT: 'x',
+      JWT_ISSUER: 'nowhere',
+      HASH_QUEUE: '-1',
+      SMTP_URL: 'http://x',
+      SESSION_TTL: 'soon',
+    });
+    expect([code, out]).toEqual([1, '']);
+    for (const name of ['PORT', 'JWT_ISSUER', 'HASH_QUEUE', 'SMTP_URL', 'SESSION_TTL'])
+      expect(error).toMatch(new RegExp(`^ {2}${name}: `, 'm'));
+    expect(error).not.toMatch(/\n {4}at /);
+  });
+
+  it('of development are refused in production', async () => {
+    const { code, error } = await run(['serve'], {
+      NODE_ENV: 'production',
+      ENCRYPTION_MASTER_KEY: 'change-me',
+      JWT_ISSUER: 'http://id.example',
+      OUTBOUND_ALLOW: 'localhost',
+      AUTH_ALLOW_DEV_HEADERS: 'true',
+      JWT_ACCESS_TTL: '1h',
+    });
+    expect(code).toBe(1);
+    for (const name of [
+      'ENCRYPTION_MASTER_KEY',
+      'DATABASE_URL',
+      'JWT_ISSUER',
+      'OUTBOUND_ALLOW',
+      'AUTH_ALLOW_DEV_HEADERS',
+      'JWT_ACCESS_TTL',
+    ])
+      expect(error).toMatch(new RegExp(`^ {2}${name}: `, 'm'));
+    expect(error).not.toContain('change-me');
+  });
+
+  it('do not matter for help, and an unknown command is told', async () => {
+    const help = await run(['--help'], { PORT: 'x' });
+    expect([help.code, help.out.includes('countersign create-admin')]).toEqual([0, true]);
+    const unknown = await run(['dance']);
+    expect([unknown.code, unknown.error.includes('no such command: dance')]).toEqual([1, true]);
+  });
+});

@@ -1,0 +1,176 @@
+/** Signing keys: made, published, signing, retired, deleted. */
+import { createLocalJWKSet, jwtVerify } from 'jose';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { notify } from '../../db/connect.ts';
+import { operator } from '../../src/audit/logs.commands.ts';
+import { commands } from '../../src/commands.ts';
+import { loadConfig } from '../../src/config.ts';
+import {
+  deleteRetiredKeys,
+  ensureKeys,
+  keysChannel,
+  publishSeconds,
+  rotateKeys,
+} from '../../src/keys/keys.commands.ts';
+import { createLog } from '../../src/log.ts';
+import { serve } from '../../src/main.ts';
+import { onPostgres } from '../support/database.ts';
+import { expectPublic, issue, jwksOf, kidOf, kidsOf, openMachine } from '../support/jwks.ts';
+import { eventually } from '../support/requests.ts';
+import { defaultSettings, startServer, type TestServer } from '../support/server.ts';
+import type { Application } from '../support/tokens.ts';
+
+describe('keys in the database', () => {
+  let server: TestServer;
+  let machine: Application;
+  beforeAll(async () => {
+    server = await startServer();
+    machine = await openMachine(server);
+  });
+  afterAll(() => server.stop());
+
+  const rotate = (now: boolean) =>
+    (commands['rotate-keys'] as (typeof commands)[string]).run(server.app, { now }) as ReturnType<typeof rotateKeys>;
+  /** Moves a rotation's start to the past, as if the time had come. */
+  const bringForward = async (kids: string[], seconds: number) => {
+    await server.database
+      .db('jwksKeys')
+      .whereIn('kid', kids)
+      .update({ signsFrom: new Date(Date.now() - seconds * 1000) });
+    await server.app.provider.reload();
+  };
+
+  it('are made at the first start: RS256 with 2048 bits or more, ES256, EdDSA', async () => {
+    const { keys } = await jwksOf(server.issuer);
+    expect(keys.map(({ alg }) => alg).sort()).toEqual(['ES256', 'EdDSA', 'RS256']);
+    for (const key of keys) expect(key).toMatchObject({ use: 'sig', kid: expect.stringMatching(/^[\w-]{43}$/) });
+    const rsa = keys.find(({ kty }) => kty === 'RSA');
+    expect(Buffer.from(rsa?.n as string, 'base64url').length * 8).toBeGreaterThanOrEqual(2048);
+    expectPublic({ keys });
+    await ensureKeys(server.database.db, server.app.secrets);
+    expect(await kidsOf(server.issuer)).toHaveLength(3);
+  });
+
+  it('are encrypted at rest, each bound to its row', async () => {
+    const { db } = server.database;
+    const stored = await db('jwksKeys').select('kid', 'publicJwk', 'privateEncrypted');
+    for (const { kid, publicJwk, privateEncrypted } of stored) {
+      expectPublic({ keys: [publicJwk] });
+      expect(Buffer.from(privateEncrypted).toString('latin1')).not.toContain('"kty"');
+      const opened = server.app.secrets.open('signing-key', `jwks_keys:${kid}`, privateEncrypted).toString();
+      expect(JSON.parse(opened)).toHaveProperty('d');
+      expect(() => server.app.secrets.open('signing-key', 'jwks_keys:another', privateEncrypted)).toThrow();
+    }
+  });
+
+  it('are published before they sign, sign at their time, verify when retired, and are deleted', async () => {
+    const { db } = server.database;
+    const before = await kidsOf(server.issuer);
+    await bringForward(before, 3600);
+    const old = await issue(machine);
+
+    const { keys } = await rotate(false);
+    const fresh = keys.map(({ kid }) => kid);
+    expect(keys.map(({ alg }) => alg)).toEqual(['RS256', 'ES256', 'EdDSA']);
+    expect((await kidsOf(server.issuer)).sort()).toEqual([...before, ...fresh].sort());
+    expect(kidOf(await issue(machine))).toBe(kidOf(old));
+    const wait = (keys[0]?.signsFrom.getTime() ?? 0) - Date.now();
+    expect(Math.abs(wait - publishSeconds * 1000)).toBeLessThan(10_000);
+
+    await bringForward(fresh, 1);
+    const next = await issue(machine);
+    expect(fresh).toContain(kidOf(next));
+    const jwks = await jwksOf(server.issuer);
+    expectPublic(jwks);
+    for (const token of [old, next]) {
+      await jwtVerify(token, createLocalJWKSet(jwks), { issuer: server.issuer, audience: 'countersign-api' });
+      expect(await machine.isActive(token)).toBe(true);
+    }
+
+    expect(await deleteRetiredKeys(db, 60)).toBe(0);
+    await bringForward(fresh, 120);
+    expect(await deleteRetiredKeys(db, 60)).toBe(3);
+    expect(await deleteRetiredKeys(db, 60)).toBe(0);
+    await eventually(async () => (await kidsOf(server.issuer)).length === 3, 'the retired keys are gone', 2000);
+    expect((await kidsOf(server.issuer)).sort()).toEqual([...fresh].sort());
+    expect(await machine.isActive(old)).toBe(false);
+    expect(await machine.isActive(next)).toBe(true);
+  });
+
+  it('sign without delay after a rotation with --now', async () => {
+    const old = await issue(machine);
+    const { keys } = await rotate(true);
+    const next = await issue(machine);
+    expect(keys.map(({ kid }) => kid)).toContain(kidOf(next));
+    expect(await machine.isActive(old)).toBe(true);
+    expect(await machine.isActive(next)).toBe(true);
+  });
+
+  it('sign when their time comes, without anybody saying so', async () => {
+    const { keys } = await rotate(false);
+    await server.database
+      .db('jwksKeys')
+      .whereIn(
+        'kid',
+        keys.map(({ kid }) => kid),
+      )
+      .update({ signsFrom: new Date(Date.now() + 1500) });
+    await server.app.provider.reload();
+    // The set is loaded anew when the key's time has come: a notification makes the server look when that is.
+    await notify(server.database.db, keysChannel, '');
+    const signsAnew = async () => keys.map(({ kid }) => kid).includes(kidOf(await issue(machine)));
+    expect(await signsAnew()).toBe(false);
+    await eventually(signsAnew, 'the new key signs', 4000);
+  });
+
+  it('that this master key cannot open stop the start instead of being replaced', async () => {
+    const { kid, privateEncrypted } = await server.database.db('jwksKeys').first('kid', 'privateEncrypted');
+    await server.database
+      .db('jwksKeys')
+      .where({ kid })
+      .update({ privateEncrypted: Buffer.alloc(64, 1) });
+    await expect(server.app.provider.reload()).rejects.toThrow();
+    await server.database.db('jwksKeys').where({ kid }).update({ privateEncrypted });
+    await server.app.provider.reload();
+    expect((await fetch(`${server.issuer}/.well-known/jwks.json`)).status).toBe(200);
+  });
+
+  it.runIf(onPostgres)('that one replica rotates are in force on another within a second', async () => {
+    const settings = {
+      ...defaultSettings,
+      JWT_ISSUER: server.issuer,
+      PORT: '0',
+      DATABASE_URL: server.database.url as string,
+      DATABASE_POOL_MAX: '4',
+    };
+    const replica = await serve(loadConfig(settings), createLog('silent'));
+    const other = `http://127.0.0.1:${replica.port}`;
+    try {
+      expect(await kidsOf(other)).toEqual(await kidsOf(server.issuer));
+      for (const now of [false, true]) {
+        const { keys } = await rotate(now);
+        const kids = keys.map(({ kid }) => kid);
+        // Where the command ran it is in force when it has answered.
+        expect(await kidsOf(server.issuer)).toEqual(expect.arrayContaining(kids));
+        const published = async () => {
+          const there = await kidsOf(other);
+          return kids.every((kid) => there.includes(kid));
+        };
+        await eventually(published, 'the other replica publishes them', 1000);
+      }
+      const token = await issue(machine);
+      const jwks = await jwksOf(other);
+      await jwtVerify(token, createLocalJWKSet(jwks));
+      // What the command line makes has no server of its own to tell.
+      const { keys } = await rotateKeys(server.database.db, server.app.secrets, operator);
+      for (const address of [other, server.issuer])
+        await eventually(
+          async () => (await kidsOf(address)).includes(keys[0]?.kid as string),
+          `${address} hears of it`,
+          1000,
+        );
+    } finally {
+      await replica.stop();
+    }
+  });
+});

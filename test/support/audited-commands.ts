@@ -1,0 +1,303 @@
+/** Every command that writes, arranged so that it has something to do, and what the audit log must say of it. */
+import { hash as bcrypt } from '@node-rs/bcrypt';
+import { v7 as uuid } from 'uuid';
+import { expect } from 'vitest';
+import type { Db } from '../../db/connect.ts';
+import { type Actor, operator } from '../../src/audit/logs.commands.ts';
+import * as accounts from '../../src/auth/accounts.commands.ts';
+import { type SignInDeps, signIn } from '../../src/auth/sign-in.commands.ts';
+import { createClient, ensureClient } from '../../src/clients/clients.commands.ts';
+import { deleteRetiredKeys, ensureKeys, rotateKeys } from '../../src/keys/keys.commands.ts';
+import { endSessions, grantConsent, withdrawConsent } from '../../src/sessions/sessions.commands.ts';
+import { updateProfile } from '../../src/users/users.commands.ts';
+import { tokenOf } from './requests.ts';
+import type { TestServer } from './server.ts';
+
+export const anonymous: Actor = {
+  type: 'anonymous',
+  address: '192.0.2.1',
+  requestId: 'request-1',
+  userAgent: 'a browser',
+};
+const password = 'correct horse battery staple';
+const name = 'Ada Lovelace';
+const pii = { phone_number: '+4930901820', birthdate: '1815-12-10', address: { street_address: '12 Square' } };
+
+/** What must stand in no event. */
+export const personal = [
+  '@example.com',
+  name,
+  'Ada King',
+  password,
+  'another horse',
+  pii.phone_number,
+  '1815',
+  '12 Square',
+];
+
+interface Expected {
+  action: string;
+  actor: [type: string, id?: string];
+  target: [type: string, id: unknown];
+  meta?: object;
+}
+export interface Arranged {
+  run(): Promise<unknown>;
+  /** What is recorded; `result` is what the command returned. */
+  expected(result: never): Expected[];
+}
+
+/** What the commands find: accounts, sessions, mail. */
+export const openWorld = (server: TestServer) => {
+  const { db } = server.database;
+  const register = async (): Promise<{ id: string; email: string }> => {
+    const email = `${uuid()}@example.com`;
+    const id = await accounts.register(server.app.accounts, anonymous, { email, password, name, locale: null });
+    return { id: id as string, email };
+  };
+  const registerVerified = async () => {
+    const user = await register();
+    await db('users').where({ id: user.id }).update({ emailVerifiedAt: db.fn.now() });
+    return user;
+  };
+  /** A client that wants to hear of sign-outs, and a session, a grant, a consent and tokens of the user there. */
+  const openSession = async (userId: string) => {
+    const clientId = uuid();
+    await db('clients').insert({ clientId, backchannelLogoutUri: 'https://app.example.com/bye', redirectUris: [] });
+    const expiresAt = new Date(Date.now() + 60_000);
+    const authorizations = { [clientId]: { sid: 's', grantId: clientId } };
+    await db('sessions').insert({ idHash: uuid(), uid: clientId, userId, payload: { authorizations }, expiresAt });
+    await db('grants').insert({ id: clientId, userId, clientId, sessionUid: clientId, payload: {}, expiresAt });
+    await db('refreshTokens').insert({
+      tokenHash: uuid(),
+      userId,
+      clientId,
+      grantId: clientId,
+      payload: {},
+      expiresAt,
+    });
+    await db('oidcPayloads').insert({
+      model: 'AccessToken',
+      idHash: uuid(),
+      grantId: clientId,
+      payload: {},
+      expiresAt,
+    });
+    await grantConsent(db, operator, userId, clientId, { scopes: ['openid'], claims: [], resources: {} });
+    return clientId;
+  };
+  const mailed = async (email: string, page: string, subject: RegExp) =>
+    tokenOf((await server.mail(email, subject)).links, page);
+  const queueLogout = (db: Db, logout: { clientId: string; sub: string; sid: string }) =>
+    server.app.jobs.send(db, 'backchannel-logout', logout);
+  const signInDeps = (): SignInDeps => ({
+    db,
+    passwords: server.app.accounts.passwords,
+    requireVerifiedEmail: true,
+    limitSignIns: () => Promise.resolve(),
+    forgiveSignIn: () => Promise.resolve(),
+  });
+  return { server, db, register, registerVerified, openSession, mailed, queueLogout, signInDeps };
+};
+export type World = ReturnType<typeof openWorld>;
+
+export const user = (id: string): Actor => ({ ...anonymous, type: 'user', id });
+const asUser = (action: string, id: string, meta = {}): Expected => ({
+  action,
+  actor: ['user', id],
+  target: ['user', id],
+  meta,
+});
+const asAnybody = (action: string, id: unknown, meta = {}): Expected => ({
+  action,
+  actor: ['anonymous'],
+  target: ['user', id],
+  meta,
+});
+const newClient = { client_name: name, redirect_uris: ['https://app.example.com/'] };
+const agreement = { scopes: ['openid', 'email'], claims: ['name'], resources: { 'https://api.example.com': ['read'] } };
+
+export const auditedCommands: Record<string, (world: World) => Promise<Arranged>> = {
+  setUp: async ({ server, db }) => {
+    const token = (await accounts.createSetupToken(db)) as string;
+    return {
+      run: () =>
+        accounts.setUp(server.app.accounts, anonymous, { token, email: `${uuid()}@example.com`, name, password }),
+      expected: (id: string) => [asAnybody('user.create', id, { role: 'super_admin' })],
+    };
+  },
+  createAdministrator: async ({ server }) => ({
+    run: () =>
+      accounts.createAdministrator(server.app.accounts, operator, { email: `${uuid()}@example.com`, name, password }),
+    expected: (id: string) => [
+      { action: 'user.create', actor: ['operator'], target: ['user', id], meta: { role: 'super_admin' } },
+    ],
+  }),
+  register: async ({ server }) => ({
+    run: () =>
+      accounts.register(server.app.accounts, anonymous, {
+        email: `${uuid()}@example.com`,
+        password,
+        name,
+        locale: null,
+      }),
+    expected: (id: string) => [asAnybody('user.register', id)],
+  }),
+  'register, of an address that is taken': async ({ server, register }) => {
+    const { id, email } = await register();
+    return {
+      run: () => accounts.register(server.app.accounts, anonymous, { email, password, name, locale: null }),
+      expected: () => [asAnybody('user.register_again', id)],
+    };
+  },
+  resendVerification: async ({ server, register }) => {
+    const { id, email } = await register();
+    return {
+      run: () => accounts.resendVerification(server.app.accounts, anonymous, email),
+      expected: () => [asAnybody('user.verify_requested', id)],
+    };
+  },
+  verifyEmail: async ({ db, register, mailed }) => {
+    const { id, email } = await register();
+    const token = await mailed(email, 'verify', /Confirm/);
+    return {
+      run: () => accounts.verifyEmail(db, anonymous, token),
+      expected: () => [asUser('user.verify_email', id)],
+    };
+  },
+  forgotPassword: async ({ server, registerVerified }) => {
+    const { id, email } = await registerVerified();
+    return {
+      run: () => accounts.forgotPassword(server.app.accounts, anonymous, email),
+      expected: () => [asAnybody('password.reset_requested', id)],
+    };
+  },
+  resetPassword: async ({ server, registerVerified, openSession, mailed }) => {
+    const { id, email } = await registerVerified();
+    const uid = await openSession(id);
+    await accounts.forgotPassword(server.app.accounts, anonymous, email);
+    const token = await mailed(email, 'reset', /new password/);
+    return {
+      run: () =>
+        accounts.resetPassword(server.app.accounts, anonymous, { token, password: 'another horse battery staple' }),
+      expected: () => [
+        asAnybody('session.end', id, { sessions: [uid], reason: 'password_reset' }),
+        asUser('password.reset', id),
+      ],
+    };
+  },
+  changePassword: async ({ server, registerVerified, openSession }) => {
+    const { id } = await registerVerified();
+    const [here, elsewhere] = [await openSession(id), await openSession(id)];
+    return {
+      run: () =>
+        accounts.changePassword(server.app.accounts, user(id), {
+          userId: id,
+          sessionUid: here,
+          currentPassword: password,
+          newPassword: 'another horse battery staple',
+        }),
+      expected: () => [
+        asUser('session.end', id, { sessions: [elsewhere], reason: 'password_change' }),
+        asUser('password.change', id),
+      ],
+    };
+  },
+  signIn: async ({ registerVerified, signInDeps }) => {
+    const { id, email } = await registerVerified();
+    return {
+      run: () => signIn(signInDeps(), anonymous, { email, password, clientId: 'acme' }),
+      expected: () => [asUser('session.sign_in', id, { clientId: 'acme', amr: ['pwd'] })],
+    };
+  },
+  'signIn, with a hash of another kind': async ({ db, registerVerified, signInDeps }) => {
+    const { id, email } = await registerVerified();
+    await db('users')
+      .where({ id })
+      .update({ passwordHash: await bcrypt(password, 4) });
+    return {
+      run: () => signIn(signInDeps(), anonymous, { email, password }),
+      expected: () => [asUser('session.sign_in', id, { amr: ['pwd'] })],
+    };
+  },
+  'signIn, with a wrong password': async ({ registerVerified, signInDeps }) => {
+    const { id, email } = await registerVerified();
+    return {
+      run: () => signIn(signInDeps(), anonymous, { email, password: 'not the password' }),
+      expected: () => [asAnybody('session.sign_in_failed', id, { reason: 'wrong_password' })],
+    };
+  },
+  createClient: async ({ server, db }) => ({
+    run: () => createClient(db, operator, newClient, server.app.provider.validateClient),
+    expected: ({ client_id }: { client_id: string }) => [
+      { action: 'client.create', actor: ['operator'], target: ['client', client_id] },
+    ],
+  }),
+  ensureClient: async ({ db }) => {
+    const id = uuid();
+    return {
+      run: () => ensureClient(db, id, { redirect_uris: ['https://app.example.com/'] }),
+      expected: () => [{ action: 'client.create', actor: ['system'], target: ['client', id], meta: { builtIn: true } }],
+    };
+  },
+  rotateKeys: async ({ server, db }) => ({
+    run: () => rotateKeys(db, server.app.secrets, operator),
+    expected: ({ keys }: { keys: { kid: string; alg: string }[] }) =>
+      keys.map(({ kid, alg }) => ({
+        action: 'key.rotate',
+        actor: ['operator'],
+        target: ['key', kid],
+        meta: { alg, now: false },
+      })),
+  }),
+  deleteRetiredKeys: async ({ server, db }) => {
+    await rotateKeys(db, server.app.secrets, operator, { now: true });
+    const old = await db('jwksKeys').orderBy('signsFrom', 'desc').offset(3).select('kid', 'alg');
+    await db.raw(`update jwks_keys set signs_from = signs_from - interval '1 hour'`);
+    return {
+      run: () => deleteRetiredKeys(db, 60),
+      expected: () =>
+        old.map(({ kid, alg }) => ({ action: 'key.delete', actor: ['system'], target: ['key', kid], meta: { alg } })),
+    };
+  },
+  ensureKeys: async ({ server, db }) => {
+    await db('jwksKeys').where({ alg: 'EdDSA' }).delete();
+    return {
+      run: () => ensureKeys(db, server.app.secrets),
+      expected: () => [
+        { action: 'key.create', actor: ['system'], target: ['key', expect.any(String)], meta: { alg: 'EdDSA' } },
+      ],
+    };
+  },
+  endSessions: async ({ db, registerVerified, openSession, queueLogout }) => {
+    const { id } = await registerVerified();
+    const uid = await openSession(id);
+    return {
+      run: () => endSessions(db, user(id), { userId: id, reason: 'account_page' }, queueLogout),
+      expected: () => [asUser('session.end', id, { sessions: [uid], reason: 'account_page' })],
+    };
+  },
+  grantConsent: async ({ db, registerVerified, openSession }) => {
+    const { id } = await registerVerified();
+    const clientId = await openSession(id);
+    return {
+      run: () => grantConsent(db, user(id), id, clientId, agreement),
+      expected: () => [{ action: 'consent.grant', actor: ['user', id], target: ['client', clientId], meta: agreement }],
+    };
+  },
+  withdrawConsent: async ({ db, registerVerified, openSession }) => {
+    const { id } = await registerVerified();
+    const clientId = await openSession(id);
+    return {
+      run: () => withdrawConsent(db, user(id), id, clientId),
+      expected: () => [{ action: 'consent.withdraw', actor: ['user', id], target: ['client', clientId] }],
+    };
+  },
+  updateProfile: async ({ server, db, registerVerified }) => {
+    const { id } = await registerVerified();
+    return {
+      run: () => updateProfile(db, server.app.secrets, user(id), id, { name: 'Ada King', locale: 'en', pii }),
+      expected: () => [asUser('user.update_profile', id, { members: ['phone_number', 'birthdate', 'address'] })],
+    };
+  },
+};
