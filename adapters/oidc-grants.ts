@@ -1,29 +1,50 @@
-/** Grants: one per session and client, so that a replay or a sign-out on one device does not end another's. */
-import { type Adapter, Provider } from 'oidc-provider';
+/**
+ * Grants: one per session and client, so that a replay or a sign-out on one device does not end another's. A request in
+ * flight must not bring back what was ended meanwhile: a Grant that was read is only updated, and a new one needs its
+ * session.
+ */
+import { type Adapter, errors, Provider } from 'oidc-provider';
 import type { Db } from '../db/connect.ts';
-import { unused } from './oidc-storage.ts';
+import { assertFreshSignIn, requestState, unused } from './oidc-storage.ts';
 
 export const createGrantAdapter = (db: Db): Adapter => ({
   ...unused('Grant'),
 
   upsert: async (id, { jti: _jti, ...payload }, expiresIn = 0) => {
-    const row = {
-      id,
-      userId: payload.accountId,
-      clientId: payload.clientId,
-      sessionUid: Provider.ctx?.oidc.session?.uid ?? null,
-      payload: JSON.stringify(payload),
-      expiresAt: new Date(Date.now() + expiresIn * 1000),
-    };
-    await db('grants').insert(row).onConflict('id').merge(['payload', 'expiresAt']);
+    const changes = { payload: JSON.stringify(payload), expiresAt: new Date(Date.now() + expiresIn * 1000) };
+    const state = requestState();
+    if (state.grants?.has(id)) {
+      await db('grants').where({ id }).update(changes);
+      return;
+    }
+    const { accountId: userId, clientId } = payload;
+    const sessionUid = Provider.ctx?.oidc.session?.uid ?? null;
+    await db.transaction(async (db) => {
+      if (userId) await assertFreshSignIn(db, userId);
+      if (state.sessionFrom) await assertSession(db, state.sessionFrom);
+      await db('grants')
+        .insert({ id, userId, clientId, sessionUid, ...changes })
+        .onConflict('id')
+        .merge(['payload', 'expiresAt']);
+    });
   },
 
   find: async (id) => {
     const row = await db('grants').where({ id }).where('expiresAt', '>', db.fn.now()).first('payload');
-    return row && { ...row.payload, jti: id };
+    if (!row) return undefined;
+    const state = requestState();
+    state.grants ??= new Set();
+    state.grants.add(id);
+    return { ...row.payload, jti: id };
   },
 
   destroy: async (id) => {
-    await db('grants').delete().where({ id });
+    await db('grants').where({ id }).delete();
   },
 });
+
+/** The lock keeps the session from being ended until the Grant is there to be ended with it. */
+const assertSession = async (db: Db, idHash: string): Promise<void> => {
+  const session = await db('sessions').where({ idHash }).forKeyShare().first('uid');
+  if (!session) throw new errors.AccessDenied('the session has ended');
+};

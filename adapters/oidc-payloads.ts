@@ -104,7 +104,10 @@ export const createPayloadAdapter = (storage: OidcStorage, model: string): Adapt
       if (deleted || !isJwtModel(model)) return;
       // A JWT access token: it is stored nowhere, so its revocation is what is remembered, until it would expire.
       const expiresAt = new Date(Date.now() + storage.accessTokenMaxSeconds * 1000);
-      await db('revokedTokens').insert({ jti: id, expiresAt }).onConflict('jti').ignore();
+      await db('revokedTokens')
+        .insert({ jtiHash: hashToken(id), expiresAt })
+        .onConflict('jtiHash')
+        .ignore();
     },
 
     revokeByGrantId: async (grantId) => {

@@ -13,8 +13,8 @@ import { type OidcStorage, unused } from './oidc-storage.ts';
  * say so, since `now()` is when a statement's transaction began, and a statement that waited for the winner of a race
  * may have begun before it.
  */
-const repeatable = `cast(:grace as float8) > 0 and used.consumed_at > now() - make_interval(secs => :grace) and not exists (
-  select from refresh_tokens successor where successor.parent_hash = used.token_hash and successor.consumed_at is not null)`;
+const repeatable = `cast(:grace as float8) > 0 and not used.superseded and used.consumed_at > now() - make_interval(secs => :grace) and not exists (
+  select from refresh_tokens successor where successor.parent_hash = used.token_hash and successor.consumed_at is not null and not successor.superseded)`;
 
 export const createRefreshTokenAdapter = ({ db, refreshTokenGraceSeconds }: OidcStorage): Adapter => ({
   ...unused('RefreshToken'),
@@ -83,15 +83,18 @@ const refuseReplay = async (db: Db, grantId: string | undefined): Promise<never>
 };
 
 /**
- * No token has two successors that work: an unused one from an answer that was lost makes way.
+ * No token has two successors that work: an unused one from an answer that was lost makes way. It stays known, as used:
+ * if it turns up after all, two parties hold tokens of this family, and the family ends.
  * @returns false when a successor was used meanwhile
  */
 const insertSuccessor = async (db: Db, row: { parentHash: string }): Promise<boolean> => {
   const { parentHash } = row;
   await db('refreshTokens').where({ tokenHash: parentHash }).forUpdate().first('tokenHash');
-  // Deleted first and looked for then: the deletion waits for a request that is using the successor, and spares it.
-  await db('refreshTokens').delete().where({ parentHash, consumedAt: null });
-  if (await db('refreshTokens').where({ parentHash }).first('tokenHash')) return false;
+  // Superseded first and looked for then: the update waits for a request that is using the successor, and spares it.
+  await db('refreshTokens')
+    .where({ parentHash, consumedAt: null })
+    .update({ superseded: true, consumedAt: db.fn.now() });
+  if (await db('refreshTokens').where({ parentHash, superseded: false }).first('tokenHash')) return false;
   await db('refreshTokens').insert(row);
   return true;
 };

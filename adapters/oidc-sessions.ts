@@ -1,14 +1,18 @@
-/** Sign-in sessions, with what the account page shows of a device. */
+/**
+ * Sign-in sessions, with what the account page shows of a device. The engine saves every session that it has read, at
+ * the end of the request: one that was ended meanwhile must stay ended, so a session that was read is only ever updated.
+ */
 import { type Adapter, type AdapterPayload, Provider } from 'oidc-provider';
 import type { Db } from '../db/connect.ts';
 import { hashToken } from '../src/secrets.ts';
-import { unused } from './oidc-storage.ts';
+import { assertFreshSignIn, requestState, unused } from './oidc-storage.ts';
 
 export const createSessionAdapter = (db: Db): Adapter => ({
   ...unused('Session'),
 
   upsert: async (id, { jti: _jti, ...payload }, expiresIn = 0) => {
     const { ctx } = Provider;
+    const state = requestState();
     const row = {
       idHash: hashToken(id),
       uid: payload.uid,
@@ -16,16 +20,23 @@ export const createSessionAdapter = (db: Db): Adapter => ({
       payload: JSON.stringify(payload),
       lastSeenAt: db.fn.now(),
       expiresAt: new Date(Date.now() + expiresIn * 1000),
-      // The engine saves a session anew under each new identifier, so its beginning is taken from the sign-in.
+      // A session begins with its sign-in.
       ...(payload.loginTs ? { startedAt: new Date(payload.loginTs * 1000) } : {}),
       ...(ctx ? { userAgent: ctx.get('user-agent').slice(0, 500), address: ctx.ip } : {}),
     };
-    const { idHash: _idHash, ...changes } = row;
-    await db('sessions').insert(row).onConflict('idHash').merge(changes);
+    await db.transaction(async (db) => {
+      if (payload.accountId) await assertFreshSignIn(db, payload.accountId);
+      // A new identifier moves the row in this one statement.
+      if (state.sessionFrom) await db('sessions').where({ idHash: state.sessionFrom }).update(row);
+      else await db('sessions').insert(row).onConflict('idHash').merge();
+    });
+    state.sessionFrom = row.idHash;
   },
 
   find: async (id) => {
-    const payload = await live(db, { idHash: hashToken(id) });
+    const idHash = hashToken(id);
+    const payload = await live(db, { idHash });
+    if (payload) requestState().sessionFrom = idHash;
     return payload && { ...payload, jti: id };
   },
 
@@ -33,6 +44,9 @@ export const createSessionAdapter = (db: Db): Adapter => ({
   findByUid: (uid) => live(db, { uid }),
 
   destroy: async (id) => {
+    // The engine destroys an identifier that it is about to replace; the save that follows moves the row.
+    const session = Provider.ctx?.oidc.session as { oldId?: string } | undefined;
+    if (session?.oldId === id && requestState().sessionFrom === hashToken(id)) return;
     await db('sessions')
       .delete()
       .where({ idHash: hashToken(id) });

@@ -1,5 +1,5 @@
 /** What the adapters of all models share. */
-import type { Adapter, AdapterPayload } from 'oidc-provider';
+import { type Adapter, type AdapterPayload, errors, Provider } from 'oidc-provider';
 import type { Db } from '../db/connect.ts';
 import type { Secrets } from '../src/secrets.ts';
 
@@ -26,4 +26,38 @@ export const unused = (model: string): Adapter => {
     destroy: refuse('destroy'),
     revokeByGrantId: refuse('revokeByGrantId'),
   };
+};
+
+/** What the adapters remember of the request that they serve. */
+interface RequestState {
+  /** Under which identifier (hashed) the browser's session was read or last saved. */
+  sessionFrom?: string;
+  /** The Grants that were read. */
+  grants?: Set<string>;
+}
+
+/** Of the engine's current request; outside one, a state that nobody sees again. */
+export const requestState = (): RequestState => {
+  const { ctx } = Provider;
+  if (!ctx) return {};
+  ctx.state.storage ??= {};
+  return ctx.state.storage as RequestState;
+};
+
+/** A sign-in's result, with when the password that was given had been set (milliseconds; 0: never). */
+export interface FreshLogin {
+  credential?: number;
+}
+
+/**
+ * A sign-in waits in its interaction until the browser comes back for it. If the password has changed meanwhile, it is
+ * the sign-in of somebody who may not know the new one. Pass a transaction: the user's row is locked in it, so that a
+ * change of password either waits for what is saved here and then ends it, or is seen.
+ */
+export const assertFreshSignIn = async (db: Db, userId: string): Promise<void> => {
+  const { credential } = (Provider.ctx?.oidc.result?.login ?? {}) as FreshLogin;
+  if (credential === undefined) return;
+  const user = await db('users').where({ id: userId, status: 'active' }).forShare().first('passwordChangedAt');
+  if (!user || Number(user.passwordChangedAt ?? 0) !== credential)
+    throw new errors.AccessDenied('the password has changed since this sign-in');
 };

@@ -44,13 +44,10 @@ const engineClient = (client: Client): AdapterPayload => ({
     : {}),
 });
 
-/** RFC 6749 appendix A.1. An unsigned assertion or hint may name anything, such as what PostgreSQL cannot compare. */
-const isClientId = (id: string) => /^[\x20-\x7e]+$/.test(id);
-
 const createClientAdapter = (db: Db): Adapter => ({
   ...unused('Client'),
   find: async (id) => {
-    const client = isClientId(id) ? await findClient(db, id) : undefined;
+    const client = await findClient(db, id);
     return client && engineClient(client);
   },
 });

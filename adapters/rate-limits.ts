@@ -3,6 +3,7 @@
  * when Redis is away each replica counts for itself and nobody notices.
  */
 import { createHash } from 'node:crypto';
+import { isIPv6 } from 'node:net';
 import { Redis } from 'ioredis';
 import { type RateLimiterAbstract, RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible';
 import { tooMany } from '../src/errors.ts';
@@ -13,14 +14,16 @@ const hour = 3600;
 
 /** Every limit: `points` within `seconds` of the first one. An "address" is an IP address. */
 const limits = {
-  /** Failed sign-ins per account and address. */
-  signInAccount: { points: 5, seconds: 15 * minute },
-  /** Failed sign-ins per address, whatever the account. */
-  signInAddress: { points: 50, seconds: 15 * minute },
+  /** Wrong passwords per account and address. */
+  guessAccount: { points: 5, seconds: 15 * minute },
+  /** Wrong passwords per address, whatever the account. */
+  guessAddress: { points: 50, seconds: 15 * minute },
   /** Registrations per address. */
   register: { points: 20, seconds: hour },
-  /** Mails per recipient. */
-  mailAddress: { points: 5, seconds: hour },
+  /** Mails per recipient that one address asks for. */
+  mailPair: { points: 5, seconds: hour },
+  /** Mails per recipient, whoever asks. */
+  mailRecipient: { points: 20, seconds: hour },
   /** Mails that one address has sent to anybody. */
   mailClient: { points: 30, seconds: hour },
   /** Failed client authentications per client and address. */
@@ -62,6 +65,21 @@ const connectRedis = (url: string, log: Log): Redis => {
     log.warn({ message }, 'Redis is away: rate limits are counted in memory');
   });
   return redis;
+};
+
+/**
+ * What an address is counted by: of IPv6 the first 64 bits, since whoever has one such address has them all; IPv4 that
+ * came in as IPv6 is taken for what it is.
+ */
+export const addressKey = (address: string): string => {
+  const plain = address.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '');
+  if (!isIPv6(plain)) return plain;
+  const [head = '', tail] = plain.split('::');
+  const left = head.split(':').filter(Boolean);
+  const right = (tail ?? '').split(':').filter(Boolean);
+  const gap = tail === undefined ? [] : Array<string>(Math.max(0, 8 - left.length - right.length)).fill('0');
+  const groups = [...left, ...gap, ...right].slice(0, 4).map((group) => Number.parseInt(group, 16).toString(16));
+  return `${groups.join(':')}::/64`;
 };
 
 /** Redis holds no address and no name. */

@@ -9,7 +9,7 @@ const expired: readonly [table: string, key: string, where: string][] = [
   ['sessions', 'id_hash', 'expires_at < now()'],
   ['refresh_tokens', 'token_hash', 'expires_at < now()'],
   ['oidc_payloads', '(model, id_hash)', 'expires_at < now()'],
-  ['revoked_tokens', 'jti', 'expires_at < now()'],
+  ['revoked_tokens', 'jti_hash', 'expires_at < now()'],
   [
     'grants',
     'id',

@@ -41,8 +41,10 @@ const camelRow = (row: unknown): unknown => {
 /** Whoever runs a query handles its failure; Knex would print each one to the console besides. */
 const silent = { warn: () => {}, error: () => {}, deprecate: () => {}, debug: () => {} };
 
-const mapping: Pick<Knex.Config, 'wrapIdentifier' | 'postProcessResponse' | 'log'> = {
+const mapping: Pick<Knex.Config, 'wrapIdentifier' | 'postProcessResponse' | 'log' | 'compileSqlOnError'> = {
   log: silent,
+  // Errors must not quote values, which may be personal.
+  compileSqlOnError: false,
   wrapIdentifier: (name, wrap) => wrap(name === '*' ? name : toSnake(name)),
   postProcessResponse: (result: unknown) => {
     if (Array.isArray(result)) return result.map(camelRow);

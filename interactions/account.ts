@@ -3,8 +3,9 @@ import Router from '@koa/router';
 import type Koa from 'koa';
 import { z } from 'zod';
 import type { Db } from '../db/connect.ts';
-import { type AccountDeps, changePassword } from '../src/auth/accounts.commands.ts';
+import type { AccountDeps } from '../src/auth/accounts.commands.ts';
 import { Password, PersonName } from '../src/auth/auth.routes.ts';
+import { changePassword } from '../src/auth/password.commands.ts';
 import type { NewClient } from '../src/clients/clients.commands.ts';
 import { AppError } from '../src/errors.ts';
 import { routes } from '../src/provider/configuration.ts';
@@ -112,7 +113,7 @@ const ProfileForm = z.object({
 });
 
 const PasswordForm = z.object({ currentPassword: Password, newPassword: Password });
-const IdForm = z.object({ id: z.string().min(1).max(200) });
+const IdForm = z.object({ id: z.string().regex(/^[\x20-\x7e]{1,200}$/) });
 
 const toPii = ({ name: _name, locale: _locale, ...form }: z.output<typeof ProfileForm>): Pii => {
   const { formatted, street_address, locality, region, postal_code, country, ...pii } = form;

@@ -2,6 +2,7 @@
 import Router from '@koa/router';
 import type Koa from 'koa';
 import type { DevMailbox } from '../adapters/mailer.ts';
+import { AppError } from '../src/errors.ts';
 import type { Pages } from './pages.ts';
 
 /** @param mailbox and `demoHref` exist in development alone */
@@ -35,6 +36,12 @@ export const home = ({
   });
 
   if (mailbox) {
+    // Under another name than ours it is not the developer who asks, but a page that had its name point here.
+    router.use('/dev', (ctx, next) => {
+      if (ctx.req.headers.host !== new URL(issuer).host)
+        throw new AppError(404, 'page_not_found', 'There is nothing at this address');
+      return next();
+    });
     router.get('/dev/mail', (ctx) => pages.show(ctx, 'dev-mail', { messages: mailbox.messages() }));
     router.get('/dev/mail.json', (ctx) => {
       ctx.set('Cache-Control', 'no-store');

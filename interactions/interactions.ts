@@ -4,6 +4,7 @@ import type Koa from 'koa';
 import type { Provider } from 'oidc-provider';
 import { AppError } from '../src/errors.ts';
 import { routes } from '../src/provider/configuration.ts';
+import type { PostedRequests } from '../src/provider/posted-requests.ts';
 import type { Pages } from './pages.ts';
 
 export type Interaction = Awaited<ReturnType<Provider['interactionDetails']>>;
@@ -19,11 +20,12 @@ export interface Step {
 
 export interface InteractionDeps {
   pages: Pages;
+  postedRequests: PostedRequests;
   provider(): Provider;
   steps: Record<string, Step>;
 }
 
-export const interactions = ({ pages, provider, steps }: InteractionDeps): Koa.Middleware => {
+export const interactions = ({ pages, postedRequests, provider, steps }: InteractionDeps): Koa.Middleware => {
   const router = new Router({ prefix: '/interaction/:uid' });
 
   const load = async (ctx: Koa.Context): Promise<{ interaction: Interaction; step: Step }> => {
@@ -67,10 +69,14 @@ export const interactions = ({ pages, provider, steps }: InteractionDeps): Koa.M
     for (const [name, value] of Object.entries(interaction.params))
       for (const one of value === undefined ? [] : [value].flat()) parameters.append(name, String(one));
     for (const name of ['login_hint', 'id_token_hint', 'request_uri']) parameters.delete(name);
-    parameters.set('prompt', 'login');
+    // What the application insists on stays.
+    const consents = String(interaction.params.prompt ?? '')
+      .split(' ')
+      .includes('consent');
+    parameters.set('prompt', consents ? 'login consent' : 'login');
     pages.remember(ctx, { email: '', another: 'next' });
     ctx.status = 303;
-    ctx.redirect(`${routes.authorization}?${parameters}`);
+    ctx.redirect(`${routes.authorization}?posted=${await postedRequests.keep(String(parameters))}`);
   });
 
   return router.routes() as unknown as Koa.Middleware;

@@ -3,10 +3,11 @@
 import type Koa from 'koa';
 import { z } from 'zod';
 import { type AccountDeps, requestMail } from '../src/auth/accounts.commands.ts';
-import { recordSignIn, type SignInDeps, signIn } from '../src/auth/sign-in.commands.ts';
+import { recordSignIn, type SignIn, type SignInDeps, signIn } from '../src/auth/sign-in.commands.ts';
 import { actorOf } from '../src/http/actor.ts';
+import { randomToken } from '../src/secrets.ts';
 import { findUser } from '../src/users/users.queries.ts';
-import type { Interaction, Step } from './interactions.ts';
+import type { Interaction, InteractionResult, Step } from './interactions.ts';
 import type { Pages } from './pages.ts';
 import type { Problem } from './view-props.ts';
 
@@ -28,6 +29,11 @@ const notices = new Set(['accountCreated', 'emailVerified', 'passwordChanged']);
 
 /** Where the account is given, the password alone can be wrong. */
 const wrongPassword: Problem = { field: 'password', code: 'currentPasswordWrong' };
+
+/** What the engine keeps of a sign-in; `credential` is ours (see `assertFreshSignIn`). */
+const loginResult = ({ userId, amr, ts, credential }: SignIn): InteractionResult => ({
+  login: { accountId: userId, amr, ts, ...{ credential } },
+});
 
 export const login = ({
   pages,
@@ -80,13 +86,12 @@ export const login = ({
       const { registered } = pages.flow(ctx);
       if (registered && Date.now() - registered.at < registrationMs) {
         pages.remember(ctx, { registered: undefined });
-        const amr = await recordSignIn(
-          accountDeps.db,
-          actorOf(ctx),
-          registered.userId,
-          interaction.params.client_id as string,
-        );
-        return { login: { accountId: registered.userId, amr } };
+        const user = await findUser(accountDeps.db, registered.userId);
+        // Not if the account was taken in hand elsewhere since.
+        if (user?.status === 'active' && Number(user.passwordChangedAt) <= registered.at) {
+          const clientId = interaction.params.client_id as string;
+          return loginResult(await recordSignIn(accountDeps.db, actorOf(ctx), user, clientId));
+        }
       }
       if (pages.flow(ctx).another === 'next') pages.remember(ctx, { another: interaction.uid });
       const hint = interaction.params.login_hint as string | undefined;
@@ -105,10 +110,13 @@ export const login = ({
           clientId: interaction.params.client_id as string,
         });
         if (outcome.kind === 'signed-in') {
-          return { login: { accountId: outcome.userId, amr: outcome.amr } };
+          return loginResult(outcome);
         }
         if (outcome.code === 'email_not_verified') {
-          await requestMail(accountDeps, actor, 'verification', credentials.email);
+          // The password was right, so this browser may confirm the address with a click.
+          const browser = randomToken();
+          pages.remember(ctx, { browser });
+          await requestMail(accountDeps, actor, 'verification', credentials.email, browser);
           ctx.status = 303;
           ctx.redirect('/check-mail');
           return undefined;

@@ -31,6 +31,8 @@ export interface Flow {
   /** The application that it is for. */
   client?: string | undefined;
   email?: string;
+  /** What tells this browser from others when it confirms the address that it registered with. */
+  browser?: string | undefined;
   /** The sign-in that is for another account than the session's: its interaction, or `next` until there is one. */
   another?: string;
   /** An account that was registered in this browser just now, with REGISTER_SIGNS_IN; `at` in milliseconds. */
@@ -109,6 +111,7 @@ const commandCodes: Record<string, string> = {
   wrong_current_password: 'currentPasswordWrong',
   wrong_credentials: 'wrongCredentials',
   email_not_verified: 'emailNotVerified',
+  password_wrong: 'passwordWrong',
 };
 
 const camel = (code: string) => code.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
@@ -171,7 +174,7 @@ export const createPages = ({ config, db, log, views, provider }: PageDeps): Pag
     [
       String(ctx.query.lang ?? ''),
       ctx.cookies.get(cookieName('lang')) ?? '',
-      ...uiLocales.split(' '),
+      ...uiLocales.split(' ', 10),
       ...ctx.acceptsLanguages(),
     ].filter((locale) => locale && locale !== '*');
 

@@ -4,22 +4,26 @@ import type Koa from 'koa';
 import { z } from 'zod';
 import {
   type AccountDeps,
+  isVerifiedByBrowser,
   register,
   requestMail,
-  resetPassword,
-  setUp,
   verifyEmail,
 } from '../src/auth/accounts.commands.ts';
-import { type ActionPurpose, isActionTokenLive } from '../src/auth/action-tokens.commands.ts';
+import { type ActionPurpose, findActionToken } from '../src/auth/action-tokens.commands.ts';
+import { setUp } from '../src/auth/administrators.commands.ts';
 import { ActionToken, Email, Password, PersonName } from '../src/auth/auth.routes.ts';
+import { resetPassword } from '../src/auth/password.commands.ts';
 import { AppError } from '../src/errors.ts';
 import { actorOf } from '../src/http/actor.ts';
+import { randomToken } from '../src/secrets.ts';
 import type { Pages } from './pages.ts';
 import type { Problem, ViewProps } from './view-props.ts';
 
 const RegisterForm = z.object({ name: PersonName, email: Email, password: Password });
 const EmailForm = z.object({ email: Email });
-const TokenForm = z.object({ token: ActionToken });
+const VerifyForm = z.object({ token: ActionToken, password: z.string().max(1024).optional() });
+
+type ActionTokenFound = NonNullable<Awaited<ReturnType<typeof findActionToken>>>;
 const ResetForm = z.object({ token: ActionToken, password: Password });
 const SetupForm = RegisterForm.extend({ token: ActionToken });
 
@@ -93,9 +97,14 @@ export const registration = ({
       ctx,
       async () => {
         const form = pages.form(ctx, RegisterForm);
-        const userId = await register(deps, actorOf(ctx), { ...form, locale: pages.locale(ctx) });
+        const browser = randomToken();
+        const userId = await register(deps, actorOf(ctx), { ...form, locale: pages.locale(ctx), browser });
         const signsIn = registerSignsIn && userId !== undefined;
-        pages.remember(ctx, { email: form.email, registered: signsIn ? { userId, at: Date.now() } : undefined });
+        pages.remember(ctx, {
+          email: form.email,
+          browser,
+          registered: signsIn ? { userId, at: Date.now() } : undefined,
+        });
         redirect(ctx, signsIn ? pages.signInHref(ctx) : '/check-mail');
       },
       (problems) => registerPage(ctx, problems),
@@ -117,12 +126,13 @@ export const registration = ({
   const linkPage = (
     path: string,
     purpose: ActionPurpose,
-    live: (ctx: Koa.Context, token: string) => void | Promise<void>,
+    live: (ctx: Koa.Context, token: string, found: ActionTokenFound) => void | Promise<void>,
     expired: (ctx: Koa.Context) => void | Promise<void>,
   ) =>
     router.get(path, async (ctx) => {
       const token = String(ctx.query.token ?? '');
-      if (await isActionTokenLive(deps.db, purpose, token)) await live(ctx, token);
+      const found = await findActionToken(deps.db, purpose, token);
+      if (found) await live(ctx, token, found);
       else await expired(ctx);
     });
 
@@ -134,22 +144,33 @@ export const registration = ({
       { purpose: 'verify', action: '/verify/resend', signInHref: pages.signInHref(ctx) },
       { status: 400 },
     );
+  const verifyPage = (ctx: Koa.Context, token: string, asksPassword: boolean, problems: Problem[] = []) =>
+    show(ctx, 'verify', { action: '/verify', token, asksPassword, problems }, { status: status(ctx, problems) });
   linkPage(
     '/verify',
     'verify-email',
-    (ctx, token) => show(ctx, 'verify', { action: '/verify', token, problems: [] }),
+    (ctx, token, found) => verifyPage(ctx, token, !isVerifiedByBrowser(found, pages.flow(ctx).browser)),
     verifyExpired,
   );
-  router.post('/verify', async (ctx) => {
-    try {
-      const { email } = await verifyEmail(deps.db, actorOf(ctx), pages.form(ctx, TokenForm).token);
-      pages.remember(ctx, { email });
-      redirect(ctx, '/verified');
-    } catch (error) {
-      if (!isExpiredToken(error)) throw error;
-      await verifyExpired(ctx);
-    }
-  });
+  router.post('/verify', (ctx) =>
+    submit(
+      ctx,
+      async () => {
+        try {
+          const { browser } = pages.flow(ctx);
+          const { token, password } = pages.form(ctx, VerifyForm);
+          const proof = { ...(browser ? { browser } : {}), ...(password ? { password } : {}) };
+          const { email } = await verifyEmail(deps, actorOf(ctx), token, proof);
+          pages.remember(ctx, { email, browser: undefined });
+          redirect(ctx, '/verified');
+        } catch (error) {
+          if (!isExpiredToken(error)) throw error;
+          await verifyExpired(ctx);
+        }
+      },
+      (problems) => verifyPage(ctx, typed(ctx, 'token'), true, problems),
+    ),
+  );
   router.get('/verified', (ctx) => show(ctx, 'verify-done', { continueHref: pages.signInHref(ctx) }));
   router.post('/verify/resend', (ctx) =>
     submit(

@@ -59,6 +59,8 @@ export interface CheckMailView {
 export interface VerifyView {
   action: string;
   token: string;
+  /** In a browser other than the one that registered, the account's password is asked. */
+  asksPassword: boolean;
   problems: Problem[];
 }
 

@@ -130,7 +130,9 @@ const loadAssets = (files: Map<string, string>): Map<string, Asset> => {
 
 /** RFC 4647 section 3.4, lookup: drop subtags from the end until one of ours is left. */
 const lookup = (locales: readonly string[], wanted: readonly string[]): string => {
-  for (const range of wanted) {
+  // What is wanted comes from whoever asks: it may cost no more than a person's settings would.
+  for (const range of wanted.slice(0, 20)) {
+    if (range.length > 35) continue;
     const subtags = range.toLowerCase().split(/[-_]/);
     while (subtags.length > 0) {
       const found = locales.find((locale) => locale.toLowerCase() === subtags.join('-'));

@@ -6,7 +6,7 @@ import { v7 as uuid } from 'uuid';
 import { createJobs, type Jobs } from '../adapters/jobs.ts';
 import { createDevMailbox, createMailer, type DevMailbox, noMailer } from '../adapters/mailer.ts';
 import { createOutboundFetch } from '../adapters/outbound.ts';
-import { createRateLimits } from '../adapters/rate-limits.ts';
+import { addressKey, createRateLimits } from '../adapters/rate-limits.ts';
 import { cleanExpired } from '../db/clean.ts';
 import type { Database } from '../db/connect.ts';
 import { account, accountClient, accountClientId } from '../interactions/account.ts';
@@ -21,8 +21,9 @@ import { createPages, type Pages, toAppError } from '../interactions/pages.ts';
 import { protocolPages } from '../interactions/protocol.ts';
 import { registration } from '../interactions/registration.ts';
 import { createViews } from '../interactions/views.ts';
-import { type AccountDeps, answerMailRequest } from './auth/accounts.commands.ts';
+import type { AccountDeps } from './auth/accounts.commands.ts';
 import { authRoutes } from './auth/auth.routes.ts';
+import { answerMailRequest } from './auth/password.commands.ts';
 import { createPasswords } from './auth/passwords.ts';
 import type { SignInDeps } from './auth/sign-in.commands.ts';
 import { ensureClient } from './clients/clients.commands.ts';
@@ -35,6 +36,7 @@ import type { Log } from './log.ts';
 import { createMetrics } from './metrics/metrics.ts';
 import { routes as oauth } from './provider/configuration.ts';
 import { createProviderHost, type ProviderHost } from './provider/host.ts';
+import { createPostedRequests } from './provider/posted-requests.ts';
 import { pinOrigin, prepareRequest } from './provider/requests.ts';
 import { createSecrets, type Secrets } from './secrets.ts';
 import { describeDevice } from './sessions/device.ts';
@@ -83,7 +85,6 @@ export const createApp = async ({
     : (mailbox ?? noMailer);
   const outboundFetch = createOutboundFetch({ allow: config.OUTBOUND_ALLOW });
   const views = createViews({ brand: config.BRAND_NAME, ...(config.VIEWS_DIR ? { overlay: config.VIEWS_DIR } : {}) });
-  const metrics = createMetrics();
 
   // What people do
   const passwords = createPasswords({
@@ -107,27 +108,30 @@ export const createApp = async ({
       }),
     queueMailRequest: (db, request) => jobs.send(db, 'mail-request', request),
     limitMail: async (email, address) => {
-      await limits.consume('mailClient', address);
-      await limits.consume('mailAddress', email);
+      const from = addressKey(address);
+      await limits.consume('mailClient', from);
+      await limits.consume('mailPair', `${email} ${from}`);
+      return limits.consume('mailRecipient', email).then(
+        () => true,
+        () => false,
+      );
     },
-    limitRegistrations: (address) => limits.consume('register', address),
+    limitRegistrations: (address) => limits.consume('register', addressKey(address)),
+    limitGuesses: async (email, address) => {
+      const from = addressKey(address);
+      await limits.consume('guessAddress', from);
+      await limits.consume('guessAccount', `${email} ${from}`);
+    },
+    forgiveGuess: async (email, address) => {
+      const from = addressKey(address);
+      await limits.reward('guessAddress', from);
+      await limits.reset('guessAccount', `${email} ${from}`);
+    },
     endSessions: async (db, actor, userId, except, reason) => {
       await endSessions(db, actor, { userId, reason, ...(except === undefined ? {} : { except }) }, queueLogout);
     },
   };
-  const signInDeps: SignInDeps = {
-    db,
-    passwords,
-    requireVerifiedEmail: config.REQUIRE_VERIFIED_EMAIL,
-    limitSignIns: async (email, address) => {
-      await limits.consume('signInAddress', address);
-      await limits.consume('signInAccount', `${email} ${address}`);
-    },
-    forgiveSignIn: async (email, address) => {
-      await limits.reward('signInAddress', address);
-      await limits.reset('signInAccount', `${email} ${address}`);
-    },
-  };
+  const signInDeps: SignInDeps = { ...accounts, requireVerifiedEmail: config.REQUIRE_VERIFIED_EMAIL };
 
   // The provider
   if (!config.JWKS_PRIVATE_KEY_PATH) await ensureKeys(db, secrets);
@@ -155,11 +159,13 @@ export const createApp = async ({
   );
 
   // The pages
+  const postedRequests = createPostedRequests(db, secrets);
   const pages: Pages = createPages({ config, db, log, views, provider: provider.provider });
   const hosted = compose([
     ...pages.middleware,
     interactions({
       pages,
+      postedRequests,
       provider: provider.provider,
       steps: { login: login({ pages, signInDeps, accountDeps: accounts }), consent: consent({ db, pages }) },
     }),
@@ -178,7 +184,7 @@ export const createApp = async ({
     oauthErrors(pages, log),
     formPost(pages),
     cacheProtocol,
-    prepareRequest(db, secrets),
+    prepareRequest(postedRequests),
     provider.middleware,
   ]);
 
@@ -195,6 +201,9 @@ export const createApp = async ({
   });
 
   // The request's way
+  const api = authRoutes(accounts, views.negotiate);
+  const discovery = ['/.well-known/openid-configuration', '/.well-known/oauth-authorization-server'];
+  const metrics = createMetrics([...Object.values(oauth), ...discovery, ...api.map(({ path }) => path)]);
   const koa = new Koa({
     keys: [secrets.mac('cookie', '1')],
     proxy: config.TRUST_PROXY > 0,
@@ -227,7 +236,7 @@ export const createApp = async ({
   if (config.PROMETHEUS_ENABLED) koa.use(exposeMetrics(metrics));
   koa.use(securityHeaders(issuer));
   koa.use(assets({ views, pages }));
-  koa.use(mountRoutes(authRoutes(accounts, views.negotiate), (ctx, error) => toAppError(ctx, error, log)));
+  koa.use(mountRoutes(api, (ctx, error) => toAppError(ctx, error, log)));
   koa.use((ctx, next) => (/^\/(oauth|\.well-known)\//.test(ctx.path) ? protocol(ctx, next) : hosted(ctx, next)));
 
   return {

@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import { z } from 'zod';
 import { migrate } from '../db/migrate.ts';
 import { type App, createApp } from './app.ts';
-import { createSetupToken } from './auth/accounts.commands.ts';
+import { createSetupToken } from './auth/administrators.commands.ts';
 import { type Command, commands } from './commands.ts';
 import { type Config, ConfigError, isDevelopment, loadConfig } from './config.ts';
 import { askOwner, becomeOwner, type ControlReply, type ControlRequest } from './control.ts';

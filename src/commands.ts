@@ -4,7 +4,7 @@ import type { ParseArgsOptionsConfig } from 'node:util';
 import { z } from 'zod';
 import type { App } from './app.ts';
 import { operator } from './audit/logs.commands.ts';
-import { createAdministrator } from './auth/accounts.commands.ts';
+import { createAdministrator } from './auth/administrators.commands.ts';
 import { Email, Password, PersonName } from './auth/auth.routes.ts';
 import { createClient } from './clients/clients.commands.ts';
 import { clientMetadata, listClients } from './clients/clients.queries.ts';
@@ -46,10 +46,11 @@ export const commands: Record<string, Command> = {
   }),
 
   'rotate-keys': command({
-    usage: 'rotate-keys [--now]',
-    summary: 'Publish new signing keys, which sign after ten minutes (--now: at once)',
-    options: { now: { type: 'boolean' } },
-    input: z.object({ now: z.boolean().default(false) }),
+    usage: 'rotate-keys [--now | --revoke]',
+    summary:
+      'Publish new signing keys, which sign after ten minutes (--now: at once; --revoke: and the old ones, leaked, are gone with all that they signed)',
+    options: { now: { type: 'boolean' }, revoke: { type: 'boolean' } },
+    input: z.object({ now: z.boolean().default(false), revoke: z.boolean().default(false) }),
     run: async ({ config, accounts: { db }, secrets, provider }, input) => {
       if (config.JWKS_PRIVATE_KEY_PATH) return fileRotation;
       const rotation = await rotateKeys(db, secrets, operator, input);

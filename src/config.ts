@@ -205,6 +205,10 @@ const productionMistakes = (values: Partial<z.output<typeof settings>>): string[
   return mistakes;
 };
 
+/** A development server without SMTP_URL shows everybody's mail to whoever reaches it. */
+const isMailboxExposed = ({ NODE_ENV, JWT_ISSUER, SMTP_URL }: z.output<typeof settings>): boolean =>
+  NODE_ENV === 'development' && !SMTP_URL && !loopback.has(new URL(JWT_ISSUER).hostname);
+
 /** Reads the development master key from `directory`, making it (mode 0600) the first time. */
 const developmentMasterKey = (directory: string): string => {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
@@ -261,6 +265,8 @@ export const loadConfig = (environment: Readonly<Record<string, string | undefin
   if (!parsed.success)
     for (const issue of parsed.error.issues) mistakes.push(`${issue.path.join('.')}: ${issue.message}`);
   if (given.NODE_ENV === 'production') mistakes.push(...productionMistakes(parsed.data ?? parseable(given)));
+  if (parsed.data && isMailboxExposed(parsed.data))
+    mistakes.push('JWT_ISSUER: must be loopback in development without SMTP_URL; set NODE_ENV=production for real use');
   if (given.JWKS_KEY_ID && !given.JWKS_PRIVATE_KEY_PATH) mistakes.push('JWKS_KEY_ID: needs JWKS_PRIVATE_KEY_PATH');
   if (!parsed.success || mistakes.length) throw new ConfigError(mistakes);
   const values = parsed.data;

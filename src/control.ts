@@ -21,6 +21,8 @@ const socketPath = (directory: string): string => {
 };
 
 const requestLimitBytes = 256 * 1024;
+/** How long a connection may be silent. A command may take as long to run. */
+const requestMs = 30_000;
 
 const readLine = async (socket: Socket, limit: number): Promise<string> => {
   let text = '';
@@ -64,6 +66,8 @@ export const becomeOwner = async (
   const path = socketPath(directory);
   const server = createServer((socket) => {
     socket.on('error', () => {});
+    // Whoever connects and says nothing must not keep the process from ending.
+    socket.setTimeout(requestMs, () => socket.destroy());
     readLine(socket, requestLimitBytes)
       .then((line) => answer(JSON.parse(line) as ControlRequest))
       .catch((): ControlReply => ({ error: 'the request could not be read' }))
@@ -94,7 +98,8 @@ const isAnswered = (path: string): Promise<boolean> =>
       socket.destroy();
       resolve(true);
     });
-    socket.once('error', () => resolve(false));
+    // Refused: nobody listens any more. Anything else (no permission, too many waiting) is not for us to judge.
+    socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code !== 'ECONNREFUSED'));
   });
 
 const closeServer = (server: Server): Promise<void> => new Promise((resolve) => server.close(() => resolve()));

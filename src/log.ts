@@ -19,11 +19,20 @@ const secretMembers = [
 ];
 
 /** @param destination where lines go; standard output unless given */
+/** An error without what a database driver adds: `detail` quotes whole rows. */
+const describeError = (error: unknown): unknown => {
+  if (!(error instanceof Error)) return String(error);
+  const { name, message, stack, cause } = error;
+  const { code } = error as { code?: unknown };
+  return { type: name, ...(code ? { code } : {}), message, stack, ...(cause ? { cause: describeError(cause) } : {}) };
+};
+
 export const createLog = (level: string, destination?: DestinationStream): Log =>
   pino(
     {
       level,
       base: null,
+      serializers: { err: describeError },
       timestamp: pino.stdTimeFunctions.isoTime,
       redact: { paths: secretMembers.flatMap((name) => [name, `*.${name}`]), censor: '[redacted]' },
     },

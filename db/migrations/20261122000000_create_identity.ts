@@ -64,6 +64,7 @@ export const up = [
     token_hash text constraint action_tokens_pkey primary key,
     purpose text not null,
     user_id uuid constraint action_tokens_user_id_fkey references users on delete cascade,
+    browser_hash text,
     expires_at timestamptz not null,
     consumed_at timestamptz,
     created_at timestamptz not null default now(),

@@ -107,6 +107,7 @@ export const up = [
     payload jsonb not null,
     consumed_at timestamptz,
     revoked boolean not null default false,
+    superseded boolean not null default false,
     created_at timestamptz not null default now(),
     expires_at timestamptz not null
   )`,
@@ -121,7 +122,6 @@ export const up = [
     id_hash text not null,
     payload jsonb not null,
     grant_id text,
-    uid_hash text,
     user_code_hash text,
     consumed_at timestamptz,
     created_at timestamptz not null default now(),
@@ -129,12 +129,11 @@ export const up = [
     constraint oidc_payloads_pkey primary key (model, id_hash)
   )`,
   'create index oidc_payloads_grant_id_idx on oidc_payloads (grant_id) where grant_id is not null',
-  'create index oidc_payloads_uid_hash_idx on oidc_payloads (uid_hash) where uid_hash is not null',
   'create index oidc_payloads_user_code_hash_idx on oidc_payloads (user_code_hash) where user_code_hash is not null',
   'create index oidc_payloads_expires_at_idx on oidc_payloads (expires_at)',
 
   `create table revoked_tokens (
-    jti text constraint revoked_tokens_pkey primary key,
+    jti_hash text constraint revoked_tokens_pkey primary key,
     expires_at timestamptz not null,
     created_at timestamptz not null default now()
   )`,

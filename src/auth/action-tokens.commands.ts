@@ -16,8 +16,16 @@ export const lockActionTokens = async (db: Db, purpose: ActionPurpose, userId: s
   await db.raw('select pg_advisory_xact_lock(hashtextextended(?, 0))', [`action_tokens ${purpose} ${userId ?? ''}`]);
 };
 
-/** Makes a token, and ends the earlier ones of the same user and purpose. Pass a transaction. */
-export const createActionToken = async (db: Db, purpose: ActionPurpose, userId: string | null): Promise<string> => {
+/**
+ * Makes a token, and ends the earlier ones of the same user and purpose. Pass a transaction.
+ * @param browser a secret that the browser which asked for it keeps: it can be told from others by it
+ */
+export const createActionToken = async (
+  db: Db,
+  purpose: ActionPurpose,
+  userId: string | null,
+  browser?: string,
+): Promise<string> => {
   const token = randomToken();
   await lockActionTokens(db, purpose, userId);
   await db('actionTokens').delete().where({ purpose, userId });
@@ -25,6 +33,7 @@ export const createActionToken = async (db: Db, purpose: ActionPurpose, userId: 
     tokenHash: hashToken(token),
     purpose,
     userId,
+    browserHash: browser ? hashToken(browser) : null,
     expiresAt: new Date(Date.now() + actionMinutes[purpose] * 60_000),
   });
   return token;
@@ -44,9 +53,18 @@ export const consumeActionToken = async (
   return row;
 };
 
-/** Whether a token would still work, without using it up: a mail scanner that follows the link changes nothing. */
-export const isActionTokenLive = async (db: Db, purpose: ActionPurpose, token: string): Promise<boolean> =>
-  (await db('actionTokens')
+/** A token that would still work, without using it up: a mail scanner that follows the link changes nothing. */
+export const findActionToken = (
+  db: Db,
+  purpose: ActionPurpose,
+  token: string,
+): Promise<{ userId: string | null; browserHash: string | null } | undefined> =>
+  db('actionTokens')
     .where({ tokenHash: hashToken(token), purpose, consumedAt: null })
     .where('expiresAt', '>', db.fn.now())
-    .first('purpose')) !== undefined;
+    .first('userId', 'browserHash');
+
+/** Ends the tokens of a user and purpose. */
+export const dropActionTokens = async (db: Db, purpose: ActionPurpose, userId: string): Promise<void> => {
+  await db('actionTokens').delete().where({ purpose, userId });
+};

@@ -52,7 +52,7 @@ export const authRoutes = (deps: AccountDeps, negotiate: (locales: readonly stri
     returns: z.object({ verified: z.literal(true) }),
     status: 200,
     handle: async ({ body, actor }) => {
-      await verifyEmail(deps.db, actor, body.token);
+      await verifyEmail(deps, actor, body.token);
       return { verified: true as const };
     },
   }),

@@ -4,17 +4,11 @@
  */
 import type { Db } from '../../db/connect.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
-import { findUserByEmail, normalizeEmail } from '../users/users.queries.ts';
-import type { Passwords } from './passwords.ts';
+import { findUserByEmail, normalizeEmail, type User } from '../users/users.queries.ts';
+import type { AccountDeps } from './accounts.commands.ts';
 
-export interface SignInDeps {
-  db: Db;
-  passwords: Passwords;
+export interface SignInDeps extends Pick<AccountDeps, 'db' | 'passwords' | 'limitGuesses' | 'forgiveGuess'> {
   requireVerifiedEmail: boolean;
-  /** Counts an attempt. @throws AppError 429 when there were too many failed ones for this account from this address, or from this address */
-  limitSignIns(email: string, address: string): Promise<void>;
-  /** Takes the attempt back, since it did not fail. */
-  forgiveSignIn(email: string, address: string): Promise<void>;
 }
 
 export interface SignInInput {
@@ -23,8 +17,19 @@ export interface SignInInput {
   clientId?: string;
 }
 
+/** A sign-in as the engine is to remember it. */
+export interface SignIn {
+  userId: string;
+  /** Authentication methods (RFC 8176). */
+  amr: string[];
+  /** When the password was checked, in seconds since the epoch: `auth_time`. */
+  ts: number;
+  /** When the password that was given had been set, in milliseconds; 0: never. A change since then undoes the sign-in. */
+  credential: number;
+}
+
 export type SignInOutcome =
-  | { kind: 'signed-in'; userId: string; amr: string[] }
+  | ({ kind: 'signed-in' } & SignIn)
   | { kind: 'refused'; code: 'wrong_credentials' | 'email_not_verified' };
 
 /**
@@ -41,9 +46,15 @@ export const signIn = async (
   const email = normalizeEmail(given);
   const address = actor.address ?? '';
   // Counted before the check, so that attempts made at the same time cannot all slip under the limit.
-  await deps.limitSignIns(email, address);
+  await deps.limitGuesses(email, address);
   const user = await findUserByEmail(db, email);
-  const { ok, upgrade } = await passwords.verify(password, user?.passwordHash ?? undefined);
+  const { ok, upgrade } = await passwords
+    .verify(password, user?.passwordHash ?? undefined)
+    .catch(async (error: unknown) => {
+      // Nothing was tried: the queue is full.
+      await deps.forgiveGuess(email, address);
+      throw error;
+    });
   const target = user ? { type: 'user', id: user.id } : undefined;
   const meta = clientId ? { clientId } : {};
 
@@ -56,7 +67,7 @@ export const signIn = async (
     });
     return { kind: 'refused', code: 'wrong_credentials' };
   }
-  await deps.forgiveSignIn(email, address);
+  await deps.forgiveGuess(email, address);
   if (deps.requireVerifiedEmail && !user.emailVerifiedAt) {
     await recordEvent(db, actor, {
       action: 'session.sign_in_failed',
@@ -65,27 +76,18 @@ export const signIn = async (
     });
     return { kind: 'refused', code: 'email_not_verified' };
   }
-  const amr = await recordSignIn(
-    db,
-    actor,
-    user.id,
-    clientId,
-    upgrade ? { from: user.passwordHash, to: upgrade } : undefined,
-  );
-  return { kind: 'signed-in', userId: user.id, amr };
+  const upgraded = upgrade ? { from: user.passwordHash, to: upgrade } : undefined;
+  return { kind: 'signed-in', ...(await recordSignIn(db, actor, user, clientId, upgraded)) };
 };
 
-/**
- * The pipeline's last step: writes down that somebody has signed in, and replaces a hash of an older kind.
- * @returns the authentication methods (RFC 8176) for `amr`
- */
+/** The pipeline's last step: writes down that somebody has signed in, and replaces a hash of an older kind. */
 export const recordSignIn = async (
   db: Db,
   actor: Actor,
-  userId: string,
+  { id: userId, passwordChangedAt }: Pick<User, 'id' | 'passwordChangedAt'>,
   clientId: string | undefined,
   upgrade?: { from: string | null; to: string },
-): Promise<string[]> => {
+): Promise<SignIn> => {
   const amr = ['pwd'];
   await db.transaction(async (db) => {
     await db('users').where({ id: userId }).update({ lastSignInAt: db.fn.now() });
@@ -99,5 +101,5 @@ export const recordSignIn = async (
       { action: 'session.sign_in', target: { type: 'user', id: userId }, meta },
     );
   });
-  return amr;
+  return { userId, amr, ts: Math.floor(Date.now() / 1000), credential: Number(passwordChangedAt ?? 0) };
 };

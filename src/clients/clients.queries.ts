@@ -83,10 +83,15 @@ const columns = [
   'createdAt',
 ] as const;
 
-export const findClient = (db: Db, clientId: string): Promise<Client | undefined> =>
-  db('clients')
-    .where({ clientId })
-    .first(...columns);
+/** RFC 6749 appendix A.1: anything else is nobody's identifier, and some of it PostgreSQL would not even take. */
+const isClientId = (id: string) => /^[\x20-\x7e]+$/.test(id);
+
+export const findClient = async (db: Db, clientId: string): Promise<Client | undefined> =>
+  !isClientId(clientId)
+    ? undefined
+    : db('clients')
+        .where({ clientId })
+        .first(...columns);
 
 export const listClients = (db: Db): Promise<Client[]> =>
   db('clients')

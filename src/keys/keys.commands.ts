@@ -76,23 +76,32 @@ export interface Rotation {
 }
 
 /**
- * A new key of each algorithm. It is published at once and signs after `publishSeconds`; with `now` it signs at once
- * (for an emergency: relying parties that cache JWKS and do not refetch on an unknown `kid` fail until theirs expires).
+ * A new key of each algorithm. It is published at once and signs after `publishSeconds`.
+ * - `now`: it signs at once, and keys that wait for their time are dropped (relying parties that cache JWKS and do not
+ *   refetch on an unknown `kid` fail until theirs expires).
+ * - `revoke`: for a key that has leaked. As `now`, and every older key is gone, with every token that it signed.
  */
 export const rotateKeys = (
   db: Db,
   secrets: Secrets,
   actor: Actor,
-  { now = false }: { now?: boolean } = {},
+  { now = false, revoke = false }: { now?: boolean; revoke?: boolean } = {},
 ): Promise<Rotation> =>
   db.transaction(async (db) => {
     await db.raw('select pg_advisory_xact_lock(?)', [keysLock]);
-    const signsFrom = new Date(Date.now() + (now ? 0 : publishSeconds * 1000));
+    const atOnce = now || revoke;
+    if (revoke) await db('jwksKeys').delete();
+    else if (now) await db('jwksKeys').delete().where('signsFrom', '>', new Date());
+    const signsFrom = new Date(Date.now() + (atOnce ? 0 : publishSeconds * 1000));
     const keys: Rotation['keys'] = [];
     for (const alg of algorithms) {
       const kid = await insertKey(db, secrets, alg, signsFrom);
       keys.push({ kid, alg, signsFrom });
-      await recordEvent(db, actor, { action: 'key.rotate', target: { type: 'key', id: kid }, meta: { alg, now } });
+      await recordEvent(db, actor, {
+        action: 'key.rotate',
+        target: { type: 'key', id: kid },
+        meta: { alg, now: atOnce, revoke },
+      });
     }
     await notify(db, keysChannel, '');
     return { keys };

@@ -9,13 +9,24 @@ export interface Metrics {
   expose(): Promise<{ type: string; body: string }>;
 }
 
-/** Path prefixes of a fixed set, so that no caller can make a new time series. */
-const routeOf = (path: string): string =>
-  /^\/(oauth\/[a-z]+|\.well-known\/[a-z.-]+|auth\/[a-z-]+|api\/v1|account|interaction|register|verify|forgot|reset|setup|assets|health|ready|metrics|demo|dev)(\/|$)/.exec(
-    path,
-  )?.[1] ?? 'other';
+/** First segments of pages. With the endpoints' paths they are a fixed set: no caller can make a new time series. */
+const segments = new Set(
+  'account assets check-mail demo dev forgot health healthz interaction metrics ready readyz register reset setup verified verify'.split(
+    ' ',
+  ),
+);
 
-export const createMetrics = (): Metrics => {
+const routeOf = (paths: ReadonlySet<string>, path: string): string => {
+  const plain = path.replace(/^\/api\/v1(?=\/)/, '');
+  if (paths.has(plain)) return plain.slice(1);
+  const [, segment = ''] = path.split('/', 2);
+  if (segment === '') return '/';
+  return segments.has(segment) ? segment : 'other';
+};
+
+/** @param endpoints the paths that get a label of their own */
+export const createMetrics = (endpoints: readonly string[]): Metrics => {
+  const paths = new Set(endpoints);
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const duration = new Histogram({
@@ -35,7 +46,7 @@ export const createMetrics = (): Metrics => {
   return {
     middleware: async (ctx, next) => {
       const started = process.hrtime.bigint();
-      const route = routeOf(ctx.path);
+      const route = routeOf(paths, ctx.path);
       try {
         await next();
       } finally {

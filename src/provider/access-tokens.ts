@@ -8,6 +8,7 @@ import { jwtName } from '../../adapters/oidc-payloads.ts';
 import type { OidcStorage } from '../../adapters/oidc-storage.ts';
 import type { Db } from '../../db/connect.ts';
 import type { KeySet } from '../keys/key-set.ts';
+import { hashToken } from '../secrets.ts';
 
 /** The name under which a JWT reaches the engine, which refuses whatever looks like one. */
 export const toJwtName = (jwt: string): string => jwtName + Buffer.from(jwt).toString('base64url');
@@ -68,7 +69,9 @@ export const createJwtFinder = (issuer: string, db: Db, keySet: KeySet): OidcSto
     const claims = await verify(fromJwtName(name));
     if (!claims || (model === 'AccessToken') !== (claims.grant_id !== undefined)) return undefined;
     const { jti, iat, exp, aud, scope, client_id: clientId, sub, grant_id: grantId, sid, iss: _iss, ...extra } = claims;
-    const revoked = await db('revokedTokens').where({ jti }).first('jti');
+    const revoked = await db('revokedTokens')
+      .where({ jtiHash: hashToken(jti as string) })
+      .first('jtiHash');
     if (revoked) return undefined;
     const user = grantId
       ? await db('grants').where({ id: grantId, clientId }).where('expiresAt', '>', db.fn.now()).first('userId')

@@ -1,5 +1,6 @@
 /** Standard claims (OpenID Connect Core section 5.1) from a user's row and sealed document. */
 import type { Account, FindAccount } from 'oidc-provider';
+import type { FreshLogin } from '../../adapters/oidc-storage.ts';
 import type { Db } from '../../db/connect.ts';
 import type { Secrets } from '../secrets.ts';
 import { openPii } from '../users/pii.ts';
@@ -58,8 +59,10 @@ const formatAddress = ({
 /** `findAccount`: a user who is not active has no account as far as the protocol is concerned. */
 export const createFindAccount =
   (db: Db, secrets: Secrets): FindAccount =>
-  async (_ctx, id): Promise<Account | undefined> => {
+  async (ctx, id): Promise<Account | undefined> => {
     const user = await findUser(db, id);
     if (user?.status !== 'active') return undefined;
+    const { credential } = (ctx?.oidc?.result?.login ?? {}) as FreshLogin;
+    if (credential !== undefined && Number(user.passwordChangedAt ?? 0) !== credential) return undefined;
     return { accountId: user.id, claims: () => Promise.resolve(claimsOf(secrets, user)) };
   };

@@ -40,6 +40,7 @@ export const defaultResource = (issuer: string) => `${issuer}/api`;
 /** Upper bound of a Grant, and so of a family of refresh tokens: people are asked again once a year. */
 const grantSeconds = 365 * 86_400;
 export const idTokenSeconds = 3600;
+const anonymousSessionSeconds = 3600;
 
 export const routes = {
   authorization: '/oauth/authorize',
@@ -109,7 +110,8 @@ export const buildConfiguration = (
       IdToken: idTokenSeconds,
       Interaction: 3600,
       RefreshToken: config.JWT_REFRESH_TTL,
-      Session: config.SESSION_TTL,
+      // A browser that only asks to sign out, say, has a session too; it need not live for long.
+      Session: (_ctx, session) => (session.accountId ? config.SESSION_TTL : anonymousSessionSeconds),
       Grant: grantSeconds,
     },
     features: {
@@ -132,6 +134,8 @@ export const buildConfiguration = (
         enabled: true,
         allowedPolicy: async (_ctx, client, token) => {
           if (client.clientAuthMethod === 'none' && token.clientId !== client.clientId) return false;
+          // A refresh token is nobody's business but its client's.
+          if (token.kind === 'RefreshToken' && token.clientId !== client.clientId) return false;
           // A deactivated user's tokens are dead, whatever their own state.
           const { accountId } = token as { accountId?: string };
           return accountId === undefined || isActiveUser(db, accountId);

@@ -3,11 +3,10 @@ import { parse, stringify } from 'node:querystring';
 import { Readable } from 'node:stream';
 import { decodeProtectedHeader } from 'jose';
 import type Koa from 'koa';
-import type { Db } from '../../db/connect.ts';
 import { AppError, invalid } from '../errors.ts';
-import { hashToken, randomToken, type Secrets } from '../secrets.ts';
 import { toJwtName } from './access-tokens.ts';
 import { routes } from './configuration.ts';
+import type { PostedRequests } from './posted-requests.ts';
 
 /**
  * Makes an app see the issuer's scheme and host, whatever Host or X-Forwarded-* say: the engine derives its endpoints'
@@ -78,34 +77,9 @@ const takesPost = new Set<string>([routes.authorization, routes.end_session]);
  *   with SameSite=Lax the browser sends no cookie along, so the parameters wait on the server under a single-use handle
  *   while the browser is sent to fetch the same page by GET. Nothing of them appears in a URL.
  */
-export const prepareRequest = (db: Db, secrets: Secrets): Koa.Middleware => {
-  const keep = async (parameters: string): Promise<string> => {
-    const handle = randomToken();
-    const idHash = hashToken(handle);
-    const sealed = secrets.seal('oidc-payload', `PostedRequest:${idHash}`, parameters).toString('base64');
-    await db('oidcPayloads').insert({
-      model: 'PostedRequest',
-      idHash,
-      payload: JSON.stringify({ sealed }),
-      expiresAt: new Date(Date.now() + 60_000),
-    });
-    return handle;
-  };
-
-  const take = async (handle: string): Promise<string> => {
-    const idHash = hashToken(handle);
-    const [row] = await db('oidcPayloads')
-      .delete()
-      .where({ model: 'PostedRequest', idHash })
-      .where('expiresAt', '>', db.fn.now())
-      .returning('payload');
-    if (!row) throw invalid('request_expired', 'The request has expired or was already used');
-    return secrets
-      .open('oidc-payload', `PostedRequest:${idHash}`, Buffer.from(row.payload.sealed, 'base64'))
-      .toString();
-  };
-
-  return async (ctx, next) => {
+export const prepareRequest =
+  ({ keep, take }: PostedRequests): Koa.Middleware =>
+  async (ctx, next) => {
     checkStorable(ctx.query);
     if (isForm(ctx)) {
       const body = await readBody(ctx);
@@ -113,7 +87,7 @@ export const prepareRequest = (db: Db, secrets: Secrets): Koa.Middleware => {
       checkStorable(parameters);
       if (takesPost.has(ctx.path)) {
         ctx.status = 303;
-        ctx.redirect(`${ctx.path}?posted=${await keep(body)}`);
+        ctx.redirect(`${ctx.path}?posted=${await keep(stringify(parameters))}`);
         return;
       }
       const rename = takesToken.has(ctx.path) && isJwt(parameters.token);
@@ -123,4 +97,3 @@ export const prepareRequest = (db: Db, secrets: Secrets): Koa.Middleware => {
     }
     await next();
   };
-};

@@ -35,10 +35,11 @@ export const endSessions = (
     const sessions = (await listSessions(db, userId)).filter(
       (session) => (uid === undefined || session.uid === uid) && session.uid !== except,
     );
-    if (!sessions.length) return 0;
+    const grants = await grantsToEnd(db, userId, uid, except);
+    if (!sessions.length && !grants.length) return 0;
+    await revokeGrants(db, grants);
     const uids = sessions.map((session) => session.uid);
     await db('sessions').delete().where({ userId }).whereIn('uid', uids);
-    await revokeGrants(db, await db('grants').where({ userId }).whereIn('sessionUid', uids).pluck('id'));
     for (const session of sessions) await queueLogouts(db, userId, session, queueLogout);
     await recordEvent(db, actor, {
       action: 'session.end',
@@ -47,6 +48,26 @@ export const endSessions = (
     });
     return sessions.length;
   });
+
+/**
+ * Grants outlive their sessions: by expiry, and with `offline_access` by sign-out. Whoever ends all sessions, or all
+ * others, means those too.
+ */
+const grantsToEnd = async (
+  db: Db,
+  userId: string,
+  uid: string | undefined,
+  except: string | undefined,
+): Promise<string[]> => {
+  const grants: { id: string; sessionUid: string | null }[] = await db('grants')
+    .where({ userId })
+    .select('id', 'sessionUid');
+  return grants
+    .filter(({ sessionUid }) =>
+      uid === undefined ? except === undefined || sessionUid !== except : sessionUid === uid,
+    )
+    .map(({ id }) => id);
+};
 
 const queueLogouts = async (
   db: Db,

@@ -21,6 +21,11 @@ export const listSessions = async (db: Db, userId: string): Promise<Session[]> =
   return rows.map(({ payload, ...row }) => ({ ...row, authorizations: payload.authorizations ?? {} }));
 };
 
+/** Whether a user's session is there; in a transaction it stays until that ends. */
+export const isSessionLive = async (db: Db, userId: string, uid: string): Promise<boolean> =>
+  (await db('sessions').where({ userId, uid }).where('expiresAt', '>', db.fn.now()).forKeyShare().first('uid')) !==
+  undefined;
+
 export interface Consent {
   clientId: string;
   scopes: string[];

@@ -7,6 +7,7 @@ export interface User {
   emailVerifiedAt: Date | null;
   name: string;
   passwordHash: string | null;
+  passwordChangedAt: Date | null;
   status: 'active' | 'deactivated' | 'closed';
   locale: string | null;
   piiKey: Uint8Array | null;
@@ -20,6 +21,7 @@ const columns = [
   'emailVerifiedAt',
   'name',
   'passwordHash',
+  'passwordChangedAt',
   'status',
   'locale',
   'piiKey',
@@ -92,3 +94,9 @@ export const roleIsHeld = async (db: Db, role: string): Promise<boolean> =>
     .where({ 'roles.name': role })
     .whereNot({ 'users.status': 'closed' })
     .first('users.id')) !== undefined;
+
+/** Sets a new hash if the old one is still in place. @returns whether it was */
+export const replacePasswordHash = async (db: Db, id: string, from: string | null, to: string): Promise<boolean> =>
+  (await db('users')
+    .where({ id, passwordHash: from })
+    .update({ passwordHash: to, passwordChangedAt: db.fn.now(), updatedAt: db.fn.now() })) === 1;

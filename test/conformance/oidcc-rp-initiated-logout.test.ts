@@ -74,7 +74,7 @@ describe('oidcc-rp-initiated-logout-certification-test-plan', () => {
     ));
 
   it('oidcc-rp-initiated-logout-modified-id-token-hint', async () =>
-    expectRefusal(await logOut((hint) => ({ id_token_hint: tampered(hint, 40), ...uri, state })));
+    expectRefusal(await logOut((hint) => ({ id_token_hint: tampered(hint, 40), ...uri, state }))));
 
   it('oidcc-rp-initiated-logout-no-id-token-hint', async () => expectGoodbye(await logOut(() => ({ ...uri, state }))));
 

@@ -26,7 +26,7 @@ const create = async (url: string | undefined, factor = 1): Promise<RateLimits> 
 const spend = async (limits: RateLimits, times: number, key: string): Promise<number> => {
   let taken = 0;
   for (let count = 0; count < times; count++) {
-    await limits.consume('signInAccount', key).then(
+    await limits.consume('guessAccount', key).then(
       () => taken++,
       () => {},
     );
@@ -43,7 +43,7 @@ for (const { name, url } of [
       const limits = await create(url);
       const key = randomUUID();
       expect(await spend(limits, 5, key)).toBe(5);
-      const refusal = await limits.consume('signInAccount', key).catch((error) => error);
+      const refusal = await limits.consume('guessAccount', key).catch((error) => error);
       expect(refusal).toMatchObject({ status: 429, code: 'too_many_requests' });
       expect(refusal.details.retryAfterSeconds).toBeGreaterThan(890);
       expect(refusal.details.retryAfterSeconds).toBeLessThanOrEqual(900);
@@ -53,24 +53,24 @@ for (const { name, url } of [
       const limits = await create(url);
       const key = randomUUID();
       await spend(limits, 5, key);
-      await limits.consume('signInAddress', key);
-      await limits.consume('signInAccount', `${key} other`);
+      await limits.consume('guessAddress', key);
+      await limits.consume('guessAccount', `${key} other`);
     });
 
     it('let exactly the limit through of many attempts at once', async () => {
       const limits = await create(url);
       const key = randomUUID();
-      const results = await Promise.allSettled(Array.from({ length: 20 }, () => limits.consume('signInAccount', key)));
+      const results = await Promise.allSettled(Array.from({ length: 20 }, () => limits.consume('guessAccount', key)));
       expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(5);
     });
 
     it('take several points, give points back, and forget', async () => {
       const limits = await create(url);
       const key = randomUUID();
-      await limits.consume('signInAccount', key, 5);
-      await limits.reward('signInAccount', key);
+      await limits.consume('guessAccount', key, 5);
+      await limits.reward('guessAccount', key);
       expect(await spend(limits, 2, key)).toBe(1);
-      await limits.reset('signInAccount', key);
+      await limits.reset('guessAccount', key);
       expect(await spend(limits, 6, key)).toBe(5);
     });
 
@@ -124,7 +124,7 @@ describe.runIf(redisUrl)('with a Redis that vanishes', () => {
   it('count in memory after the connection breaks', async () => {
     const proxy = await startProxy();
     const limits = await create(proxy.url);
-    await limits.consume('signInAccount', randomUUID());
+    await limits.consume('guessAccount', randomUUID());
     proxy.cut();
     const startedAt = performance.now();
     expect(await spend(limits, 6, randomUUID())).toBe(5);
@@ -134,10 +134,10 @@ describe.runIf(redisUrl)('with a Redis that vanishes', () => {
   it('do not wait for a server that has stopped answering', async () => {
     const proxy = await startProxy();
     const limits = await create(proxy.url);
-    await limits.consume('signInAccount', randomUUID());
+    await limits.consume('guessAccount', randomUUID());
     proxy.hang();
     const startedAt = performance.now();
-    await limits.consume('signInAccount', randomUUID());
+    await limits.consume('guessAccount', randomUUID());
     expect(performance.now() - startedAt).toBeLessThan(600);
   });
 

@@ -171,11 +171,15 @@ describe('the journey from registration to sign-out', () => {
 
     // What an application does with it
     await press(button(page, 'Call userinfo'));
-    await expect.poll(() => page.getByRole('heading', { name: 'Userinfo answer' }).count()).toBe(1);
+    await expect
+      .poll(() => page.getByRole('heading', { name: 'Userinfo answer' }).count(), { timeout: 10_000 })
+      .toBe(1);
     expect(await page.locator('main').innerText()).toContain(email);
     const token = await page.locator('main').innerText();
     await press(button(page, 'Refresh the tokens'));
-    await expect.poll(() => page.getByRole('status').innerText()).toBe('The tokens have been refreshed.');
+    await expect
+      .poll(() => page.getByRole('status').innerText(), { timeout: 10_000 })
+      .toBe('The tokens have been refreshed.');
     expect(await page.locator('main').innerText()).not.toBe(token);
 
     // Back again without being asked
@@ -194,7 +198,9 @@ describe('the journey from registration to sign-out', () => {
     expect(account).toMatch(/Chrom.*Linux/);
     expect(account).toContain('Demo app');
     await press(page.getByRole('button', { name: /^Remove access of .?Demo app/ }));
-    await expect.poll(() => page.getByRole('status').innerText()).toBe('The app no longer has access.');
+    await expect
+      .poll(() => page.getByRole('status').innerText(), { timeout: 10_000 })
+      .toBe('The app no longer has access.');
     expect(await page.locator('main').innerText()).toContain('No app has access to your account.');
 
     await press(link(page, 'Edit profile'));
@@ -206,7 +212,9 @@ describe('the journey from registration to sign-out', () => {
     expect(await page.locator('#nickname').inputValue()).toBe('Countess');
     await type('birthdate', '1815-12-10');
     await press(button(page, 'Save profile'));
-    await expect.poll(() => page.getByRole('status').innerText()).toBe('Your profile has been saved.');
+    await expect
+      .poll(() => page.getByRole('status').innerText(), { timeout: 10_000 })
+      .toBe('Your profile has been saved.');
 
     await press(link(page, 'Change password'));
     await expectPage(page, 'Change password · Countersign');
@@ -219,7 +227,9 @@ describe('the journey from registration to sign-out', () => {
     await type('currentPassword', password);
     await type('newPassword', newPassword);
     await press(button(page, 'Change password'));
-    await expect.poll(() => page.getByRole('status').innerText()).toBe('Your password has been changed.');
+    await expect
+      .poll(() => page.getByRole('status').innerText(), { timeout: 10_000 })
+      .toBe('Your password has been changed.');
 
     // Consent was withdrawn, so it is asked for again
     await page.goto(`${server.issuer}/demo/sign-in`);
@@ -227,8 +237,7 @@ describe('the journey from registration to sign-out', () => {
     await press(button(page, 'Allow'));
     await expectPage(page, 'Demo app: signed in · Countersign');
     await press(button(page, 'Call userinfo'));
-    await expect.poll(() => page.getByRole('heading', { name: 'Userinfo answer' }).count()).toBe(1);
-    expect(await page.locator('main').innerText()).toContain('Countess');
+    await expect.poll(() => page.locator('main').innerText(), { timeout: 10_000 }).toContain('Countess');
 
     // Sign out
     await press(button(page, 'Sign out'));

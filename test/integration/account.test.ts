@@ -4,7 +4,7 @@ import { decodeJwt } from 'jose';
 import * as oidc from 'openid-client';
 import { v7 as uuid } from 'uuid';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createSetupToken } from '../../src/auth/accounts.commands.ts';
+import { createSetupToken } from '../../src/auth/administrators.commands.ts';
 import { Browser, formsOf, type Page, password, registerAccount } from '../support/browser.ts';
 import { eventually, postForm, type RelyingParty, relyingParty, signedIn, signIn, words } from '../support/requests.ts';
 import { startServer, type TestServer } from '../support/server.ts';

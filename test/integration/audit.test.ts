@@ -1,6 +1,7 @@
 /** Every command that writes records what it did, in its own transaction: if the record cannot be written, nothing is. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import * as accounts from '../../src/auth/accounts.commands.ts';
+import { resendVerification } from '../../src/auth/accounts.commands.ts';
+import { forgotPassword } from '../../src/auth/password.commands.ts';
 import { deleteRetiredKeys, ensureKeys } from '../../src/keys/keys.commands.ts';
 import { endSessions, withdrawConsent } from '../../src/sessions/sessions.commands.ts';
 import { anonymous, auditedCommands, openWorld, personal, user, type World } from '../support/audited-commands.ts';
@@ -61,8 +62,8 @@ describe('a command that writes', () => {
     const { db, queueLogout } = world;
     const { id } = await world.registerVerified();
     const before = await snapshot();
-    await accounts.forgotPassword(world.server.app.accounts, anonymous, 'nobody@example.com');
-    await accounts.resendVerification(world.server.app.accounts, anonymous, 'nobody@example.com');
+    await forgotPassword(world.server.app.accounts, anonymous, 'nobody@example.com');
+    await resendVerification(world.server.app.accounts, anonymous, 'nobody@example.com');
     expect(await withdrawConsent(db, user(id), id, 'no such client')).toBe(false);
     expect(await endSessions(db, user(id), { userId: id, reason: 'x' }, queueLogout)).toBe(0);
     expect(await deleteRetiredKeys(db, 86_400)).toBe(0);

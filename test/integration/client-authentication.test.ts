@@ -3,7 +3,6 @@ import { type CryptoKey, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   basic,
-  elsewhere,
   expectError,
   newPerson,
   type Person,

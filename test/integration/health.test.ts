@@ -10,7 +10,13 @@ const ready = ['/health/ready', '/ready', '/readyz'];
 
 const get = async (url: string) => {
   const response = await fetch(url);
-  return { status: response.status, headers: response.headers, body: await response.json() };
+  const body = (await response.json()) as {
+    status: string;
+    timestamp: string;
+    failing: string[];
+    parts: Record<string, string>;
+  };
+  return { status: response.status, headers: response.headers, body };
 };
 
 describe('health', () => {

@@ -5,7 +5,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createSetupToken } from '../../src/auth/accounts.commands.ts';
+import { createSetupToken } from '../../src/auth/administrators.commands.ts';
 import { createLog } from '../../src/log.ts';
 import { Browser } from '../support/browser.ts';
 import { onPostgres } from '../support/database.ts';

@@ -243,9 +243,9 @@ describe('an interaction', () => {
     const again = await browser.submit(consent, {}, '/switch');
     expect(again.html).not.toContain(email);
     expect(formsOf(again.html)[0]?.fields).toEqual({ email: '', password: '' });
-    // The session of before is ended first: a form that a script, or a button without one, submits.
+    // The session of before is ended first: a form that the page's script submits, or its button.
     const ending = await browser.submit(again, { email: other, password });
-    expect(ending.headers.get('content-security-policy')).toMatch(/script-src 'self' 'sha256-/);
+    expect(ending.headers.get('content-security-policy')).not.toContain('unsafe');
     const asked = await browser.submit(ending);
     expect(asked.html).toContain(other);
     expect(asked.html).not.toContain(email);
@@ -259,40 +259,6 @@ describe('an interaction', () => {
     const page = await postForm(browser, '/forgot', { email });
     const back = /href="([^"]*)">Back to sign in/.exec(page.html)?.[1] as string;
     expect((await browser.go(back)).status).toBe(200);
-  });
-});
-
-describe('cookies', () => {
-  const attributes = (line: string) => line.toLowerCase().split('; ').slice(1);
-
-  it('are HttpOnly and SameSite=Lax, and a session gets a new one at sign-in', async () => {
-    const attacker = browserAt();
-    await signIn(attacker, email);
-    await attacker.go('/account');
-    const planted = attacker.cookies.filter(({ name }) => name.startsWith('session'));
-    await server.database.db('sessions').update({ userId: null });
-    await server.database.db('sessions').delete();
-    const victim = browserAt();
-    victim.cookies.push(...planted.map((cookie) => ({ ...cookie })));
-    await signIn(victim, email);
-    expect(await isSignedIn(victim)).toBe(true);
-    const session = (browser: Browser) => browser.cookies.find(({ name }) => name === 'session')?.value;
-    expect(session(victim)).toBeTruthy();
-    expect(session(victim)).not.toBe(session(attacker));
-    expect(await isSignedIn(attacker)).toBe(false);
-    for (const line of victim.setCookies) {
-      expect(attributes(line)).toEqual(expect.arrayContaining(['httponly', 'samesite=lax']));
-      expect(attributes(line).some((item) => item.startsWith('domain='))).toBe(false);
-    }
-  });
-
-  it('change at sign-in also where a session was there before', async () => {
-    const browser = browserAt();
-    await signIn(browser, email);
-    const before = browser.cookies.find(({ name }) => name === 'session')?.value;
-    const page = await browser.go(await app.url({ prompt: 'login' }));
-    await attempt(browser, page, password).then((answer) => browser.go(answer.headers.get('location') as string));
-    expect(browser.cookies.find(({ name }) => name === 'session')?.value).not.toBe(before);
   });
 });
 
@@ -325,37 +291,5 @@ describe('where passwords cannot be hashed as fast as they come', () => {
     expect(formsOf(html)[0]?.fields.email).toBe(address);
     const submitted = await browser.submit(page, { email: address, password });
     expect(submitted.url.pathname).toBe('/account');
-  });
-});
-
-describe('behind TLS', () => {
-  let secure: TestServer;
-  beforeAll(async () => {
-    secure = await startServer({ JWT_ISSUER: 'https://id.example' });
-  });
-  afterAll(() => secure.stop());
-
-  it('every cookie is Secure and prefixed, and HSTS is sent', async () => {
-    const address = await registerAccount(secure);
-    const browser = new Browser(secure.issuer, secure.address);
-    const page = await signIn(browser, address);
-    expect(page.url.href).toBe(`https://id.example/account${page.url.search}`);
-    expect(page.headers.get('strict-transport-security')).toMatch(/^max-age=\d{8}/);
-    await browser.go('/?lang=de');
-    const names = new Set(browser.setCookies.map((line) => line.slice(0, line.indexOf('='))));
-    expect([...names].sort()).toEqual(
-      expect.arrayContaining([
-        '__Host-flow',
-        '__Host-lang',
-        '__Host-session',
-        '__Secure-interaction',
-        '__Secure-resume',
-      ]),
-    );
-    for (const line of browser.setCookies) {
-      expect(line).toMatch(/^__(Host|Secure)-/);
-      expect(line.toLowerCase().split('; ')).toEqual(expect.arrayContaining(['secure', 'httponly', 'samesite=lax']));
-      if (line.startsWith('__Host-')) expect(line).toMatch(/; path=\/(;|$)/i);
-    }
   });
 });

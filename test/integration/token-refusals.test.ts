@@ -1,5 +1,4 @@
 /** What the token endpoint refuses. Every answer is JSON, whatever the client would rather see. */
-import { type CryptoKey, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   basic,
@@ -19,8 +18,6 @@ import { startServer, type TestServer } from '../support/server.ts';
 let server: TestServer;
 let rp: RelyingParty;
 let other: RelyingParty;
-let posts: RelyingParty;
-let spa: RelyingParty;
 let person: Person;
 beforeAll(async () => {
   server = await startServer({ REFRESH_TOKEN_GRACE: '0' });
@@ -28,8 +25,6 @@ beforeAll(async () => {
     registerRelyingParty(server, { first_party: true, ...metadata });
   rp = await register({ scope: 'openid offline_access' });
   other = await register();
-  posts = await register({ token_endpoint_auth_method: 'client_secret_post' });
-  spa = await register({ token_endpoint_auth_method: 'none' });
   person = await newPerson(server);
   await rp.signIn(person);
 });

@@ -4,7 +4,9 @@ import { v7 as uuid } from 'uuid';
 import { expect } from 'vitest';
 import type { Db } from '../../db/connect.ts';
 import { type Actor, operator } from '../../src/audit/logs.commands.ts';
-import * as accounts from '../../src/auth/accounts.commands.ts';
+import * as registered from '../../src/auth/accounts.commands.ts';
+import * as administrators from '../../src/auth/administrators.commands.ts';
+import * as passwords from '../../src/auth/password.commands.ts';
 import { type SignInDeps, signIn } from '../../src/auth/sign-in.commands.ts';
 import { createClient, ensureClient } from '../../src/clients/clients.commands.ts';
 import { deleteRetiredKeys, ensureKeys, rotateKeys } from '../../src/keys/keys.commands.ts';
@@ -94,11 +96,12 @@ export const openWorld = (server: TestServer) => {
     db,
     passwords: server.app.accounts.passwords,
     requireVerifiedEmail: true,
-    limitSignIns: () => Promise.resolve(),
-    forgiveSignIn: () => Promise.resolve(),
+    limitGuesses: () => Promise.resolve(),
+    forgiveGuess: () => Promise.resolve(),
   });
   return { server, db, register, registerVerified, openSession, mailed, queueLogout, signInDeps };
 };
+const accounts = { ...registered, ...administrators, ...passwords };
 export type World = ReturnType<typeof openWorld>;
 
 export const user = (id: string): Actor => ({ ...anonymous, type: 'user', id });
@@ -157,11 +160,11 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
       expected: () => [asAnybody('user.verify_requested', id)],
     };
   },
-  verifyEmail: async ({ db, register, mailed }) => {
+  verifyEmail: async ({ server, register, mailed }) => {
     const { id, email } = await register();
     const token = await mailed(email, 'verify', /Confirm/);
     return {
-      run: () => accounts.verifyEmail(db, anonymous, token),
+      run: () => accounts.verifyEmail(server.app.accounts, anonymous, token),
       expected: () => [asUser('user.verify_email', id)],
     };
   },

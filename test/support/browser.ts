@@ -1,6 +1,7 @@
 /** A browser without a screen: cookies, redirects, forms. It sends what a browser's form sends, `Origin` included. */
-import { expect } from 'vitest';
+
 import { v7 as uuid } from 'uuid';
+import { expect } from 'vitest';
 import type { TestServer } from './server.ts';
 
 export interface Page {
@@ -17,7 +18,12 @@ interface Form {
 }
 
 const unescapeHtml = (text: string) =>
-  text.replace(/&#(\d+);/g, (_, code: string) => String.fromCodePoint(Number(code))).replace(/&quot;/g, '"').replace(/&amp;/g, '&').replace(/&lt;/g, '<').replace(/&gt;/g, '>');
+  text
+    .replace(/&#(\d+);/g, (_, code: string) => String.fromCodePoint(Number(code)))
+    .replace(/&quot;/g, '"')
+    .replace(/&amp;/g, '&')
+    .replace(/&lt;/g, '<')
+    .replace(/&gt;/g, '>');
 
 const attribute = (tag: string, name: string) => {
   const found = new RegExp(`\\s${name}="([^"]*)"`).exec(tag);
@@ -65,14 +71,21 @@ export class Browser {
   async request(url: string | URL, init: RequestInit = {}): Promise<Response> {
     const target = new URL(url, this.issuer);
     const cookie = this.cookies
-      .filter(({ path }) => target.pathname === path || target.pathname.startsWith(path.endsWith('/') ? path : `${path}/`))
+      .filter(
+        ({ path }) => target.pathname === path || target.pathname.startsWith(path.endsWith('/') ? path : `${path}/`),
+      )
       .map(({ name, value }) => `${name}=${value}`)
       .join('; ');
     const headers = new Headers({ ...this.headers, ...Object.fromEntries(new Headers(init.headers)) });
     if (cookie) headers.set('cookie', cookie);
     if (!headers.has('accept')) headers.set('accept', 'text/html,*/*;q=0.8');
-    if (!headers.has('user-agent')) headers.set('user-agent', 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0');
-    const response = await fetch(target.href.replace(this.issuer, this.address), { ...init, headers, redirect: 'manual' });
+    if (!headers.has('user-agent'))
+      headers.set('user-agent', 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0');
+    const response = await fetch(target.href.replace(this.issuer, this.address), {
+      ...init,
+      headers,
+      redirect: 'manual',
+    });
     for (const line of response.headers.getSetCookie()) this.#keep(line);
     return response;
   }
@@ -120,7 +133,11 @@ export class Browser {
 export const password = 'correct horse battery staple';
 
 /** Registers and verifies an account over HTTP. */
-export const registerAccount = async ({ address, mail }: TestServer, email = `${uuid()}@example.com`, name = 'Ada Lovelace'): Promise<string> => {
+export const registerAccount = async (
+  { address, mail }: TestServer,
+  email = `${uuid()}@example.com`,
+  name = 'Ada Lovelace',
+): Promise<string> => {
   const registered = await fetch(`${address}/auth/register`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
@@ -141,8 +158,17 @@ export const registerAccount = async ({ address, mail }: TestServer, email = `${
 /** Signs in and consents wherever an authorization URL leads, and returns the URL that the browser is sent to. */
 export const authorize = async (browser: Browser, url: string | URL, email?: string): Promise<URL> => {
   let page = await browser.go(url);
-  for (let step = 0; step < 5 && page.url.origin === browser.issuer && page.status === 200 && page.url.pathname.startsWith('/interaction/'); step++) {
-    page = page.html.includes('current-password') ? await browser.submit(page, { email: email ?? '', password }) : await browser.submit(page);
-    }
+  for (
+    let step = 0;
+    step < 5 &&
+    page.url.origin === browser.issuer &&
+    page.status === 200 &&
+    page.url.pathname.startsWith('/interaction/');
+    step++
+  ) {
+    page = page.html.includes('current-password')
+      ? await browser.submit(page, { email: email ?? '', password })
+      : await browser.submit(page);
+  }
   return page.url;
 };

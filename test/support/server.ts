@@ -48,7 +48,10 @@ export const defaultSettings = {
   HASH_QUEUE: '1000',
 };
 
-export const startServer = async (settings: Record<string, string> = {}, options: { poolMax?: number; log?: Log } = {}): Promise<TestServer> => {
+export const startServer = async (
+  settings: Record<string, string> = {},
+  options: { poolMax?: number; log?: Log } = {},
+): Promise<TestServer> => {
   const database = await createTestDatabase(options.poolMax);
   const wanted = await freePort();
   const issuer = `http://localhost:${wanted}`;
@@ -67,7 +70,8 @@ export const startServer = async (settings: Record<string, string> = {}, options
     database,
     issuer: config.JWT_ISSUER,
     address: `http://localhost:${wanted}`,
-    client: async (metadata) => (await createClient(database.db, operator, metadata, app.provider.validateClient)) as RegisteredClient,
+    client: async (metadata) =>
+      (await createClient(database.db, operator, metadata, app.provider.validateClient)) as RegisteredClient,
     mail: async (to, subject = /./) => {
       for (let attempt = 0; attempt < 100; attempt++) {
         const found = app.mailbox?.messages().find((message) => message.to === to && subject.test(message.subject));

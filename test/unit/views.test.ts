@@ -142,7 +142,7 @@ describe('pages', () => {
 
   it('say how long to wait in the language itself, and something for a code nobody translated', () => {
     const page = { locale: 'de', path: '/', requestId: 'r' };
-    const props: ViewProps['verify'] = { action: '/', token: 't', problems: [] };
+    const props: ViewProps['verify'] = { action: '/', token: 't', asksPassword: true, problems: [] };
     const text = (problem: Problem) => views.render('verify', { ...props, problems: [problem] }, page);
     expect(text({ code: 'tooManyAttempts', values: { minutes: 60 } })).toContain('1 Stunde');
     expect(text({ code: 'no_such_code' })).toContain('Das hat nicht geklappt');

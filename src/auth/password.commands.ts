@@ -1,0 +1,122 @@
+/** Forgotten and changed passwords. A password that changes ends the sessions and tokens that it had given. */
+import type { Db } from '../../db/connect.ts';
+import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { conflict, invalid } from '../errors.ts';
+import { isSessionLive } from '../sessions/sessions.queries.ts';
+import { findUser, findUserByEmail, replacePasswordHash, type User, updateUser } from '../users/users.queries.ts';
+import {
+  type AccountDeps,
+  checkPassword,
+  expired,
+  linkTo,
+  type MailRequest,
+  resendVerification,
+  userOfToken,
+  userTarget,
+} from './accounts.commands.ts';
+import { actionMinutes, createActionToken, dropActionTokens, findActionToken } from './action-tokens.commands.ts';
+
+/** Answers a request for a mail; this is the queue's work. */
+export const answerMailRequest = (deps: AccountDeps, { kind, email, actor, browser }: MailRequest): Promise<void> =>
+  kind === 'verification' ? resendVerification(deps, actor, email, browser) : forgotPassword(deps, actor, email);
+
+/** Mails a link that sets a new password, if the address has an account. */
+export const forgotPassword = async (deps: AccountDeps, actor: Actor, address: string): Promise<void> => {
+  const { issuer, describeDevice } = deps;
+  await deps.db.transaction(async (db) => {
+    const user = await findUserByEmail(db, address);
+    if (user?.status !== 'active') return;
+    const token = await createActionToken(db, 'reset-password', user.id);
+    await deps.queueMail(db, user, {
+      mail: 'reset-password',
+      props: {
+        name: user.name,
+        link: linkTo(issuer, 'reset', token),
+        minutes: actionMinutes['reset-password'],
+        device: describeDevice(actor.userAgent),
+        address: actor.address ?? '',
+        at: new Date(),
+      },
+    });
+    await recordEvent(db, actor, { action: 'password.reset_requested', target: userTarget(user.id) });
+  });
+};
+
+/**
+ * Sets a new password by a mailed token and ends every session. The link came by mail, so the address is verified too.
+ * @throws AppError 400 invalid_token, or with the field `password`
+ */
+export const resetPassword = async (
+  deps: AccountDeps,
+  actor: Actor,
+  input: { token: string; password: string },
+): Promise<{ email: string }> => {
+  const { db, passwords } = deps;
+  // Only who has a link may have anything hashed.
+  if (!(await findActionToken(db, 'reset-password', input.token))) throw expired('reset-password');
+  // The new password is judged before the token is used up, so that a refused one leaves the link alive.
+  await checkPassword(passwords, 'password', input.password, { email: '', name: '' });
+  const passwordHash = await passwords.hash(input.password);
+  return db.transaction(async (db) => {
+    const user = await userOfToken(db, 'reset-password', input.token);
+    await checkPassword(passwords, 'password', input.password, user);
+    await updateUser(db, user.id, { passwordHash, emailVerifiedAt: user.emailVerifiedAt ?? new Date() });
+    await deps.endSessions(db, actor, user.id, undefined, 'password_reset');
+    await passwordChanged(deps, db, actor, user);
+    await recordEvent(
+      db,
+      { ...actor, type: 'user', id: user.id },
+      { action: 'password.reset', target: userTarget(user.id) },
+    );
+    return { email: user.email };
+  });
+};
+
+/** Tells the owner, and ends links that would set the password once more. */
+const passwordChanged = async (deps: AccountDeps, db: Db, actor: Actor, user: User): Promise<void> => {
+  await dropActionTokens(db, 'reset-password', user.id);
+  await deps.queueMail(db, user, {
+    mail: 'password-changed',
+    props: {
+      name: user.name,
+      device: deps.describeDevice(actor.userAgent),
+      address: actor.address ?? '',
+      at: new Date(),
+      resetLink: `${deps.issuer}/forgot`,
+    },
+  });
+};
+
+/**
+ * Changes the password of somebody who is signed in and knows it, and ends the other sessions.
+ * @throws AppError 400 with the field `currentPassword` or `newPassword`, 429, or 409 password_changed when the password
+ * or the session is no longer the one that was checked: a reset by the owner must win over a thief's request in flight
+ */
+export const changePassword = async (
+  deps: AccountDeps,
+  actor: Actor,
+  input: { userId: string; sessionUid: string; currentPassword: string; newPassword: string },
+): Promise<void> => {
+  const { db, passwords } = deps;
+  const user = await findUser(db, input.userId);
+  const [email, address] = [user?.email ?? '', actor.address ?? ''];
+  await deps.limitGuesses(email, address);
+  const { ok } = await passwords.verify(input.currentPassword, user?.passwordHash ?? undefined);
+  if (!user || !ok) {
+    throw invalid('invalid_request', 'The current password is wrong', {
+      fields: [{ field: 'currentPassword', code: 'wrong_current_password', message: 'is wrong' }],
+    });
+  }
+  await deps.forgiveGuess(email, address);
+  await checkPassword(passwords, 'newPassword', input.newPassword, user);
+  const passwordHash = await passwords.hash(input.newPassword);
+  await db.transaction(async (db) => {
+    const changed = await replacePasswordHash(db, user.id, user.passwordHash, passwordHash);
+    if (!changed || !(await isSessionLive(db, user.id, input.sessionUid))) {
+      throw conflict('password_changed', 'The password was changed or the session ended meanwhile');
+    }
+    await deps.endSessions(db, actor, user.id, input.sessionUid, 'password_change');
+    await passwordChanged(deps, db, actor, user);
+    await recordEvent(db, actor, { action: 'password.change', target: userTarget(user.id) });
+  });
+};
