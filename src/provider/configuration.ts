@@ -134,8 +134,6 @@ export const buildConfiguration = (
         enabled: true,
         allowedPolicy: async (_ctx, client, token) => {
           if (client.clientAuthMethod === 'none' && token.clientId !== client.clientId) return false;
-          // A refresh token is nobody's business but its client's.
-          if (token.kind === 'RefreshToken' && token.clientId !== client.clientId) return false;
           // A deactivated user's tokens are dead, whatever their own state.
           const { accountId } = token as { accountId?: string };
           return accountId === undefined || isActiveUser(db, accountId);

@@ -156,7 +156,7 @@ describe('cleanExpired', () => {
       expiresAt,
     }),
     oidcPayloads: (expiresAt) => ({ model: 'AccessToken', idHash: randomUUID(), payload: '{}', expiresAt }),
-    revokedTokens: (expiresAt) => ({ jti: randomUUID(), expiresAt }),
+    revokedTokens: (expiresAt) => ({ jtiHash: randomUUID(), expiresAt }),
     grants: (expiresAt) => ({ id: randomUUID(), userId, clientId, payload: '{}', expiresAt }),
   };
   const snake = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);

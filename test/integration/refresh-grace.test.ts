@@ -46,11 +46,19 @@ describe('within the grace', () => {
     const second = await successorOf(first);
     expect(second).not.toBe(lost);
     expect(await application.isActive(lost)).toBe(false);
-    expect(await application.refresh(lost)).toMatchObject(refused);
-    // A lost token is not theft: what has been given stays.
+    // A lost answer is not theft: what has been given stays.
     expect(await application.isActive(access_token)).toBe(true);
     expect(await usable(first)).toBe(1);
     await successorOf(second);
+  });
+
+  it('a successor that was given up and turns up after all ends the family: two parties hold its tokens', async () => {
+    const { refresh_token: first, access_token } = await application.tokens();
+    const givenUp = await successorOf(first);
+    const second = await successorOf(first);
+    expect(await application.refresh(givenUp)).toMatchObject(refused);
+    expect(await application.refresh(second)).toMatchObject(refused);
+    expect(await application.isActive(access_token)).toBe(false);
   });
 
   it('it may be repeated more than once, and only the last successor lives', async () => {

@@ -225,7 +225,9 @@ describe('the registration pages', () => {
     await eventually(() => mailCount(server, email, verifyMail) === 3, 'a third link');
     expect((await browser.go(`/verify?token=${fresh}`)).status).toBe(400);
     const last = await browser.go(`/verify?token=${tokenOf((await server.mail(email)).links, 'verify')}`);
-    expect((await browser.submit(last)).url.pathname).toBe('/verified');
+    // Asked for by nobody in particular, it wants to know that whoever confirms is who registered.
+    expect((await browser.submit(last, { password: 'not this one' })).status).toBe(400);
+    expect((await browser.submit(last, { password })).url.pathname).toBe('/verified');
   });
 
   it('resend for an unknown or a verified address looks the same and sends nothing', async () => {

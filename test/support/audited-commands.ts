@@ -250,7 +250,7 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
         action: 'key.rotate',
         actor: ['operator'],
         target: ['key', kid],
-        meta: { alg, now: false },
+        meta: { alg, now: false, revoke: false },
       })),
   }),
   deleteRetiredKeys: async ({ server, db }) => {

@@ -108,7 +108,9 @@ describe('configuration', () => {
       expect(mistakesOf({ JWT_ISSUER: issuer })).toEqual([expect.stringMatching(/^JWT_ISSUER: /)]));
   }
   it('drops the slash after the issuer', () =>
-    expect(load({ NODE_ENV: 'test', JWT_ISSUER: 'https://id.example.com/' }).JWT_ISSUER).toBe('https://id.example.com'));
+    expect(load({ NODE_ENV: 'test', JWT_ISSUER: 'https://id.example.com/' }).JWT_ISSUER).toBe(
+      'https://id.example.com',
+    ));
   it('refuses to show the development mailbox under a public name', () => {
     expect(mistakesOf({ JWT_ISSUER: 'https://id.example.com' })).toEqual([expect.stringMatching(/^JWT_ISSUER: /)]);
     expect(mistakesOf({ JWT_ISSUER: 'https://id.example.com', SMTP_URL: 'smtp://localhost' })).toEqual([]);

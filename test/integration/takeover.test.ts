@@ -1,0 +1,187 @@
+/** Ways in that an attacker's reading of the code found, each closed. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { changePassword, forgotPassword, resetPassword } from '../../src/auth/password.commands.ts';
+import { endSessions } from '../../src/sessions/sessions.commands.ts';
+import { authorize, Browser, password, registerAccount } from '../support/browser.ts';
+import { newPerson, post, registerRelyingParty } from '../support/relying-party.ts';
+import { tokenOf } from '../support/requests.ts';
+import { startServer, type TestServer } from '../support/server.ts';
+
+let server: TestServer;
+beforeAll(async () => {
+  server = await startServer({}, { poolMax: 30 });
+});
+afterAll(() => server.stop());
+
+const another = 'another horse battery staple';
+const anonymous = { type: 'anonymous', address: '127.0.0.1' } as const;
+const account = '/oauth/authorize?client_id=countersign-account&response_type=none&scope=openid&redirect_uri=';
+const accountUrl = () => account + encodeURIComponent(`${server.issuer}/account`);
+const idOf = async (email: string): Promise<string> =>
+  (await server.database.db('users').where({ email }).first('id')).id;
+
+/** The owner sets a new password by mail. */
+const reset = async (email: string): Promise<void> => {
+  const { accounts } = server.app;
+  await forgotPassword(accounts, anonymous, email);
+  const token = tokenOf((await server.mail(email, /password/i)).links, 'reset');
+  await resetPassword(accounts, anonymous, { token, password: another });
+};
+
+describe('a session that was ended', () => {
+  it('is not brought back by requests in flight', async () => {
+    const { browser, email } = await newPerson(server);
+    await authorize(browser, accountUrl(), email);
+    const userId = await idOf(email);
+    const inFlight = Array.from({ length: 24 }, () => browser.request(`${accountUrl()}&prompt=none`));
+    await new Promise((resolve) => setTimeout(resolve, 15));
+    await endSessions(server.database.db, anonymous, { userId, reason: 'test' }, () => Promise.resolve());
+    await Promise.all(inFlight);
+    expect(await server.database.db('sessions').where({ userId }).select('uid')).toEqual([]);
+    expect(await server.database.db('grants').where({ userId }).select('id')).toEqual([]);
+  });
+});
+
+describe('a password reset', () => {
+  it('wins over a change of password that knew the old one', async () => {
+    const { browser, email } = await newPerson(server);
+    await authorize(browser, accountUrl(), email);
+    const userId = await idOf(email);
+    const { uid } = await server.database.db('sessions').where({ userId }).first('uid');
+    const { accounts } = server.app;
+    const slow = {
+      ...accounts,
+      passwords: {
+        ...accounts.passwords,
+        hash: async (text: string) => {
+          await reset(email);
+          return accounts.passwords.hash(text);
+        },
+      },
+    };
+    const input = { userId, sessionUid: uid, currentPassword: password, newPassword: 'the thief chooses this one' };
+    await expect(changePassword(slow, anonymous, input)).rejects.toMatchObject({ code: 'password_changed' });
+    const { passwordHash } = await server.database.db('users').where({ id: userId }).first('passwordHash');
+    expect(await accounts.passwords.verify(another, passwordHash)).toMatchObject({ ok: true });
+  });
+
+  it('ends offline tokens whose session is long gone', async () => {
+    const { browser, email } = await newPerson(server);
+    const party = await registerRelyingParty(server);
+    const tokens = await party.tokens({ browser, email }, { scope: 'openid offline_access', prompt: 'consent' });
+    await browser.submit(await browser.go('/oauth/logout'), { logout: 'yes' });
+    const refresh = (token: unknown) =>
+      post(
+        server,
+        '/oauth/token',
+        {
+          grant_type: 'refresh_token',
+          refresh_token: String(token),
+          client_id: party.client.client_id,
+          client_secret: String(party.client.client_secret),
+        },
+        {},
+      );
+    await reset(email);
+    expect((await refresh(tokens.refresh_token)).status).not.toBe(200);
+    expect(
+      await server.database
+        .db('refreshTokens')
+        .where({ userId: await idOf(email) })
+        .select('clientId'),
+    ).toEqual([]);
+  });
+
+  it('undoes a sign-in that was not finished yet', async () => {
+    const { browser, email } = await newPerson(server);
+    const page = await browser.go(accountUrl());
+    const answered = await browser.request(page.url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-www-form-urlencoded', origin: server.issuer },
+      body: new URLSearchParams({ email, password }),
+    });
+    expect(answered.status).toBe(303);
+    await reset(email);
+    await browser.go(answered.headers.get('location') as string);
+    expect((await browser.go('/account')).html).not.toContain('/account/sessions/end');
+    expect(
+      await server.database
+        .db('sessions')
+        .where({ userId: await idOf(email) })
+        .select('uid'),
+    ).toEqual([]);
+  });
+
+  it('hashes nothing for somebody without a link', async () => {
+    const { accounts } = server.app;
+    let hashed = 0;
+    const counted = {
+      ...accounts,
+      passwords: { ...accounts.passwords, hash: () => Promise.resolve(String(hashed++)) },
+    };
+    const input = { token: 'nonsense', password: another };
+    await expect(resetPassword(counted, anonymous, input)).rejects.toMatchObject({ code: 'invalid_token' });
+    expect(hashed).toBe(0);
+  });
+});
+
+describe('an address that somebody else registered', () => {
+  it('is not confirmed for them by its owner', async () => {
+    const email = `victim-${Date.now()}@example.com`;
+    const attacker = new Browser(server.issuer);
+    await attacker.submit(await attacker.go('/register'), { name: 'Mallory', email, password });
+    const link = `/verify?token=${tokenOf((await server.mail(email)).links, 'verify')}`;
+
+    const owner = new Browser(server.issuer);
+    const page = await owner.go(link);
+    expect(page.html).toContain('name="password"');
+    expect((await owner.submit(page)).status).toBe(400);
+    expect((await owner.submit(page, { password: 'whatever the owner thinks of' })).status).toBe(400);
+    expect((await server.database.db('users').where({ email }).first('emailVerifiedAt')).emailVerifiedAt).toBeNull();
+
+    // Where it was registered a click is enough.
+    const own = await attacker.go(link);
+    expect(own.html).not.toContain('name="password"');
+    expect((await attacker.submit(own)).url.pathname).toBe('/verified');
+  });
+});
+
+describe('what anybody can send', () => {
+  it('costs no more for a language list of 50 kilobytes, and is no error', async () => {
+    const { client_id } = await server.client({ redirect_uris: ['https://app.example.com/'] });
+    const query = { client_id, response_type: 'code', ui_locales: `a-${'b-'.repeat(3000)}` };
+    const answer = await post(server, '/oauth/authorize', query);
+    expect(answer.status).toBe(303);
+    expect((await post(server, '/oauth/authorize', { ...query, ui_locales: 'x'.repeat(20_000) })).status).toBe(413);
+  });
+
+  it('a NUL in a theme, a client or a form is refused', async () => {
+    expect((await fetch(`${server.issuer}/assets/client-theme.css?client=%00`)).status).toBeLessThan(500);
+    const browser = new Browser(server.issuer);
+    await authorize(browser, accountUrl(), await registerAccount(server));
+    const page = await browser.request('/account/consents/withdraw', {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-www-form-urlencoded', origin: server.issuer },
+      body: 'id=a%00',
+    });
+    expect(page.status).toBe(400);
+  });
+
+  it('makes no new time series', async () => {
+    await Promise.all(['zz', 'zy', 'zx'].map((name) => fetch(`${server.issuer}/oauth/${name}`)));
+    const metrics = await (await fetch(`${server.issuer}/metrics`)).text();
+    expect(metrics).not.toMatch(/oauth\/z/);
+  });
+
+  it('does not reach the development mailbox under another name', async () => {
+    const { port } = new URL(server.issuer);
+    const { request } = await import('node:http');
+    const status = await new Promise((resolve) =>
+      request({ host: '127.0.0.1', port, path: '/dev/mail.json', headers: { host: 'rebound.example' } }, (answer) => {
+        answer.resume();
+        resolve(answer.statusCode);
+      }).end(),
+    );
+    expect(status).toBe(404);
+  });
+});
