@@ -85,13 +85,18 @@ export const addressKey = (address: string): string => {
 /** Redis holds no address and no name. */
 const hashKey = (key: string): string => createHash('sha256').update(key).digest('base64url');
 
-/** @param factor RATE_LIMIT_FACTOR: multiplies the points of every limit */
+/**
+ * @param factor RATE_LIMIT_FACTOR: multiplies the points of every limit
+ * @param keyPrefix REDIS_KEY_PREFIX
+ */
 export const createRateLimits = ({
   redisUrl,
+  keyPrefix = 'countersign:',
   factor,
   log,
 }: {
   redisUrl?: string;
+  keyPrefix?: string;
   factor: number;
   log: Log;
 }): RateLimits => {
@@ -99,7 +104,7 @@ export const createRateLimits = ({
   const limiters = new Map<LimitName, RateLimiterAbstract>();
   for (const [name, { points, seconds }] of Object.entries(limits)) {
     const options = {
-      keyPrefix: `countersign:limit:${name}`,
+      keyPrefix: `${keyPrefix}limit:${name}`,
       points: Math.max(1, Math.round(points * factor)),
       duration: seconds,
     };

@@ -75,6 +75,7 @@ export const createApp = async ({
   // What we talk to
   const limits = createRateLimits({
     ...(config.REDIS_URL ? { redisUrl: config.REDIS_URL } : {}),
+    keyPrefix: config.REDIS_KEY_PREFIX,
     factor: config.RATE_LIMIT_FACTOR,
     log,
   });

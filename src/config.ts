@@ -97,6 +97,9 @@ export const settings = z.object({
     .meta({
       description: 'Redis for rate limits shared by replicas; without it they are counted in memory',
     }),
+  REDIS_KEY_PREFIX: z.string().max(60).default('countersign:').meta({
+    description: 'Put before each key in Redis, so that several installations can share one',
+  }),
   DATA_DIR: z.string().min(1).default('.data').meta({
     description: 'Folder for the embedded database, generated development secrets and the control socket',
   }),

@@ -1,4 +1,5 @@
 /** What oidc-provider may expect of its storage, and what we ask of it besides: a suite for any backend. */
+
 import { randomBytes } from 'node:crypto';
 import type { Adapter, AdapterPayload } from 'oidc-provider';
 import { v7 as uuid } from 'uuid';
@@ -7,7 +8,7 @@ import { createOidcAdapter } from '../../adapters/oidc.ts';
 import type { OidcStorage } from '../../adapters/oidc-storage.ts';
 import { operator } from '../../src/audit/logs.commands.ts';
 import { createClient } from '../../src/clients/clients.commands.ts';
-import { createSecrets } from '../../src/secrets.ts';
+import { createSecrets, hashToken } from '../../src/secrets.ts';
 import type { TestDatabase } from '../support/database.ts';
 import { dumpTables } from '../support/dump.ts';
 

@@ -68,28 +68,13 @@ describe('a password reset', () => {
   it('ends offline tokens whose session is long gone', async () => {
     const { browser, email } = await newPerson(server);
     const party = await registerRelyingParty(server);
-    const tokens = await party.tokens({ browser, email }, { scope: 'openid offline_access', prompt: 'consent' });
+    const tokens = await party.signIn({ browser, email }, { scope: 'openid offline_access', prompt: 'consent' });
     await browser.submit(await browser.go('/oauth/logout'), { logout: 'yes' });
-    const refresh = (token: unknown) =>
-      post(
-        server,
-        '/oauth/token',
-        {
-          grant_type: 'refresh_token',
-          refresh_token: String(token),
-          client_id: party.client.client_id,
-          client_secret: String(party.client.client_secret),
-        },
-        {},
-      );
+    const kept = await party.refresh(tokens.refresh_token);
     await reset(email);
-    expect((await refresh(tokens.refresh_token)).status).not.toBe(200);
-    expect(
-      await server.database
-        .db('refreshTokens')
-        .where({ userId: await idOf(email) })
-        .select('clientId'),
-    ).toEqual([]);
+    await expect(party.refresh(String(kept.refresh_token))).rejects.toMatchObject({ error: 'invalid_grant' });
+    const userId = await idOf(email);
+    expect(await server.database.db('refreshTokens').where({ userId }).select('clientId')).toEqual([]);
   });
 
   it('undoes a sign-in that was not finished yet', async () => {

@@ -1,6 +1,7 @@
 /** A whole service on a port of its own, over a database of its own, for black-box tests. */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { v7 as uuid } from 'uuid';
 import { type App, createApp } from '../../src/app.ts';
 import { operator } from '../../src/audit/logs.commands.ts';
 import { createClient } from '../../src/clients/clients.commands.ts';
@@ -58,7 +59,9 @@ export const startServer = async (
   const config = loadConfig({
     ...defaultSettings,
     JWT_ISSUER: issuer,
-    ...(process.env.TEST_REDIS_URL ? { REDIS_URL: process.env.TEST_REDIS_URL } : {}),
+    ...(process.env.TEST_REDIS_URL
+      ? { REDIS_URL: process.env.TEST_REDIS_URL, REDIS_KEY_PREFIX: `test:${uuid()}:` }
+      : {}),
     ...settings,
   });
   const app = await createApp({ config, database, log: options.log ?? createLog(config.LOG_LEVEL) });
