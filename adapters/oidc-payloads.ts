@@ -2,8 +2,7 @@
 import { type Adapter, type AdapterPayload, errors } from 'oidc-provider';
 import type { Db } from '../db/connect.ts';
 import { hashToken } from '../src/secrets.ts';
-import { revokeGrants } from '../src/sessions/sessions.commands.ts';
-import { type OidcStorage, unused } from './oidc-storage.ts';
+import { endFamily, type OidcStorage, unused } from './oidc-storage.ts';
 
 /**
  * Their payload holds the live session cookie, a device code, a pushed request or a person's address. A device code's is
@@ -124,7 +123,7 @@ const consumeOnce = async (db: Db, model: string, idHash: string): Promise<void>
   const won = await db('oidcPayloads').where({ model, idHash, consumedAt: null }).update({ consumedAt: db.fn.now() });
   if (won === 1) return;
   const row = await db('oidcPayloads').where({ model, idHash }).first('grantId');
-  if (row?.grantId) await db.transaction((db) => revokeGrants(db, [row.grantId]));
+  if (row?.grantId) await endFamily(db, row.grantId);
   throw model === 'PushedAuthorizationRequest'
     ? new errors.InvalidRequestUri('already used')
     : new errors.InvalidGrant('already used');

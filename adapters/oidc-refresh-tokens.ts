@@ -5,8 +5,7 @@
 import { type Adapter, type AdapterPayload, errors, Provider } from 'oidc-provider';
 import type { Db } from '../db/connect.ts';
 import { hashToken } from '../src/secrets.ts';
-import { revokeGrants } from '../src/sessions/sessions.commands.ts';
-import { type OidcStorage, unused } from './oidc-storage.ts';
+import { endFamily, type OidcStorage, unused } from './oidc-storage.ts';
 
 /**
  * True in SQL while the consumed token `used` may be presented again. Without a grace never: the clock alone would not
@@ -78,7 +77,7 @@ export const createRefreshTokenAdapter = ({ db, refreshTokenGraceSeconds }: Oidc
 
 /** Somebody else was first: one of the two is a thief, so the family ends (RFC 9700 section 4.14.2). */
 const refuseReplay = async (db: Db, grantId: string | undefined): Promise<never> => {
-  if (grantId) await db.transaction((db) => revokeGrants(db, [grantId]));
+  if (grantId) await endFamily(db, grantId);
   throw new errors.InvalidGrant('refresh token already used');
 };
 

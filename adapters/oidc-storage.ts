@@ -1,7 +1,9 @@
 /** What the adapters of all models share. */
 import { type Adapter, type AdapterPayload, errors, Provider } from 'oidc-provider';
 import type { Db } from '../db/connect.ts';
+import { recordEvent, system } from '../src/audit/logs.commands.ts';
 import type { Secrets } from '../src/secrets.ts';
+import { revokeGrants } from '../src/sessions/sessions.commands.ts';
 
 export interface OidcStorage {
   db: Db;
@@ -61,3 +63,10 @@ export const assertFreshSignIn = async (db: Db, userId: string): Promise<void> =
   if (!user || Number(user.passwordChangedAt ?? 0) !== credential)
     throw new errors.AccessDenied('the password has changed since this sign-in');
 };
+
+/** A single-use value was used again: whatever came of it ends, and the log says so (RFC 9700 section 4.14.2). */
+export const endFamily = (db: Db, grantId: string): Promise<void> =>
+  db.transaction(async (db) => {
+    await revokeGrants(db, [grantId]);
+    await recordEvent(db, system, { action: 'token.replay', target: { type: 'grant', id: grantId } });
+  });

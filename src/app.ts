@@ -237,7 +237,7 @@ export const createApp = async ({
   if (config.PROMETHEUS_ENABLED) koa.use(exposeMetrics(metrics));
   koa.use(securityHeaders(issuer));
   koa.use(assets({ views, pages }));
-  koa.use(mountRoutes(api, (ctx, error) => toAppError(ctx, error, log)));
+  koa.use(mountRoutes(api, (ctx, error) => toAppError(ctx, error, log), config.AUTH_API_CORS_ORIGINS));
   koa.use((ctx, next) => (/^\/(oauth|\.well-known)\//.test(ctx.path) ? protocol(ctx, next) : hosted(ctx, next)));
 
   return {

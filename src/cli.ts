@@ -1,15 +1,18 @@
-/** countersign serve | migrate | create-admin | rotate-keys | client create | client list */
+/**
+ * countersign serve | migrate | create-admin | rotate-keys | client create | client list
+ *
+ * The service is loaded only where it is needed: a command that a running server answers needs none of it.
+ */
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
-import { migrate } from '../db/migrate.ts';
-import { type App, createApp } from './app.ts';
+import type { Database, Db } from '../db/connect.ts';
+import type { App } from './app.ts';
 import { createSetupToken } from './auth/administrators.commands.ts';
 import { type Command, commands } from './commands.ts';
 import { type Config, ConfigError, isDevelopment, loadConfig } from './config.ts';
 import { askOwner, becomeOwner, type ControlReply, type ControlRequest } from './control.ts';
 import { AppError } from './errors.ts';
 import { createLog } from './log.ts';
-import { openDatabase, prepareSchema, serve } from './main.ts';
 
 const usage = `countersign serve
             Serve (npm start)
@@ -37,6 +40,8 @@ const print = (result: unknown): void => {
   process.stdout.write(typeof result === 'string' ? result : `${JSON.stringify(result, null, 2)}\n`);
 };
 
+const migrateNow = async (db: Db): Promise<string[]> => (await import('../db/migrate.ts')).migrate(db);
+
 /** Runs commands that come over the control socket. */
 const answerWith =
   (app: () => App | undefined) =>
@@ -46,7 +51,7 @@ const answerWith =
     if (!known && command !== 'migrate') return { error: `no such command: ${command}` };
     if (!running) return { error: 'the database is in use by a process that is starting or stopping; try again' };
     try {
-      if (!known) return { result: { migrated: await migrate(running.accounts.db) } };
+      if (!known) return { result: { migrated: await migrateNow(running.accounts.db) } };
       return { result: await known.run(running, input) };
     } catch (error) {
       return { error: explain(error) };
@@ -70,6 +75,7 @@ const runCommand = async (
   const input = command.read(values);
   if (await runElsewhere(config, { command: name, input })) return;
   await withDatabase(config, async (database) => {
+    const [{ createApp }, { prepareSchema }] = await Promise.all([import('./app.ts'), import('./main.ts')]);
     await prepareSchema(config, database);
     const app = await createApp({ config, database, log: createLog('warn') });
     try {
@@ -81,10 +87,7 @@ const runCommand = async (
 };
 
 /** Opens the database for one command; nobody else has the embedded one meanwhile. */
-const withDatabase = async (
-  config: Config,
-  work: (database: Awaited<ReturnType<typeof openDatabase>>) => Promise<void>,
-): Promise<void> => {
+const withDatabase = async (config: Config, work: (database: Database) => Promise<void>): Promise<void> => {
   const owner = config.DATABASE_URL
     ? undefined
     : await becomeOwner(
@@ -92,6 +95,7 @@ const withDatabase = async (
         answerWith(() => undefined),
       );
   try {
+    const { openDatabase } = await import('./main.ts');
     const database = await openDatabase(config);
     try {
       await work(database);
@@ -126,6 +130,7 @@ const runServer = async (config: Config): Promise<void> => {
         config.DATA_DIR,
         answerWith(() => app),
       );
+  const { serve } = await import('./main.ts');
   const running = await serve(config, log);
   app = running.app;
   log.info({ port: running.port, issuer: config.JWT_ISSUER }, 'listening');
@@ -168,7 +173,7 @@ const dispatch = async (args: string[]): Promise<void> => {
   } else if (name === 'serve') {
     await runServer(config);
   } else if (!(await runElsewhere(config, { command: name, input: {} }))) {
-    await withDatabase(config, async ({ db }) => print({ migrated: await migrate(db) }));
+    await withDatabase(config, async ({ db }) => print({ migrated: await migrateNow(db) }));
   }
 };
 

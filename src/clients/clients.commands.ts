@@ -103,7 +103,7 @@ export type ValidateClient = (metadata: Record<string, unknown>) => Promise<void
 /**
  * Registers a client.
  * @returns the metadata as registered, with `client_id` and, for methods that use one, `client_secret`: shown this once
- * @throws AppError 400 invalid_client_metadata
+ * @throws AppError 400 invalid_client_metadata or invalid_redirect_uri (RFC 7591 section 3.2.2)
  */
 export const createClient = async (
   db: Db,
@@ -121,7 +121,12 @@ export const createClient = async (
   const metadata = withDefaults(parsed.data);
   const secret = secretMethods.includes(metadata.token_endpoint_auth_method ?? '') ? randomToken() : undefined;
   const clientId = randomBytes(15).toString('base64url').replace(/[-_]/g, 'x');
-  await validate({ ...metadata, client_id: clientId, ...(secret ? { client_secret: secret } : {}) });
+  await validate({ ...metadata, client_id: clientId, ...(secret ? { client_secret: secret } : {}) }).catch(
+    (error: unknown) => {
+      const { error: code, error_description: description } = error as { error?: string; error_description?: string };
+      throw code ? invalid(code, description ?? code) : error;
+    },
+  );
   return db.transaction(async (db) => {
     await db('clients').insert({ ...toRow(metadata), clientId, clientSecretHash: secret ? hashToken(secret) : null });
     await recordEvent(db, actor, { action: 'client.create', target: { type: 'client', id: clientId } });

@@ -3,6 +3,7 @@
  * the input and strips the output, so that a new column cannot leak.
  */
 import { bodyParser } from '@koa/bodyparser';
+import cors from '@koa/cors';
 import Router from '@koa/router';
 import type Koa from 'koa';
 import compose from 'koa-compose';
@@ -70,10 +71,12 @@ const jsonLimit = '100kb';
 /**
  * Serves the routes at `/` and again at `/api/v1`.
  * @param toError makes an AppError of whatever was thrown, and logs it if it is a bug
+ * @param corsOrigins AUTH_API_CORS_ORIGINS: whose scripts may call the routes; they send no cookies
  */
 export const mountRoutes = (
   routes: readonly Route[],
   toError: (ctx: Koa.Context, error: unknown) => AppError,
+  corsOrigins: readonly string[],
 ): Koa.Middleware => {
   const router = new Router();
   const json = bodyParser({
@@ -112,5 +115,11 @@ export const mountRoutes = (
     restPaths.test(ctx.path)
       ? problems(ctx, () => Promise.reject(new AppError(404, 'not_found', 'There is nothing here with this method')))
       : next();
-  return compose([router.routes() as unknown as Koa.Middleware, nothing]);
+  const allowed = cors({
+    origin: (ctx) => (corsOrigins.includes(ctx.get('origin')) ? ctx.get('origin') : ''),
+    exposeHeaders: ['X-Request-Id', 'Retry-After'],
+    maxAge: 3600,
+  });
+  const crossOrigin: Koa.Middleware = (ctx, next) => (restPaths.test(ctx.path) ? allowed(ctx, next) : next());
+  return compose([crossOrigin, router.routes() as unknown as Koa.Middleware, nothing]);
 };

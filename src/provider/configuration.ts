@@ -39,6 +39,13 @@ export const defaultResource = (issuer: string) => `${issuer}/api`;
 
 /** Upper bound of a Grant, and so of a family of refresh tokens: people are asked again once a year. */
 const grantSeconds = 365 * 86_400;
+const authMethods: NonNullable<Configuration['clientAuthMethods']> = [
+  'client_secret_basic',
+  'client_secret_post',
+  'private_key_jwt',
+  'none',
+];
+
 export const idTokenSeconds = 3600;
 const anonymousSessionSeconds = 3600;
 
@@ -77,7 +84,7 @@ export const buildConfiguration = (
     scopes: identityScopes,
     responseTypes: ['code', 'none'],
     subjectTypes: ['public'],
-    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'],
+    clientAuthMethods: authMethods,
     clientDefaults: { id_token_signed_response_alg: algs[0] } as ClientMetadata,
     extraClientMetadata: { properties: ['first_party', 'require_pkce', 'api_scope'] },
     // Secrets are stored hashed, so nothing can be signed with them: no HS256, no client_secret_jwt.
@@ -86,7 +93,11 @@ export const buildConfiguration = (
       userinfoSigningAlgValues: algs,
       clientAuthSigningAlgValues: ['RS256', 'PS256', 'ES256', 'EdDSA'],
     },
-    discovery: { ui_locales_supported: [...locales] } as Configuration['discovery'],
+    discovery: {
+      ui_locales_supported: [...locales],
+      introspection_endpoint_auth_methods_supported: authMethods,
+      revocation_endpoint_auth_methods_supported: authMethods,
+    } as Configuration['discovery'],
     cookies: {
       names: cookieNames(secure),
       long: { ...cookie, path: '/' },

@@ -80,6 +80,14 @@ export const recordProviderEvents = (provider: Provider, { db, log, countFailure
     );
   });
 
+  // Only if the job could not even be queued: the delivery itself is the queue's.
+  provider.on('backchannel.error', (ctx, error, client) => {
+    log.error(
+      { err: error, requestId: ctx.state.requestId, client: client.clientId },
+      'a back-channel logout was not queued',
+    );
+  });
+
   provider.on('server_error', (ctx, error) => {
     if (isOutage(error) || isOutage(error.cause))
       log.warn({ requestId: ctx.state.requestId, path: ctx.path }, 'a request failed: the database is out of reach');
