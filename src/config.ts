@@ -70,7 +70,10 @@ export const settings = z.object({
   REFRESH_TOKEN_GRACE: duration.default(10).meta({
     description: 'For how long a refresh whose answer was lost may be repeated; 0 makes every repeat a replay',
   }),
-  SESSION_TTL: duration.default(14 * 86_400).meta({ description: 'Lifetime of a sign-in session' }),
+  SESSION_TTL: duration.default(14 * 86_400).meta({ description: 'A session that is not used for this long ends' }),
+  SESSION_MAX_TTL: duration
+    .default(30 * 86_400)
+    .meta({ description: 'However much it is used, a session asks for the password again after this long' }),
   JWKS_PRIVATE_KEY_PATH: z.string().optional().meta({
     description:
       'PEM file with the signing key (the first block signs, further blocks are only published) instead of keys in the database',

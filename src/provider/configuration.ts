@@ -104,7 +104,10 @@ export const buildConfiguration = (
       short: cookie,
       keys: [secrets.mac('cookie', '1')],
     },
-    interactions: { policy: createInteractionPolicy(), url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+    interactions: {
+      policy: createInteractionPolicy(config.SESSION_MAX_TTL),
+      url: (_ctx, interaction) => `/interaction/${interaction.uid}`,
+    },
     pkce: { required: (_ctx, client) => client.require_pkce !== false },
     allowOmittingSingleRegisteredRedirectUri: false,
     rotateRefreshToken: true,

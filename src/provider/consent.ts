@@ -39,8 +39,8 @@ export const createLoadExistingGrant = (db: Db) => async (ctx: KoaContextWithOID
   return grant;
 };
 
-/** The engine's prompts, with two differences. */
-export const createInteractionPolicy = () => {
+/** The engine's prompts, with three differences. */
+export const createInteractionPolicy = (sessionMaxSeconds: number) => {
   const policy = interactionPolicy.base();
   const { Check } = interactionPolicy;
   const login = policy.get('login');
@@ -50,6 +50,12 @@ export const createInteractionPolicy = () => {
   login?.checks.add(
     new Check('no_account', 'the account of this session is not active', (ctx) =>
       Boolean(ctx.oidc.session?.accountId && !ctx.oidc.account),
+    ),
+  );
+
+  login?.checks.add(
+    new Check('session_max', 'the session has lasted as long as one may', ({ oidc }) =>
+      Boolean(oidc.session?.accountId && oidc.session.past(sessionMaxSeconds) && !oidc.result?.login),
     ),
   );
 

@@ -170,3 +170,27 @@ describe('what anybody can send', () => {
     expect(status).toBe(404);
   });
 });
+
+describe('a session', () => {
+  it('asks for the password again after SESSION_MAX_TTL, however much it is used', async () => {
+    const { browser, email } = await newPerson(server);
+    await authorize(browser, accountUrl(), email);
+    const age = (seconds: number) =>
+      server.database
+        .db('sessions')
+        .where({ userId })
+        .update({
+          payload: server.database.db.raw(
+            "jsonb_set(payload, '{loginTs}', to_jsonb((payload->>'loginTs')::int - ?::int))",
+            [seconds],
+          ),
+        });
+    const userId = await idOf(email);
+    await age(29 * 86_400);
+    expect((await browser.go(accountUrl())).url.pathname).toBe('/account');
+    await age(2 * 86_400);
+    expect((await browser.go(accountUrl())).html).toContain('current-password');
+    await authorize(browser, accountUrl(), email);
+    expect((await browser.go(accountUrl())).url.pathname).toBe('/account');
+  });
+});

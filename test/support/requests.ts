@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs';
 import * as oidc from 'openid-client';
 import { expect } from 'vitest';
-import { authorize, Browser, type Page } from './browser.ts';
+import { Browser, type Page } from './browser.ts';
+import { registerRelyingParty } from './relying-party.ts';
 import type { RegisteredClient, TestServer } from './server.ts';
 
 type Words = { [key: string]: string | Words };
@@ -118,50 +119,28 @@ export interface RelyingParty {
   alive(tokens: oidc.TokenEndpointResponse): Promise<{ refresh: boolean; access: boolean }>;
 }
 
-/** Registers an application and speaks for it. */
+/** Registers an application and speaks for it: `registerRelyingParty` in as few words as most tests need. */
 export const relyingParty = async (
   server: TestServer,
   metadata: Record<string, unknown> = {},
 ): Promise<RelyingParty> => {
-  const client = await server.client({
-    client_name: 'Acme',
-    redirect_uris: ['https://app.example.com/callback'],
-    post_logout_redirect_uris: ['https://app.example.com/bye'],
-    grant_types: ['authorization_code', 'refresh_token'],
-    ...metadata,
+  const party = await registerRelyingParty(server, metadata);
+  const scoped = (parameters: Record<string, string> = {}) => ({
+    scope: 'openid profile email',
+    state: 'st',
+    ...parameters,
   });
-  const config = await oidc.discovery(
-    new URL(server.issuer),
-    client.client_id,
-    undefined,
-    oidc.ClientSecretBasic(client.client_secret),
-    { execute: [oidc.allowInsecureRequests] },
-  );
-  const verifier = oidc.randomPKCECodeVerifier();
-  const url = async (parameters: Record<string, string> = {}) =>
-    oidc.buildAuthorizationUrl(config, {
-      redirect_uri: client.redirect_uris[0] as string,
-      scope: 'openid profile email',
-      code_challenge: await oidc.calculatePKCECodeChallenge(verifier),
-      code_challenge_method: 'S256',
-      state: 'st',
-      ...parameters,
-    });
   return {
-    client,
-    config,
-    url,
-    tokens: async (browser, email, parameters) =>
-      oidc.authorizationCodeGrant(config, await authorize(browser, await url(parameters), email), {
-        pkceCodeVerifier: verifier,
-        expectedState: 'st',
-      }),
+    client: party.client,
+    config: party.config,
+    url: async (parameters) => (await party.begin(scoped(parameters))).url,
+    tokens: (browser, email, parameters) => party.signIn({ browser, email }, scoped(parameters)),
     alive: async (tokens) => {
       // The access token first: a refresh would replace it.
       const access = await fetch(`${server.address}/oauth/userinfo`, {
         headers: { authorization: `Bearer ${tokens.access_token}` },
       });
-      const refresh = await oidc.tokenIntrospection(config, tokens.refresh_token as string);
+      const refresh = await oidc.tokenIntrospection(party.config, tokens.refresh_token as string);
       return { refresh: refresh.active, access: access.status === 200 };
     },
   };
