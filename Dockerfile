@@ -14,7 +14,7 @@ LABEL org.opencontainers.image.title="Countersign" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.revision="${REVISION}"
 
-# Production refuses to start without DATABASE_URL, ENCRYPTION_MASTER_KEY and an https JWT_ISSUER: see README.md.
+# Production needs JWT_ISSUER, and refuses to start without DATABASE_URL and ENCRYPTION_MASTER_KEY: see README.md.
 ENV NODE_ENV=production \
     PORT=3000 \
     DATA_DIR=/data
@@ -30,11 +30,16 @@ COPY src ./src
 
 # All that is written: the control socket, and the embedded database and generated secrets in development. The rest of
 # the file system may be read-only (with a tmpfs on /tmp). A new volume takes over this owner.
-RUN install --directory --owner=node --group=node --mode=0700 /data
+RUN install --directory --owner=node --group=node --mode=0700 /data \
+ && install --directory --owner=node --group=node /app/node_modules/.cache
 VOLUME /data
 
 # By number, so that Kubernetes can tell that it is not root (runAsNonRoot).
 USER 1000:1000
+
+# Filled here, since the file system may be read-only later (see src/countersign.js).
+RUN ["node", "--input-type=module", "--eval", "import { enableCompileCache } from 'node:module'; enableCompileCache('/app/node_modules/.cache/countersign'); await import('/app/src/cli.ts'); await import('/app/src/main.ts'); await import('/app/src/app.ts')"]
+
 EXPOSE 3000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --start-interval=1s --retries=3 \

@@ -71,6 +71,12 @@ export const demo = ({ pages, issuer }: { pages: Pages; issuer: string }): Koa.M
       try {
         await work(ctx);
       } catch (error) {
+        if (isEnded(error)) {
+          const session = sessionOf(ctx);
+          delete session.tokens;
+          delete session.userinfo;
+          return redirect(ctx, '/demo?notice=accessEnded');
+        }
         if (error instanceof client.ResponseBodyError || error instanceof client.AuthorizationResponseError) {
           throw new AppError(400, error.error, `${error.error}: ${error.error_description ?? ''}`);
         }
@@ -82,8 +88,8 @@ export const demo = ({ pages, issuer }: { pages: Pages; issuer: string }): Koa.M
   router.get('/', (ctx) => {
     const { tokens, userinfo } = sessionOf(ctx);
     if (!tokens) {
-      const denied = ctx.query.notice === 'accessDenied' ? { notice: 'accessDenied' } : {};
-      return pages.show(ctx, 'demo-home', { signInHref: '/demo/sign-in', ...denied });
+      const notice = ['accessDenied', 'accessEnded'].find((known) => known === ctx.query.notice);
+      return pages.show(ctx, 'demo-home', { signInHref: '/demo/sign-in', ...(notice ? { notice } : {}) });
     }
     pages.show(ctx, 'demo-signed-in', {
       claims: { ...tokens.claims },
@@ -186,6 +192,11 @@ export const demo = ({ pages, issuer }: { pages: Pages; issuer: string }): Koa.M
 
   return router.routes() as unknown as Koa.Middleware;
 };
+
+/** The refresh or access token is dead: consent was taken back, or the session ended. */
+const isEnded = (error: unknown): boolean =>
+  (error instanceof client.ResponseBodyError && error.error === 'invalid_grant') ||
+  (error instanceof client.WWWAuthenticateChallengeError && error.status === 401);
 
 const tokensOf = (
   answer: client.TokenEndpointResponse,

@@ -135,7 +135,9 @@ const runServer = async (config: Config): Promise<void> => {
   app = running.app;
   log.info({ port: running.port, issuer: config.JWT_ISSUER }, 'listening');
   if (isDevelopment(config)) process.stdout.write(await banner(config, app));
-  else if (!config.SMTP_URL)
+  if (!isDevelopment(config) && new URL(config.JWT_ISSUER).hostname === 'localhost')
+    log.warn({ issuer: config.JWT_ISSUER }, 'JWT_ISSUER names this machine: nobody else can sign in');
+  if (!isDevelopment(config) && !config.SMTP_URL)
     log.warn('SMTP_URL is not set: no mail is delivered, so nobody can verify an address or reset a password');
 
   let stopping = false;

@@ -35,10 +35,16 @@ const command = <Input extends z.ZodType>(
 
 export const commands: Record<string, Command> = {
   'create-admin': command({
-    usage: 'create-admin --email EMAIL --password PASSWORD [--name NAME]',
-    summary: 'Create an administrator with a verified address',
+    usage: 'create-admin --email EMAIL [--password PASSWORD] [--name NAME]',
+    summary: 'Create an administrator with a verified address; without --password it is read from standard input',
     options: { email: { type: 'string' }, password: { type: 'string' }, name: { type: 'string' } },
     input: z.object({ email: Email, password: Password, name: PersonName.default('Administrator') }),
+    read: (values) => {
+      if (values.email === undefined) throw new Error('--email is needed');
+      if (values.password !== undefined) return values;
+      if (process.stdin.isTTY) throw new Error('--password is needed, or the password on standard input');
+      return { ...values, password: readFileSync(0, 'utf8').replace(/\r?\n$/, '') };
+    },
     run: async ({ accounts }, { email, ...input }) => ({
       id: await createAdministrator(accounts, operator, { email, ...input }),
       email,
@@ -60,13 +66,13 @@ export const commands: Record<string, Command> = {
   }),
 
   'client create': command({
-    usage: 'client create --file client.json',
+    usage: 'client create --file client.json (or - for standard input)',
     summary: 'Register a client (RFC 7591 metadata); its secret is shown this once',
     options: { file: { type: 'string' } },
     input: z.object({ metadata: z.unknown() }),
     read: ({ file }) => {
       if (typeof file !== 'string') throw new Error('--file is needed');
-      return { metadata: JSON.parse(readFileSync(file, 'utf8')) as unknown };
+      return { metadata: JSON.parse(readFileSync(file === '-' ? 0 : file, 'utf8')) as unknown };
     },
     run: ({ accounts: { db }, provider }, { metadata }) =>
       createClient(db, operator, metadata, provider.validateClient),

@@ -28,7 +28,10 @@ const list = z.string().transform((text) =>
     .filter(Boolean),
 );
 
-const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+const integer = (min: number, max: number) => {
+  const message = `expected a whole number from ${min} to ${max}`;
+  return z.coerce.number(message).int(message).min(min, message).max(max, message);
+};
 
 const loopback = new Set(['localhost', '127.0.0.1', '[::1]']);
 
@@ -196,12 +199,16 @@ const weakness = (key: string): string | undefined => {
 };
 
 /** What production refuses. Settings that do not parse are left out here: they are mistakes already. */
-const productionMistakes = (values: Partial<z.output<typeof settings>>): string[] => {
+const productionMistakes = (
+  values: Partial<z.output<typeof settings>>,
+  given: Readonly<Record<string, string>>,
+): string[] => {
   const mistakes: string[] = [];
   const weak =
     values.ENCRYPTION_MASTER_KEY === undefined ? 'is required in production' : weakness(values.ENCRYPTION_MASTER_KEY);
   if (weak) mistakes.push(`ENCRYPTION_MASTER_KEY: ${weak}`);
-  if (!values.DATABASE_URL) mistakes.push('DATABASE_URL: is required in production');
+  if (values.DATABASE_URL === undefined && !given.DATABASE_URL)
+    mistakes.push('DATABASE_URL: is required in production');
   const { protocol, hostname } = new URL(values.JWT_ISSUER ?? 'https://unknown');
   if (protocol === 'http:' && !loopback.has(hostname)) mistakes.push('JWT_ISSUER: must be https in production');
   if (values.OUTBOUND_ALLOW?.length) mistakes.push('OUTBOUND_ALLOW: is for development only');
@@ -263,6 +270,7 @@ export const loadConfig = (environment: Readonly<Record<string, string | undefin
     if (given[name] !== undefined) mistakes.push(`${name}_FILE: ${name} is set as well; keep one of them`);
     try {
       given[name] = readFileSync(file, 'utf8').trim();
+      if (!given[name]) mistakes.push(`${name}_FILE: ${file} is empty`);
     } catch {
       mistakes.push(`${name}_FILE: cannot read ${file}`);
     }
@@ -270,7 +278,7 @@ export const loadConfig = (environment: Readonly<Record<string, string | undefin
   const parsed = settings.safeParse(given);
   if (!parsed.success)
     for (const issue of parsed.error.issues) mistakes.push(`${issue.path.join('.')}: ${issue.message}`);
-  if (given.NODE_ENV === 'production') mistakes.push(...productionMistakes(parsed.data ?? parseable(given)));
+  if (given.NODE_ENV === 'production') mistakes.push(...productionMistakes(parsed.data ?? parseable(given), given));
   if (parsed.data && isMailboxExposed(parsed.data))
     mistakes.push('JWT_ISSUER: must be loopback in development without SMTP_URL; set NODE_ENV=production for real use');
   if (given.JWKS_KEY_ID && !given.JWKS_PRIVATE_KEY_PATH) mistakes.push('JWKS_KEY_ID: needs JWKS_PRIVATE_KEY_PATH');

@@ -1,6 +1,6 @@
 /**
  * The documentation of the settings, generated from their declaration in `config.ts`: `.env.example`, and the table
- * between the markers in README.md. `node src/settings.docs.ts` rewrites both; a unit test compares them.
+ * between the markers in README.md. `npm run docs` rewrites both; a unit test compares them.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { z } from 'zod';
@@ -57,9 +57,9 @@ const withChoices = ({ description, choices }: SettingDocs, quote = ''): string 
 const comment = (text: string): string => text.replace(/(?=.{99})(.{1,98}) /g, '$1\n').replace(/^/gm, '# ');
 
 const heading =
-  'The settings of Countersign. Generated from src/config.ts by `node src/settings.docs.ts`: change them there. ' +
-  'Everything is optional in development. Copy this file to .env, uncomment what you change, and start with ' +
-  '`node --env-file=.env src/cli.ts serve`; docker compose reads .env by itself.';
+  'The settings of Countersign. Generated from src/config.ts by `npm run docs`: change them there. ' +
+  'Everything is optional in development. Copy this file to .env and uncomment what you change: npm start, the other ' +
+  'commands and docker compose read it. What is set in the environment wins.';
 
 /** The text of `.env.example`: every setting, commented out, with its default. */
 export const envExample = (): string =>

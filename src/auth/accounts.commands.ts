@@ -22,6 +22,7 @@ import {
   createActionToken,
   findActionToken,
 } from './action-tokens.commands.ts';
+import type { PasswordProblem } from './password-rules.ts';
 import type { Passwords } from './passwords.ts';
 
 /** A mail to queue in the transaction that causes it. Links are absolute; `at` is when it happened. */
@@ -63,6 +64,14 @@ export const linkTo = (issuer: string, page: string, token: string) => `${issuer
 
 export const userTarget = (id: string) => ({ type: 'user', id });
 
+const passwordMessages: Record<PasswordProblem['code'], (values?: Record<string, string | number>) => string> = {
+  password_too_short: (values) => `needs at least ${values?.min} characters`,
+  password_too_long: (values) => `may have at most ${values?.max} bytes`,
+  password_common: () => 'is one that many people use',
+  password_contains_identity: () => 'is mostly a name or an address that is known',
+  password_breached: () => 'has appeared in a data leak',
+};
+
 /** @throws AppError 400 with the fields that are wrong */
 export const checkPassword = async (
   passwords: Passwords,
@@ -76,7 +85,7 @@ export const checkPassword = async (
     fields: problems.map(({ code, values }) => ({
       field,
       code,
-      message: code.replaceAll('_', ' '),
+      message: passwordMessages[code](values),
       ...(values ? { values } : {}),
     })),
   });
