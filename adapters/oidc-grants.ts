@@ -21,7 +21,8 @@ export const createGrantAdapter = (db: Db): Adapter => ({
     const sessionUid = Provider.ctx?.oidc.session?.uid ?? null;
     await db.transaction(async (db) => {
       if (userId) await assertFreshSignIn(db, userId);
-      if (state.sessionFrom) await assertSession(db, state.sessionFrom);
+      if (state.sessionFrom && sessionUid) await assertSession(db, sessionUid);
+      if (userId && clientId) await assertConsent(db, userId, clientId);
       await db('grants')
         .insert({ id, userId, clientId, sessionUid, ...changes })
         .onConflict('id')
@@ -44,7 +45,15 @@ export const createGrantAdapter = (db: Db): Adapter => ({
 });
 
 /** The lock keeps the session from being ended until the Grant is there to be ended with it. */
-const assertSession = async (db: Db, idHash: string): Promise<void> => {
-  const session = await db('sessions').where({ idHash }).forKeyShare().first('uid');
+const assertSession = async (db: Db, uid: string): Promise<void> => {
+  const session = await db('sessions').where({ uid }).forKeyShare().first('uid');
   if (!session) throw new errors.AccessDenied('the session has ended');
+};
+
+/** Likewise the consent that the Grant is made from; the operator's own applications need none. */
+const assertConsent = async (db: Db, userId: string, clientId: string): Promise<void> => {
+  const client = Provider.ctx?.oidc.client;
+  if (!client || client.first_party) return;
+  const consent = await db('consents').where({ userId, clientId }).forKeyShare().first('userId');
+  if (!consent) throw new errors.AccessDenied('the consent was withdrawn');
 };

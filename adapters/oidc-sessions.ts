@@ -27,8 +27,9 @@ export const createSessionAdapter = (db: Db): Adapter => ({
     await db.transaction(async (db) => {
       if (payload.accountId) await assertFreshSignIn(db, payload.accountId);
       // A new identifier moves the row in this one statement.
-      if (state.sessionFrom) await db('sessions').where({ idHash: state.sessionFrom }).update(row);
-      else await db('sessions').insert(row).onConflict('idHash').merge();
+      if (!state.sessionFrom) await db('sessions').insert(row).onConflict('idHash').merge();
+      else if (!(await db('sessions').where({ idHash: state.sessionFrom }).update(row)))
+        await yieldToOther(db, payload);
     });
     state.sessionFrom = row.idHash;
   },
@@ -45,13 +46,34 @@ export const createSessionAdapter = (db: Db): Adapter => ({
 
   destroy: async (id) => {
     // The engine destroys an identifier that it is about to replace; the save that follows moves the row.
-    const session = Provider.ctx?.oidc.session as { oldId?: string } | undefined;
+    const session = Provider.ctx?.oidc.session as { oldId?: string; uid?: string } | undefined;
     if (session?.oldId === id && requestState().sessionFrom === hashToken(id)) return;
+    // By uid, since another request may be moving the row to a new identifier.
     await db('sessions')
       .delete()
-      .where({ idHash: hashToken(id) });
+      .where(session?.uid ? { uid: session.uid } : { idHash: hashToken(id) });
   },
 });
+
+/**
+ * Another request of the same browser has given the session a new identifier, or ended it. Its cookie is the one that
+ * counts, so ours is not sent; the applications that were signed in to here are added to the session, if it lives.
+ */
+const yieldToOther = async (db: Db, { uid, authorizations = {} }: AdapterPayload): Promise<void> => {
+  await db.raw(
+    `update sessions set payload = jsonb_set(payload, '{authorizations}', coalesce(payload->'authorizations', '{}') || ?::jsonb)
+     where uid = ?`,
+    [JSON.stringify(authorizations), uid ?? ''],
+  );
+  const { ctx } = Provider;
+  if (!ctx) return;
+  const name = ctx.oidc.provider.cookieName('session');
+  const kept = [ctx.response.get('set-cookie') ?? []]
+    .flat()
+    .filter((line) => !line.startsWith(`${name}=`) && !line.startsWith(`${name}.sig=`));
+  if (kept.length) ctx.set('Set-Cookie', kept);
+  else ctx.remove('Set-Cookie');
+};
 
 const live = async (db: Db, where: { idHash: string } | { uid: string }): Promise<AdapterPayload | undefined> =>
   (

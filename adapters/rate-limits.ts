@@ -22,7 +22,7 @@ const limits = {
   register: { points: 20, seconds: hour },
   /** Mails per recipient that one address asks for. */
   mailPair: { points: 5, seconds: hour },
-  /** Mails per recipient, whoever asks. */
+  /** Mails of a kind per recipient, whoever asks. */
   mailRecipient: { points: 20, seconds: hour },
   /** Mails that one address has sent to anybody. */
   mailClient: { points: 30, seconds: hour },

@@ -88,7 +88,7 @@ export const login = ({
         pages.remember(ctx, { registered: undefined });
         const user = await findUser(accountDeps.db, registered.userId);
         // Not if the account was taken in hand elsewhere since.
-        if (user?.status === 'active' && Number(user.passwordChangedAt) <= registered.at) {
+        if (user?.status === 'active' && Number(user.passwordChangedAt ?? 0) === registered.credential) {
           const clientId = interaction.params.client_id as string;
           return loginResult(await recordSignIn(accountDeps.db, actorOf(ctx), user, clientId));
         }

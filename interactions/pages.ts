@@ -36,7 +36,7 @@ export interface Flow {
   /** The sign-in that is for another account than the session's: its interaction, or `next` until there is one. */
   another?: string;
   /** An account that was registered in this browser just now, with REGISTER_SIGNS_IN; `at` in milliseconds. */
-  registered?: { userId: string; at: number } | undefined;
+  registered?: { userId: string; at: number; credential: number } | undefined;
   /** What was just done, for the sign-in page to say once. */
   notice?: string | undefined;
 }
@@ -187,7 +187,8 @@ export const createPages = ({ config, db, log, views, provider }: PageDeps): Pag
         ctx.cookies.set(cookieName('lang'), lang, { ...cookie, maxAge: localeCookieMs });
       const page: PageContext = {
         locale: pages.locale(ctx, uiLocales),
-        path: path ?? (ctx.method === 'GET' ? ctx.originalUrl : ''),
+        // What a handle stood for cannot be asked for again.
+        path: path ?? (ctx.method === 'GET' && !ctx.originalUrl.includes('posted=') ? ctx.originalUrl : ''),
         requestId: ctx.state.requestId,
         ...(signedInAs ? { signedInAs } : {}),
         // The account page's own sign-in is the service's, not that of an application.

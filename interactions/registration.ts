@@ -16,6 +16,7 @@ import { resetPassword } from '../src/auth/password.commands.ts';
 import { AppError } from '../src/errors.ts';
 import { actorOf } from '../src/http/actor.ts';
 import { randomToken } from '../src/secrets.ts';
+import { findUser } from '../src/users/users.queries.ts';
 import type { Pages } from './pages.ts';
 import type { Problem, ViewProps } from './view-props.ts';
 
@@ -103,7 +104,9 @@ export const registration = ({
         pages.remember(ctx, {
           email: form.email,
           browser,
-          registered: signsIn ? { userId, at: Date.now() } : undefined,
+          registered: signsIn
+            ? { userId, at: Date.now(), credential: Number((await findUser(deps.db, userId))?.passwordChangedAt ?? 0) }
+            : undefined,
         });
         redirect(ctx, signsIn ? pages.signInHref(ctx) : '/check-mail');
       },

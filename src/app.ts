@@ -108,11 +108,11 @@ export const createApp = async ({
         ...views.mail(mail, props as never, views.negotiate(locale ? [locale] : [])),
       }),
     queueMailRequest: (db, request) => jobs.send(db, 'mail-request', request),
-    limitMail: async (email, address) => {
+    limitMail: async (kind, email, address) => {
       const from = addressKey(address);
       await limits.consume('mailClient', from);
       await limits.consume('mailPair', `${email} ${from}`);
-      return limits.consume('mailRecipient', email).then(
+      return limits.consume('mailRecipient', `${kind} ${email}`).then(
         () => true,
         () => false,
       );
@@ -127,6 +127,11 @@ export const createApp = async ({
       const from = addressKey(address);
       await limits.reward('guessAddress', from);
       await limits.reset('guessAccount', `${email} ${from}`);
+    },
+    returnGuess: async (email, address) => {
+      const from = addressKey(address);
+      await limits.reward('guessAddress', from);
+      await limits.reward('guessAccount', `${email} ${from}`);
     },
     endSessions: async (db, actor, userId, except, reason) => {
       await endSessions(db, actor, { userId, reason, ...(except === undefined ? {} : { except }) }, queueLogout);

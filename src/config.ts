@@ -28,6 +28,16 @@ const list = z.string().transform((text) =>
     .filter(Boolean),
 );
 
+/** Origins as browsers write them: a slash at the end, say, would never match. */
+const origins = list.transform((items, context) =>
+  items.map((item) => {
+    const origin = URL.parse(item)?.origin;
+    if (origin && origin !== 'null') return origin;
+    context.addIssue({ code: 'custom', message: `${item} is not an origin such as https://app.example.com` });
+    return z.NEVER;
+  }),
+);
+
 const integer = (min: number, max: number) => {
   const message = `expected a whole number from ${min} to ${max}`;
   return z.coerce.number(message).int(message).min(min, message).max(max, message);
@@ -135,7 +145,7 @@ export const settings = z.object({
     .max(100_000)
     .default(1)
     .meta({ description: 'Multiplies every rate limit' }),
-  AUTH_API_CORS_ORIGINS: list.default([]).meta({
+  AUTH_API_CORS_ORIGINS: origins.default([]).meta({
     description: 'Origins, separated by commas, whose scripts may call the REST API',
   }),
   SMTP_URL: z

@@ -47,11 +47,13 @@ export interface AccountDeps {
    * keep a stranger from registering
    * @throws AppError 429 when too many mails were asked for from this address
    */
-  limitMail(email: string, address: string): Promise<boolean>;
+  limitMail(kind: 'registration' | MailRequest['kind'], email: string, address: string): Promise<boolean>;
   /** Counts a guess of an account's password. @throws AppError 429 */
   limitGuesses(email: string, address: string): Promise<void>;
-  /** Takes the guess back: it was right. */
+  /** Forgets the account's guesses: one was right. */
   forgiveGuess(email: string, address: string): Promise<void>;
+  /** Gives one guess back: nothing was tried. */
+  returnGuess(email: string, address: string): Promise<void>;
   /** @throws AppError 429 */
   limitRegistrations(address: string): Promise<void>;
   /** Says "Chrome on Windows" for a User-Agent. */
@@ -123,7 +125,7 @@ export const register = async (deps: AccountDeps, actor: Actor, input: Registrat
   const email = normalizeEmail(input.email);
   await checkPassword(passwords, 'password', input.password, { email, name: input.name });
   await deps.limitRegistrations(actor.address ?? '');
-  const mayMail = await deps.limitMail(email, actor.address ?? '');
+  const mayMail = await deps.limitMail('registration', email, actor.address ?? '');
   const passwordHash = await passwords.hash(input.password);
   const user = { id: uuid(), email, name: input.name, locale: input.locale };
   return db.transaction(async (db) => {
@@ -165,7 +167,7 @@ export const requestMail = async (
   browser?: string,
 ): Promise<void> => {
   const email = normalizeEmail(address);
-  if (!(await deps.limitMail(email, actor.address ?? ''))) return;
+  if (!(await deps.limitMail(kind, email, actor.address ?? ''))) return;
   await deps.queueMailRequest(deps.db, { kind, email, actor, ...(browser ? { browser } : {}) });
 };
 
@@ -211,16 +213,32 @@ export interface VerificationProof {
 export const isVerifiedByBrowser = (token: { browserHash: string | null }, browser: string | undefined): boolean =>
   token.browserHash !== null && browser !== undefined && token.browserHash === hashToken(browser);
 
+/**
+ * Checks a password, counted as a guess before it is tried, so that guesses made at the same time cannot all slip under
+ * the limit. @throws AppError 429, or 503 when too many hashes wait
+ */
+export const guessPassword = async (
+  deps: Pick<AccountDeps, 'passwords' | 'limitGuesses' | 'forgiveGuess' | 'returnGuess'>,
+  { email, address = '' }: { email: string; address: string | undefined },
+  password: string,
+  stored: string | null | undefined,
+): Promise<{ ok: boolean; upgrade?: string }> => {
+  await deps.limitGuesses(email, address);
+  const result = await deps.passwords.verify(password, stored ?? undefined).catch(async (error: unknown) => {
+    await deps.returnGuess(email, address);
+    throw error;
+  });
+  if (result.ok) await deps.forgiveGuess(email, address);
+  return result;
+};
+
 const checkProof = async (deps: AccountDeps, actor: Actor, userId: string | null, password: string): Promise<void> => {
   const user = userId ? await findUser(deps.db, userId) : undefined;
-  const [email, address] = [user?.email ?? '', actor.address ?? ''];
-  await deps.limitGuesses(email, address);
-  if (!(await deps.passwords.verify(password, user?.passwordHash ?? undefined)).ok) {
-    throw invalid('invalid_request', 'The password is wrong', {
-      fields: [{ field: 'password', code: 'password_wrong', message: 'is wrong' }],
-    });
-  }
-  await deps.forgiveGuess(email, address);
+  const guess = { email: user?.email ?? '', address: actor.address };
+  if ((await guessPassword(deps, guess, password, user?.passwordHash)).ok) return;
+  throw invalid('invalid_request', 'The password is wrong', {
+    fields: [{ field: 'password', code: 'password_wrong', message: 'is wrong' }],
+  });
 };
 
 /**

@@ -8,6 +8,7 @@ import {
   type AccountDeps,
   checkPassword,
   expired,
+  guessPassword,
   linkTo,
   type MailRequest,
   resendVerification,
@@ -99,15 +100,13 @@ export const changePassword = async (
 ): Promise<void> => {
   const { db, passwords } = deps;
   const user = await findUser(db, input.userId);
-  const [email, address] = [user?.email ?? '', actor.address ?? ''];
-  await deps.limitGuesses(email, address);
-  const { ok } = await passwords.verify(input.currentPassword, user?.passwordHash ?? undefined);
+  const guess = { email: user?.email ?? '', address: actor.address };
+  const { ok } = await guessPassword(deps, guess, input.currentPassword, user?.passwordHash);
   if (!user || !ok) {
     throw invalid('invalid_request', 'The current password is wrong', {
       fields: [{ field: 'currentPassword', code: 'wrong_current_password', message: 'is wrong' }],
     });
   }
-  await deps.forgiveGuess(email, address);
   await checkPassword(passwords, 'newPassword', input.newPassword, user);
   const passwordHash = await passwords.hash(input.newPassword);
   await db.transaction(async (db) => {

@@ -5,9 +5,10 @@
 import type { Db } from '../../db/connect.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { findUserByEmail, normalizeEmail, type User } from '../users/users.queries.ts';
-import type { AccountDeps } from './accounts.commands.ts';
+import { type AccountDeps, guessPassword } from './accounts.commands.ts';
 
-export interface SignInDeps extends Pick<AccountDeps, 'db' | 'passwords' | 'limitGuesses' | 'forgiveGuess'> {
+export interface SignInDeps
+  extends Pick<AccountDeps, 'db' | 'passwords' | 'limitGuesses' | 'forgiveGuess' | 'returnGuess'> {
   requireVerifiedEmail: boolean;
 }
 
@@ -42,19 +43,11 @@ export const signIn = async (
   actor: Actor,
   { email: given, password, clientId }: SignInInput,
 ): Promise<SignInOutcome> => {
-  const { db, passwords } = deps;
+  const { db } = deps;
   const email = normalizeEmail(given);
-  const address = actor.address ?? '';
-  // Counted before the check, so that attempts made at the same time cannot all slip under the limit.
-  await deps.limitGuesses(email, address);
   const user = await findUserByEmail(db, email);
-  const { ok, upgrade } = await passwords
-    .verify(password, user?.passwordHash ?? undefined)
-    .catch(async (error: unknown) => {
-      // Nothing was tried: the queue is full.
-      await deps.forgiveGuess(email, address);
-      throw error;
-    });
+  const guess = { email, address: actor.address };
+  const { ok, upgrade } = await guessPassword(deps, guess, password, user?.passwordHash);
   const target = user ? { type: 'user', id: user.id } : undefined;
   const meta = clientId ? { clientId } : {};
 
@@ -67,7 +60,6 @@ export const signIn = async (
     });
     return { kind: 'refused', code: 'wrong_credentials' };
   }
-  await deps.forgiveGuess(email, address);
   if (deps.requireVerifiedEmail && !user.emailVerifiedAt) {
     await recordEvent(db, actor, {
       action: 'session.sign_in_failed',

@@ -47,7 +47,18 @@ const authMethods: NonNullable<Configuration['clientAuthMethods']> = [
 ];
 
 export const idTokenSeconds = 3600;
+/** A browser that only asks to sign out, say, has a session too; it need not live for long. */
 const anonymousSessionSeconds = 3600;
+
+/** Use prolongs a session by SESSION_TTL, but not past SESSION_MAX_TTL after the password was given. */
+const sessionSeconds = (
+  { SESSION_TTL, SESSION_MAX_TTL }: Config,
+  { accountId, loginTs }: { accountId?: string | undefined; loginTs?: number | undefined },
+): number => {
+  if (!accountId) return anonymousSessionSeconds;
+  const now = Math.floor(Date.now() / 1000);
+  return Math.max(1, Math.min(SESSION_TTL, (loginTs ?? now) + SESSION_MAX_TTL - now));
+};
 
 export const routes = {
   authorization: '/oauth/authorize',
@@ -105,7 +116,7 @@ export const buildConfiguration = (
       keys: [secrets.mac('cookie', '1')],
     },
     interactions: {
-      policy: createInteractionPolicy(config.SESSION_MAX_TTL),
+      policy: createInteractionPolicy(),
       url: (_ctx, interaction) => `/interaction/${interaction.uid}`,
     },
     pkce: { required: (_ctx, client) => client.require_pkce !== false },
@@ -124,8 +135,7 @@ export const buildConfiguration = (
       IdToken: idTokenSeconds,
       Interaction: 3600,
       RefreshToken: config.JWT_REFRESH_TTL,
-      // A browser that only asks to sign out, say, has a session too; it need not live for long.
-      Session: (_ctx, session) => (session.accountId ? config.SESSION_TTL : anonymousSessionSeconds),
+      Session: (_ctx, session) => sessionSeconds(config, session),
       Grant: grantSeconds,
     },
     features: {

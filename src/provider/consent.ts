@@ -39,8 +39,8 @@ export const createLoadExistingGrant = (db: Db) => async (ctx: KoaContextWithOID
   return grant;
 };
 
-/** The engine's prompts, with three differences. */
-export const createInteractionPolicy = (sessionMaxSeconds: number) => {
+/** The engine's prompts, with two differences. */
+export const createInteractionPolicy = () => {
   const policy = interactionPolicy.base();
   const { Check } = interactionPolicy;
   const login = policy.get('login');
@@ -48,14 +48,8 @@ export const createInteractionPolicy = (sessionMaxSeconds: number) => {
 
   // A session outlives a user's deactivation by as long as it takes to come back here.
   login?.checks.add(
-    new Check('no_account', 'the account of this session is not active', (ctx) =>
+    new Check('no_account', 'the account of this session is not active', 'login_required', (ctx) =>
       Boolean(ctx.oidc.session?.accountId && !ctx.oidc.account),
-    ),
-  );
-
-  login?.checks.add(
-    new Check('session_max', 'the session has lasted as long as one may', ({ oidc }) =>
-      Boolean(oidc.session?.accountId && oidc.session.past(sessionMaxSeconds) && !oidc.result?.login),
     ),
   );
 

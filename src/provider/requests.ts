@@ -92,7 +92,7 @@ export const prepareRequest =
       }
       const rename = takesToken.has(ctx.path) && isJwt(parameters.token);
       replaceBody(ctx, rename ? stringify({ ...parameters, token: toJwtName(parameters.token as string) }) : body);
-    } else if (takesPost.has(ctx.path) && typeof ctx.query.posted === 'string') {
+    } else if (ctx.method === 'GET' && takesPost.has(ctx.path) && typeof ctx.query.posted === 'string') {
       ctx.url = `${ctx.path}?${await take(ctx.query.posted)}`;
     }
     await next();

@@ -35,11 +35,12 @@ export const endSessions = (
     const sessions = (await listSessions(db, userId)).filter(
       (session) => (uid === undefined || session.uid === uid) && session.uid !== except,
     );
+    const uids = sessions.map((session) => session.uid);
+    // Sessions first: the deletion waits for requests that are adding a Grant to one, and what follows sees it.
+    await db('sessions').delete().where({ userId }).whereIn('uid', uids);
     const grants = await grantsToEnd(db, userId, uid, except);
     if (!sessions.length && !grants.length) return 0;
     await revokeGrants(db, grants);
-    const uids = sessions.map((session) => session.uid);
-    await db('sessions').delete().where({ userId }).whereIn('uid', uids);
     for (const session of sessions) await queueLogouts(db, userId, session, queueLogout);
     await recordEvent(db, actor, {
       action: 'session.end',

@@ -1,6 +1,7 @@
 /** Ways in that an attacker's reading of the code found, each closed. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { changePassword, forgotPassword, resetPassword } from '../../src/auth/password.commands.ts';
+import { signIn } from '../../src/auth/sign-in.commands.ts';
 import { endSessions } from '../../src/sessions/sessions.commands.ts';
 import { authorize, Browser, password, registerAccount } from '../support/browser.ts';
 import { newPerson, post, registerRelyingParty } from '../support/relying-party.ts';
@@ -171,6 +172,45 @@ describe('what anybody can send', () => {
   });
 });
 
+describe('two requests of one browser at once', () => {
+  it('leave it signed in', async () => {
+    const { browser, email } = await newPerson(server);
+    await authorize(browser, accountUrl(), email);
+    const pages = [
+      await browser.go(`${accountUrl()}&prompt=login`),
+      await browser.go(`${accountUrl()}&prompt=login&state=2`),
+    ];
+    const answers = await Promise.all(
+      pages.map((page) =>
+        browser.request(page.url, {
+          method: 'POST',
+          headers: { 'content-type': 'application/x-www-form-urlencoded', origin: server.issuer },
+          body: new URLSearchParams({ email, password }),
+        }),
+      ),
+    );
+    await Promise.all(answers.map((answer) => browser.request(answer.headers.get('location') as string)));
+    expect((await browser.go('/account')).html).toContain(email);
+  });
+});
+
+describe('a full hash queue', () => {
+  it('gives back the guess that it refused, and no more', async () => {
+    const { accounts } = server.app;
+    const counts = { limited: 0, forgiven: 0, returned: 0 };
+    const deps = {
+      ...accounts,
+      requireVerifiedEmail: true,
+      limitGuesses: async () => void counts.limited++,
+      forgiveGuess: async () => void counts.forgiven++,
+      returnGuess: async () => void counts.returned++,
+      passwords: { ...accounts.passwords, verify: () => Promise.reject(new Error('full')) },
+    };
+    await expect(signIn(deps, anonymous, { email: 'a@example.com', password })).rejects.toThrow('full');
+    expect(counts).toEqual({ limited: 1, forgiven: 0, returned: 1 });
+  });
+});
+
 describe('a session', () => {
   it('asks for the password again after SESSION_MAX_TTL, however much it is used', async () => {
     const { browser, email } = await newPerson(server);
@@ -188,9 +228,13 @@ describe('a session', () => {
     const userId = await idOf(email);
     await age(29 * 86_400);
     expect((await browser.go(accountUrl())).url.pathname).toBe('/account');
+    const { expiresAt } = await server.database.db('sessions').where({ userId }).first('expiresAt');
+    expect(expiresAt.getTime() - Date.now()).toBeLessThanOrEqual(86_400_000);
     await age(2 * 86_400);
-    expect((await browser.go(accountUrl())).html).toContain('current-password');
+    await browser.go(accountUrl());
+    await new Promise((resolve) => setTimeout(resolve, 1100));
+    expect((await browser.go('/account')).html).toContain('current-password');
     await authorize(browser, accountUrl(), email);
-    expect((await browser.go(accountUrl())).url.pathname).toBe('/account');
+    expect((await browser.go('/account')).url.pathname).toBe('/account');
   });
 });

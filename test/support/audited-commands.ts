@@ -98,6 +98,7 @@ export const openWorld = (server: TestServer) => {
     requireVerifiedEmail: true,
     limitGuesses: () => Promise.resolve(),
     forgiveGuess: () => Promise.resolve(),
+    returnGuess: () => Promise.resolve(),
   });
   return { server, db, register, registerVerified, openSession, mailed, queueLogout, signInDeps };
 };
