@@ -35,15 +35,17 @@ const command = <Input extends z.ZodType>(
 
 export const commands: Record<string, Command> = {
   'create-admin': command({
-    usage: 'create-admin --email EMAIL [--password PASSWORD] [--name NAME]',
-    summary: 'Create an administrator with a verified address; without --password it is read from standard input',
+    usage: 'create-admin --email EMAIL --password PASSWORD (or - for standard input) [--name NAME]',
+    summary: 'Create an administrator with a verified address',
     options: { email: { type: 'string' }, password: { type: 'string' }, name: { type: 'string' } },
     input: z.object({ email: Email, password: Password, name: PersonName.default('Administrator') }),
-    read: (values) => {
-      if (values.email === undefined) throw new Error('--email is needed');
-      if (values.password !== undefined) return values;
-      if (process.stdin.isTTY) throw new Error('--password is needed, or the password on standard input');
-      return { ...values, password: readFileSync(0, 'utf8').replace(/\r?\n$/, '') };
+    read: ({ email, password, ...values }) => {
+      if (email === undefined || password === undefined) throw new Error('--email and --password are needed');
+      return {
+        email,
+        password: password === '-' ? readFileSync(0, 'utf8').replace(/\r?\n$/, '') : password,
+        ...values,
+      };
     },
     run: async ({ accounts }, { email, ...input }) => ({
       id: await createAdministrator(accounts, operator, { email, ...input }),
