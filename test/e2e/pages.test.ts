@@ -130,14 +130,14 @@ const states: State[] = [
     },
   },
   {
-    name: 'error demo',
-    error: 'invalidRequest',
+    name: 'demo-home access ended',
     open: async (page) => {
       await signInToDemo(page);
       await go(page, '/account');
       await send(page, 'form[action="/account/consents/withdraw"]');
       await go(page, '/demo');
       await send(page, 'form[action="/demo/refresh"]');
+      await page.waitForSelector('[role=status]');
     },
   },
   { name: 'sign-in', open: (page) => go(page, '/demo/sign-in') },
