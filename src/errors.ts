@@ -22,7 +22,6 @@ export interface ErrorDetails {
 
 export const invalid = (code: string, message: string, details?: ErrorDetails) =>
   new AppError(400, code, message, details);
-export const forbidden = (code: string, message: string) => new AppError(403, code, message);
 export const notFound = (what: string) => new AppError(404, `${what}_not_found`, `No such ${what}`);
 export const conflict = (code: string, message: string) => new AppError(409, code, message);
 export const tooMany = (retryAfterSeconds: number) =>

@@ -46,7 +46,7 @@ const authMethods: NonNullable<Configuration['clientAuthMethods']> = [
   'none',
 ];
 
-export const idTokenSeconds = 3600;
+const idTokenSeconds = 3600;
 /** A browser that only asks to sign out, say, has a session too; it need not live for long. */
 const anonymousSessionSeconds = 3600;
 
