@@ -21,6 +21,7 @@ import { createPages, type Pages, toAppError } from '../interactions/pages.ts';
 import { protocolPages } from '../interactions/protocol.ts';
 import { registration } from '../interactions/registration.ts';
 import { createViews } from '../interactions/views.ts';
+import { recordEvent } from './audit/logs.commands.ts';
 import type { AccountDeps } from './auth/accounts.commands.ts';
 import { authRoutes } from './auth/auth.routes.ts';
 import { answerMailRequest } from './auth/password.commands.ts';
@@ -30,10 +31,11 @@ import { ensureClient } from './clients/clients.commands.ts';
 import { type Config, isDevelopment } from './config.ts';
 import { health } from './health/health.routes.ts';
 
-import { mountRoutes } from './http/route.ts';
+import { mountRoutes } from './http/router.ts';
 import { deleteRetiredKeys, ensureKeys, jwksMaxAgeSeconds } from './keys/keys.commands.ts';
 import type { Log } from './log.ts';
 import { createMetrics } from './metrics/metrics.ts';
+import { findCaller } from './provider/bearer.ts';
 import { routes as oauth } from './provider/configuration.ts';
 import { createProviderHost, type ProviderHost } from './provider/host.ts';
 import { createPostedRequests } from './provider/posted-requests.ts';
@@ -242,7 +244,16 @@ export const createApp = async ({
   if (config.PROMETHEUS_ENABLED) koa.use(exposeMetrics(metrics));
   koa.use(securityHeaders(issuer));
   koa.use(assets({ views, pages }));
-  koa.use(mountRoutes(api, (ctx, error) => toAppError(ctx, error, log), config.AUTH_API_CORS_ORIGINS));
+  koa.use(
+    mountRoutes(api, {
+      identify: (token) => findCaller(provider.provider(), db, config, token),
+      limit: () => Promise.resolve(),
+      recordRefusal: (actor, { id }, permission) =>
+        recordEvent(db, actor, { action: 'authorization.refuse', meta: { operation: id, permission } }),
+      toError: (ctx, error) => toAppError(ctx, error, log),
+      corsOrigins: config.AUTH_API_CORS_ORIGINS,
+    }),
+  );
   koa.use((ctx, next) => (/^\/(oauth|\.well-known)\//.test(ctx.path) ? protocol(ctx, next) : hosted(ctx, next)));
 
   return {

@@ -18,12 +18,20 @@ export interface ErrorDetails {
   /** Refused fields: the pages link each to its input, problem+json lists them under `errors`. */
   fields?: readonly { field: string; code: string; message: string; values?: Record<string, string | number> }[];
   retryAfterSeconds?: number;
+  /** Further members of the problem document. */
+  members?: Readonly<Record<string, unknown>>;
+  /** The permission that was missing: RFC 6750 section 3.1 tells it as `scope`. */
+  permission?: string;
 }
 
 export const invalid = (code: string, message: string, details?: ErrorDetails) =>
   new AppError(400, code, message, details);
 export const notFound = (what: string) => new AppError(404, `${what}_not_found`, `No such ${what}`);
 export const conflict = (code: string, message: string) => new AppError(409, code, message);
+export const unauthenticated = (code: 'unauthenticated' | 'invalid_token', message: string) =>
+  new AppError(401, code, message);
+export const forbidden = (code: string, message: string, details?: ErrorDetails) =>
+  new AppError(403, code, message, details);
 export const tooMany = (retryAfterSeconds: number) =>
   new AppError(429, 'too_many_requests', 'Too many attempts; try again later', { retryAfterSeconds });
 export const overloaded = (retryAfterSeconds: number) =>

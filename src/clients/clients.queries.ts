@@ -35,6 +35,8 @@ export interface Client {
   firstParty: boolean;
   requirePkce: boolean;
   theme: ClientTheme | null;
+  /** Of whoever registered it: what it does on its own goes no further than they could. */
+  rank: number;
   createdAt: Date;
 }
 
@@ -80,6 +82,7 @@ const columns = [
   'firstParty',
   'requirePkce',
   'theme',
+  'rank',
   'createdAt',
 ] as const;
 
@@ -105,6 +108,7 @@ const snake = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.to
 export const clientMetadata = ({
   clientSecretHash: _hash,
   clientSecretExpiresAt: _expires,
+  rank: _rank,
   createdAt,
   ...client
 }: Client): Record<string, unknown> => ({

@@ -1,6 +1,7 @@
 /** Whether the process is alive, and whether it can do its work. */
 import type Koa from 'koa';
 import type { Db } from '../../db/connect.ts';
+import { canonicalPath } from '../http/aliases.ts';
 
 /** How long a part may take to answer before it counts as failing. */
 const timeoutMs = 2000;
@@ -13,8 +14,8 @@ const within = <T>(work: Promise<T>): Promise<T> => {
   return Promise.race([work, late]).finally(() => clearTimeout(timer));
 };
 
-const live = new Set(['/health', '/health/live', '/healthz']);
-const ready = new Set(['/health/ready', '/ready', '/readyz']);
+const live = new Set(['/health', '/health/live']);
+const ready = new Set(['/health/ready', '/ready']);
 
 /**
  * `/health` and `/health/live` answer 200 while the process runs; `/health/ready` and `/ready` answer 503 with the
@@ -39,10 +40,11 @@ export const health = ({ db, stopping }: { db: Db; stopping(): boolean }): Koa.M
     );
   return async (ctx, next) => {
     if (ctx.method !== 'GET' && ctx.method !== 'HEAD') return next();
-    if (live.has(ctx.path)) {
+    const path = canonicalPath(ctx.path);
+    if (live.has(path)) {
       ctx.set('Cache-Control', 'no-store');
       ctx.body = { status: 'ok', timestamp: new Date().toISOString() };
-    } else if (ready.has(ctx.path)) {
+    } else if (ready.has(path)) {
       ctx.set('Cache-Control', 'no-store');
       const parts = await probe();
       const failing = Object.keys(parts).filter((name) => parts[name] === 'failing');

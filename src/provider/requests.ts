@@ -50,7 +50,7 @@ const replaceBody = (ctx: Koa.Context, body: string): void => {
 const unstorable = /\0|\\u0000|\\ud[89a-f]/i;
 
 /** Whatever the engine takes for a JWT, one without a signature included: introspection must say that it is not active. */
-const isJwt = (token: unknown): token is string => {
+export const isJwt = (token: unknown): token is string => {
   try {
     return typeof token === 'string' && Boolean(decodeProtectedHeader(token));
   } catch {

@@ -1,0 +1,40 @@
+/** Who calls a route, as the token that was sent says. */
+import type { Actor } from '../audit/logs.commands.ts';
+import { forbidden } from '../errors.ts';
+import { permits } from '../roles/permissions.ts';
+
+export interface Caller {
+  /** `external`: somebody whom the issuer in AUTH_OIDC_ISSUER vouches for and who has no account here. */
+  kind: 'user' | 'client' | 'external';
+  /** The user's id, the client's `client_id`, or the external issuer's `sub`. */
+  id: string;
+  /** The application that the token was given to. */
+  clientId?: string;
+  /** The session and the grant that the token is of. */
+  sessionUid?: string;
+  grantId?: string;
+  apiKeyId?: string;
+  /** Names of roles; none for clients. */
+  roles: readonly string[];
+  /** Nobody acts on whom or gives what ranks higher. */
+  rank: number;
+  /** What the caller may do with this token: what they may do at all, as far as its scope goes. */
+  permissions: readonly string[];
+  /** Of a token of an external issuer: what it says of the person. */
+  claims?: Readonly<Record<string, unknown>>;
+}
+
+/** Whether the caller holds the permission; for one that ends in `:own`, whether `owner` is the caller or they hold it for any. */
+export const may = (caller: Caller, permission: string, owner?: string): boolean =>
+  permission.endsWith(':own') && owner !== undefined && !(caller.kind === 'user' && owner === caller.id)
+    ? permits(caller.permissions, permission.replace(/own$/, 'any'))
+    : permits(caller.permissions, permission);
+
+/** The caller as the audit log is to name them. */
+export const callerActor = (actor: Actor, caller: Caller): Actor =>
+  caller.kind === 'external' ? actor : { ...actor, type: caller.kind, id: caller.id };
+
+/** @throws AppError 403 rank_too_low unless the caller ranks at least as high */
+export const assertRank = (caller: { rank: number }, rank: number): void => {
+  if (caller.rank < rank) throw forbidden('rank_too_low', 'This is for those with a higher role');
+};

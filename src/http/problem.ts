@@ -1,0 +1,44 @@
+/** RFC 9457 problem documents: how a REST route says what went wrong. */
+import type Koa from 'koa';
+import type { z } from 'zod';
+import { type AppError, invalid } from '../errors.ts';
+
+/** @throws AppError 400 invalid_request with every field that is wrong */
+export const parseInput = (input: readonly (readonly [schema: z.ZodType | undefined, value: unknown])[]): unknown[] => {
+  const fields: { field: string; code: string; message: string }[] = [];
+  const values = input.map(([schema, value]) => {
+    if (!schema) return undefined;
+    const parsed = schema.safeParse(value);
+    if (parsed.success) return parsed.data;
+    for (const { path, code, message } of parsed.error.issues) fields.push({ field: path.join('.'), code, message });
+    return undefined;
+  });
+  if (fields.length) throw invalid('invalid_request', 'The request is not valid', { fields });
+  return values;
+};
+
+/** What RFC 6750 section 3 wants of a resource server that refuses a token. */
+const challenge = ({ status, code, details }: AppError): string | undefined => {
+  if (status === 401) return code === 'invalid_token' ? 'Bearer error="invalid_token"' : 'Bearer';
+  if (status === 403 && details.permission) return `Bearer error="insufficient_scope", scope="${details.permission}"`;
+  return undefined;
+};
+
+/** Answers with a problem document that carries our stable `code`, the request's id and all refused fields at once. */
+export const sendProblem = (ctx: Koa.Context, error: AppError): void => {
+  const { status, code, message, details } = error;
+  ctx.status = status;
+  if (details.retryAfterSeconds !== undefined) ctx.set('Retry-After', String(details.retryAfterSeconds));
+  const header = challenge(error);
+  if (header) ctx.set('WWW-Authenticate', header);
+  ctx.body = JSON.stringify({
+    type: 'about:blank',
+    title: message,
+    status,
+    code,
+    requestId: ctx.state.requestId,
+    ...(details.fields ? { errors: details.fields.map(({ field, code, message }) => ({ field, code, message })) } : {}),
+    ...details.members,
+  });
+  ctx.type = 'application/problem+json';
+};

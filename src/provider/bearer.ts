@@ -1,0 +1,68 @@
+/**
+ * Whom an access token speaks for at our own REST API. The engine's models are asked, so that REST, introspection and
+ * userinfo agree about every token: JWT or opaque, revoked, of an ended session or grant, of a user who is not active.
+ */
+import type { Provider } from 'oidc-provider';
+import type { Db } from '../../db/connect.ts';
+import { findClient } from '../clients/clients.queries.ts';
+import type { Config } from '../config.ts';
+import type { Caller } from '../http/caller.ts';
+import { intersect } from '../roles/permissions.ts';
+import { findUserAccess } from '../roles/roles.queries.ts';
+import { toJwtName } from './access-tokens.ts';
+import { isJwt } from './requests.ts';
+
+/** What the engine's tokens have in common; its published types leave some of it out. */
+interface Token {
+  accountId?: string;
+  clientId?: string;
+  grantId?: string;
+  sessionUid?: string;
+  scope?: string;
+  aud?: string | string[];
+  isValid: boolean;
+}
+
+const scopesOf = ({ scope }: Token): string[] => scope?.split(' ') ?? [];
+
+/** An opaque token has no audience: it is for userinfo, and tells us who calls; a JWT must be meant for this API. */
+const isForUs = (token: Token, audience: string): boolean =>
+  token.aud === undefined || [token.aud].flat().includes(audience);
+
+/** @returns whom the token speaks for and what they may do with it; undefined when it is not alive or not for this API */
+export const findCaller = async (
+  provider: Provider,
+  db: Db,
+  config: Pick<Config, 'JWT_AUD'>,
+  value: string,
+): Promise<Caller | undefined> => {
+  const name = isJwt(value) ? toJwtName(value) : value;
+  const person = (await provider.AccessToken.find(name)) as Token | undefined;
+  if (person) {
+    if (!person.isValid || !person.accountId || !isForUs(person, config.JWT_AUD)) return undefined;
+    const access = await findUserAccess(db, person.accountId);
+    if (!access) return undefined;
+    return {
+      kind: 'user',
+      id: person.accountId,
+      ...(person.clientId ? { clientId: person.clientId } : {}),
+      ...(person.sessionUid ? { sessionUid: person.sessionUid } : {}),
+      ...(person.grantId ? { grantId: person.grantId } : {}),
+      roles: access.roles,
+      rank: access.rank,
+      permissions: intersect(access.permissions, scopesOf(person)),
+    };
+  }
+  const machine = (await provider.ClientCredentials.find(name)) as Token | undefined;
+  if (!machine?.isValid || !machine.clientId || !isForUs(machine, config.JWT_AUD)) return undefined;
+  const client = await findClient(db, machine.clientId);
+  if (!client) return undefined;
+  return {
+    kind: 'client',
+    id: client.clientId,
+    clientId: client.clientId,
+    roles: [],
+    rank: client.rank,
+    permissions: intersect(client.scope?.split(' ') ?? [], scopesOf(machine)),
+  };
+};

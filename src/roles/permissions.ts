@@ -1,0 +1,80 @@
+/**
+ * What may be done, as `resource:action:scope`. The scope says to whose things: `own`, those of one's `organization`, or
+ * `any`; a wider scope includes the narrower, and `*` stands for every value of its part. A person's permissions come from their
+ * roles; a token, an API key or a client passes on those of them that its `scope` names.
+ */
+import { z } from 'zod';
+
+/** Every permission that a route of this service asks for, by name, with what it allows. */
+export const catalogue = {
+  'users:read:own': 'See one’s own account',
+  'users:read:any': 'See every account',
+  'users:write:own': 'Change one’s own account',
+  'users:write:any': 'Create and change accounts',
+  'users:close:own': 'Close one’s own account',
+  'users:close:any': 'Close accounts',
+  'users:deactivate:any': 'Deactivate and reactivate accounts',
+  'users:administer:any': 'List accounts with their roles and states',
+  'roles:read:any': 'See roles and who has them',
+  'roles:assign:any': 'Give people roles, up to one’s own',
+  'sessions:read:own': 'See where one is signed in',
+  'sessions:read:any': 'See where anybody is signed in',
+  'sessions:end:own': 'End one’s own sessions',
+  'sessions:end:any': 'End anybody’s sessions',
+  'api_keys:read:own': 'See one’s own API keys',
+  'api_keys:read:any': 'See everybody’s API keys',
+  'api_keys:write:own': 'Create and revoke one’s own API keys',
+  'api_keys:write:any': 'Revoke anybody’s API keys',
+  'clients:read:any': 'See registered clients',
+  'clients:write:any': 'Register, change and delete clients',
+  'keys:read:any': 'See the signing keys',
+  'keys:rotate:any': 'Rotate the signing keys',
+  'tokens:revoke:any': 'Revoke tokens by user, client or grant',
+  'audit:read:own': 'See one’s own activity',
+  'audit:read:any': 'Search the audit log',
+  'audit:export:any': 'Export the audit log',
+} as const;
+
+/** A permission that a route may ask for. */
+export type Permission = keyof typeof catalogue;
+
+const part = /^(\*|[a-z][a-z_]{0,39})$/;
+const scopes = ['own', 'organization', 'any'];
+
+/** A permission as it may be held or granted, wildcards included. */
+export const PermissionName = z
+  .string()
+  .max(120)
+  .refine((name) => {
+    const parts = name.split(':');
+    return parts.length === 3 && parts.every((text) => part.test(text)) && [...scopes, '*'].includes(parts[2] ?? '');
+  }, 'expected resource:action:scope, such as users:read:any')
+  .meta({ example: 'users:read:any', description: 'resource:action:scope; `*` stands for every value of a part' });
+
+/** Whether a permission that is held covers the one that is needed. `widens`: a wider scope includes the narrower. */
+const covers = (held: string, needed: string, widens: boolean): boolean => {
+  const [resource, action, scope = ''] = held.split(':');
+  const [neededResource, neededAction, neededScope = ''] = needed.split(':');
+  const wider = widens && scopes.includes(neededScope) && scopes.indexOf(scope) > scopes.indexOf(neededScope);
+  return (
+    (resource === '*' || resource === neededResource) &&
+    (action === '*' || action === neededAction) &&
+    (scope === '*' || scope === neededScope || wider)
+  );
+};
+
+/** Marks a permission that is denied; a denial beats every allowance. */
+export const denied = (name: string): string => `!${name}`;
+
+/** Whether one of the permissions held includes the one that is needed, and none denies it. */
+export const permits = (held: readonly string[], needed: string): boolean =>
+  held.some((name) => covers(name, needed, true)) &&
+  !held.some((name) => name.startsWith('!') && covers(name.slice(1), needed, false));
+
+/** What of `held` a token may pass on whose scope is `scope`: of two that overlap the narrower one, and every denial. */
+export const intersect = (held: readonly string[], scope: readonly string[]): string[] => [
+  ...new Set([
+    ...held.filter((name) => name.startsWith('!') || permits(scope, name)),
+    ...scope.filter((name) => name.split(':').length === 3 && permits(held, name)),
+  ]),
+];

@@ -1,0 +1,66 @@
+/** Reads of roles, permissions and their grants. A grant counts from `starts_at` until `expires_at`, whether a job runs or not. */
+import type { Db } from '../../db/connect.ts';
+import { denied } from './permissions.ts';
+
+export interface Role {
+  id: string;
+  name: string;
+  description: string;
+  rank: number;
+}
+
+export const findRole = (db: Db, name: string): Promise<Role | undefined> =>
+  db('roles').where({ name }).first('id', 'name', 'description', 'rank');
+
+/** All roles with their permissions, the highest first. */
+export const listRoles = async (db: Db): Promise<(Role & { permissions: string[] })[]> => {
+  const { rows } = (await db.raw(
+    `select roles.id, roles.name, roles.description, rank,
+       coalesce(array_agg(permissions.name order by permissions.name) filter (where permissions.name is not null), '{}') as permissions
+     from roles left join role_permissions on role_id = roles.id left join permissions on permissions.id = permission_id
+     group by roles.id order by rank desc, roles.name`,
+  )) as { rows: (Role & { permissions: string[] })[] };
+  return rows;
+};
+
+/** What a user may do everywhere. */
+export interface UserAccess {
+  /** Names of roles, the highest first. */
+  roles: string[];
+  /** Of the highest role. */
+  rank: number;
+  /** A permission that is denied stands behind a `!`. */
+  permissions: string[];
+}
+
+const current = 'organization_id is null and starts_at <= now() and (expires_at is null or expires_at > now())';
+
+/** An active user's roles and permissions; undefined for anybody else. One query, since every request asks it. */
+export const findUserAccess = async (db: Db, userId: string): Promise<UserAccess | undefined> => {
+  const { rows } = (await db.raw(
+    `with held as (
+       select role_id from users where id = :userId
+       union select role_id from role_grants where user_id = :userId and ${current}
+     ), granted as (
+       select permissions.name, effect from permission_grants join permissions on permissions.id = permission_id
+       where user_id = :userId and ${current}
+     )
+     select
+       (select array_agg(name order by rank desc, name) from roles where id in (select role_id from held)) as roles,
+       (select max(rank) from roles where id in (select role_id from held)) as rank,
+       (select array_agg(distinct permissions.name) from role_permissions join permissions on permissions.id = permission_id
+         where role_id in (select role_id from held)) as permissions,
+       (select array_agg(name) from granted where effect = 'allow') as allowed,
+       (select array_agg(name) from granted where effect = 'deny') as denied
+     from users where id = :userId and status = 'active'`,
+    { userId },
+  )) as { rows: (Record<'permissions' | 'allowed' | 'denied', string[] | null> & { roles: string[]; rank: number })[] };
+  const [row] = rows;
+  return (
+    row && {
+      roles: row.roles,
+      rank: row.rank,
+      permissions: [...(row.permissions ?? []), ...(row.allowed ?? []), ...(row.denied ?? []).map(denied)],
+    }
+  );
+};
