@@ -139,11 +139,9 @@ export const up = [
 
   // What a client may do on its own is limited by its scope, and by the rank of whoever registered it.
   'alter table clients add column rank integer not null default 0',
-  'create index users_created_at_id_idx on users (created_at, id)',
 ];
 
 export const down = [
-  'drop index users_created_at_id_idx',
   'alter table clients drop column rank',
   'drop table permission_grants',
   'drop table role_grants',

@@ -17,6 +17,7 @@ const domains = [
     'roles',
     'policies',
     'clients',
+    'api-keys',
     'sessions',
     'mfa',
   ],

@@ -1,0 +1,43 @@
+/** Keyset pages: a list is ordered by a unique key, and the cursor is the key of the last row that was seen. */
+import { z } from 'zod';
+
+/** Opaque to clients: base64url of the key. */
+const Cursor = z
+  .string()
+  .max(400)
+  .regex(/^[A-Za-z0-9_-]+$/, 'expected the nextCursor of an earlier page')
+  .meta({ description: 'The `nextCursor` of the page before' });
+
+/** Query parameters of every list. Extend it with the list's filters. */
+export const ListQuery = z.object({
+  limit: z.coerce.number().int().min(1).max(200).default(50).meta({ description: 'Rows per page', example: 50 }),
+  cursor: Cursor.optional(),
+});
+
+/** What a list returns. */
+export const listOf = <T extends z.ZodType>(item: T) =>
+  z.object({
+    data: z.array(item),
+    nextCursor: z
+      .string()
+      .nullable()
+      .meta({ description: 'Send it as `cursor` for the next page; null on the last', example: null }),
+  });
+
+/** The key after which the page begins; undefined for the first page and for a cursor that cannot be ours. */
+export const keyOf = (cursor: string | undefined): string | undefined =>
+  cursor === undefined ? undefined : Buffer.from(cursor, 'base64url').toString().replaceAll('\0', '');
+
+/**
+ * Makes a page of `limit` rows out of a query's rows. Ask the database for `limit + 1`: the one too many says that there is more.
+ * @param key of a row, as the query orders by it
+ */
+export const pageOf = <T>(
+  rows: readonly T[],
+  limit: number,
+  key: (row: T) => string,
+): { data: T[]; nextCursor: string | null } => {
+  const data = rows.slice(0, limit);
+  const last = data.at(-1);
+  return { data, nextCursor: rows.length > limit && last ? Buffer.from(key(last)).toString('base64url') : null };
+};
