@@ -5,7 +5,7 @@
  */
 import { type Adapter, errors, Provider } from 'oidc-provider';
 import type { Db } from '../db/connect.ts';
-import { assertFreshSignIn, requestState, unused } from './oidc-storage.ts';
+import { assertFreshSignIn, directSignIn, requestState, unused } from './oidc-storage.ts';
 
 export const createGrantAdapter = (db: Db): Adapter => ({
   ...unused('Grant'),
@@ -18,11 +18,13 @@ export const createGrantAdapter = (db: Db): Adapter => ({
       return;
     }
     const { accountId: userId, clientId } = payload;
-    const sessionUid = Provider.ctx?.oidc.session?.uid ?? null;
+    const direct = directSignIn();
+    const sessionUid = direct?.sessionUid ?? Provider.ctx?.oidc.session?.uid ?? null;
     await db.transaction(async (db) => {
       if (userId) await assertFreshSignIn(db, userId);
-      if (state.sessionFrom && sessionUid) await assertSession(db, sessionUid);
-      if (userId && clientId) await assertConsent(db, userId, clientId);
+      if ((direct || state.sessionFrom) && sessionUid) await assertSession(db, sessionUid);
+      // Whoever gives an application their password has agreed to it there.
+      if (userId && clientId && !direct) await assertConsent(db, userId, clientId);
       await db('grants')
         .insert({ id, userId, clientId, sessionUid, ...changes })
         .onConflict('id')

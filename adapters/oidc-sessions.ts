@@ -5,13 +5,14 @@
 import { type Adapter, type AdapterPayload, Provider } from 'oidc-provider';
 import type { Db } from '../db/connect.ts';
 import { hashToken } from '../src/secrets.ts';
-import { assertFreshSignIn, requestState, unused } from './oidc-storage.ts';
+import { assertFreshSignIn, directSignIn, requestState, unused } from './oidc-storage.ts';
 
 export const createSessionAdapter = (db: Db): Adapter => ({
   ...unused('Session'),
 
   upsert: async (id, { jti: _jti, ...payload }, expiresIn = 0) => {
     const { ctx } = Provider;
+    const direct = directSignIn();
     const state = requestState();
     const row = {
       idHash: hashToken(id),
@@ -22,7 +23,11 @@ export const createSessionAdapter = (db: Db): Adapter => ({
       expiresAt: new Date(Date.now() + expiresIn * 1000),
       // A session begins with its sign-in.
       ...(payload.loginTs ? { startedAt: new Date(payload.loginTs * 1000) } : {}),
-      ...(ctx ? { userAgent: ctx.get('user-agent').slice(0, 500), address: ctx.ip } : {}),
+      ...(direct
+        ? { userAgent: direct.userAgent, address: direct.address }
+        : ctx
+          ? { userAgent: ctx.get('user-agent').slice(0, 500), address: ctx.ip }
+          : {}),
     };
     await db.transaction(async (db) => {
       if (payload.accountId) await assertFreshSignIn(db, payload.accountId);

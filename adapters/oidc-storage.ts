@@ -1,4 +1,5 @@
 /** What the adapters of all models share. */
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { type Adapter, type AdapterPayload, errors, Provider } from 'oidc-provider';
 import type { Db } from '../db/connect.ts';
 import { recordEvent, system } from '../src/audit/logs.commands.ts';
@@ -51,13 +52,29 @@ export interface FreshLogin {
   credential?: number;
 }
 
+/** A sign-in that did not come through the authorization endpoint: REST, or the password grant. */
+export interface DirectSignIn extends Required<FreshLogin> {
+  /** The session that it begins. */
+  sessionUid: string;
+  userAgent: string | null;
+  address: string | null;
+}
+
+const directSignIns = new AsyncLocalStorage<DirectSignIn>();
+
+/** Saves models as part of a direct sign-in: they learn from it what a request to the engine would otherwise tell. */
+export const inDirectSignIn = <T>(signIn: DirectSignIn, save: () => Promise<T>): Promise<T> =>
+  directSignIns.run(signIn, save);
+
+export const directSignIn = (): DirectSignIn | undefined => directSignIns.getStore();
+
 /**
  * A sign-in waits in its interaction until the browser comes back for it. If the password has changed meanwhile, it is
  * the sign-in of somebody who may not know the new one. Pass a transaction: the user's row is locked in it, so that a
  * change of password either waits for what is saved here and then ends it, or is seen.
  */
 export const assertFreshSignIn = async (db: Db, userId: string): Promise<void> => {
-  const { credential } = (Provider.ctx?.oidc.result?.login ?? {}) as FreshLogin;
+  const { credential } = directSignIn() ?? ((Provider.ctx?.oidc.result?.login ?? {}) as FreshLogin);
   if (credential === undefined) return;
   const user = await db('users').where({ id: userId, status: 'active' }).forShare().first('passwordChangedAt');
   if (!user || Number(user.passwordChangedAt ?? 0) !== credential)

@@ -24,9 +24,11 @@ import { createViews } from '../interactions/views.ts';
 import { recordEvent } from './audit/logs.commands.ts';
 import type { AccountDeps } from './auth/accounts.commands.ts';
 import { authRoutes } from './auth/auth.routes.ts';
+import { meRoutes } from './auth/me.routes.ts';
 import { answerMailRequest } from './auth/password.commands.ts';
 import { createPasswords } from './auth/passwords.ts';
-import type { SignInDeps } from './auth/sign-in.commands.ts';
+import { type SignInDeps, signIn } from './auth/sign-in.commands.ts';
+import { type TokenDeps, tokenRoutes } from './auth/tokens.routes.ts';
 import { ensureClient } from './clients/clients.commands.ts';
 import { type Config, isDevelopment } from './config.ts';
 import { health } from './health/health.routes.ts';
@@ -38,11 +40,14 @@ import { createMetrics } from './metrics/metrics.ts';
 import { findCaller } from './provider/bearer.ts';
 import { routes as oauth } from './provider/configuration.ts';
 import { createProviderHost, type ProviderHost } from './provider/host.ts';
+import { restClient, restClientId } from './provider/issue-tokens.ts';
 import { createPostedRequests } from './provider/posted-requests.ts';
 import { pinOrigin, prepareRequest } from './provider/requests.ts';
+import { issueRestTokens, refreshRestTokens } from './provider/rest-tokens.ts';
+import { requestToken } from './provider/token-endpoint.ts';
 import { createSecrets, type Secrets } from './secrets.ts';
 import { describeDevice } from './sessions/device.ts';
-import { endSessions, type QueueLogout } from './sessions/sessions.commands.ts';
+import { endSessionOfRefreshToken, endSessions, type QueueLogout } from './sessions/sessions.commands.ts';
 
 export interface App {
   config: Config;
@@ -144,6 +149,7 @@ export const createApp = async ({
   // The provider
   if (!config.JWKS_PRIVATE_KEY_PATH) await ensureKeys(db, secrets);
   await ensureClient(db, accountClientId, accountClient(issuer, config.BRAND_NAME));
+  await ensureClient(db, restClientId, restClient(config.BRAND_NAME));
   // Loaded in development alone: it brings a client library of its own.
   const demoApp = development ? await import('../interactions/demo.ts') : undefined;
   if (demoApp) await ensureClient(db, demoApp.demoClientId, demoApp.demoClient(issuer));
@@ -157,6 +163,7 @@ export const createApp = async ({
       fetch: outboundFetch,
       pages: protocolPages(db, () => pages),
       queueLogout,
+      signIn: (actor, input) => signIn(signInDeps, actor, input),
       countFailure: (key) =>
         limits.consume('clientAuthentication', key).then(
           () => true,
@@ -209,7 +216,18 @@ export const createApp = async ({
   });
 
   // The request's way
-  const api = authRoutes(accounts, views.negotiate);
+  const identify = (token: string) => findCaller(provider.provider(), db, config, token);
+  const issuerOfTokens = () => ({ provider: provider.provider(), db, config });
+  const tokens: TokenDeps = {
+    db,
+    signIn: (actor, input) => signIn(signInDeps, actor, { ...input, clientId: restClientId }),
+    issue: (actor, signIn) => issueRestTokens(issuerOfTokens(), actor, signIn),
+    refresh: (actor, refreshToken) =>
+      refreshRestTokens((actor, parameters) => requestToken(koa, protocol, actor, parameters), actor, refreshToken),
+    endSessionOf: (actor, refreshToken) =>
+      endSessionOfRefreshToken(db, actor, { clientId: restClientId, refreshToken }, queueLogout),
+  };
+  const api = [...authRoutes(accounts, views.negotiate), ...tokenRoutes(tokens), ...meRoutes({ db, identify })];
   const discovery = ['/.well-known/openid-configuration', '/.well-known/oauth-authorization-server'];
   const metrics = createMetrics([...Object.values(oauth), ...discovery, ...api.map(({ path }) => path)]);
   const koa = new Koa({
@@ -246,7 +264,7 @@ export const createApp = async ({
   koa.use(assets({ views, pages }));
   koa.use(
     mountRoutes(api, {
-      identify: (token) => findCaller(provider.provider(), db, config, token),
+      identify,
       limit: () => Promise.resolve(),
       recordRefusal: (actor, { id }, permission) =>
         recordEvent(db, actor, { action: 'authorization.refuse', meta: { operation: id, permission } }),

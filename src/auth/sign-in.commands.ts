@@ -15,6 +15,8 @@ export interface SignInDeps
 export interface SignInInput {
   email: string;
   password: string;
+  /** The second factor's code, where it is known already. */
+  mfaCode?: string;
   clientId?: string;
 }
 

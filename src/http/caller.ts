@@ -18,6 +18,8 @@ export interface Caller {
   roles: readonly string[];
   /** Nobody acts on whom or gives what ranks higher. */
   rank: number;
+  /** The scopes of the token, those of OpenID Connect included. */
+  scope?: readonly string[];
   /** What the caller may do with this token: what they may do at all, as far as its scope goes. */
   permissions: readonly string[];
   /** Of a token of an external issuer: what it says of the person. */

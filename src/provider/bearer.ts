@@ -48,6 +48,7 @@ export const findCaller = async (
       ...(person.clientId ? { clientId: person.clientId } : {}),
       ...(person.sessionUid ? { sessionUid: person.sessionUid } : {}),
       ...(person.grantId ? { grantId: person.grantId } : {}),
+      scope: scopesOf(person),
       roles: access.roles,
       rank: access.rank,
       permissions: intersect(access.permissions, scopesOf(person)),

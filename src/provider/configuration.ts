@@ -4,11 +4,14 @@ import { createOidcAdapter, identityScopes } from '../../adapters/oidc.ts';
 import type { Db } from '../../db/connect.ts';
 import type { Config } from '../config.ts';
 import type { KeySet } from '../keys/key-set.ts';
+import { findUserAccess } from '../roles/roles.queries.ts';
 import type { Secrets } from '../secrets.ts';
 import { isActiveUser } from '../users/users.queries.ts';
 import { addLivenessClaims, createJwtFinder } from './access-tokens.ts';
 import { createFindAccount, scopeClaims } from './claims.ts';
 import { createInteractionPolicy, createLoadExistingGrant } from './consent.ts';
+import { restClientId, userScope } from './issue-tokens.ts';
+import { apiResource, defaultResource } from './resources.ts';
 
 /** The pages that the engine shows in the middle of the protocol. */
 export interface ProtocolPages {
@@ -33,9 +36,6 @@ const cookieNames = (secure: boolean) => ({
   interaction: secure ? '__Secure-interaction' : 'interaction',
   resume: secure ? '__Secure-resume' : 'resume',
 });
-
-/** Identifier of the default resource, the REST API of this service itself (RFC 8707). */
-export const defaultResource = (issuer: string) => `${issuer}/api`;
 
 /** Upper bound of a Grant, and so of a family of refresh tokens: people are asked again once a year. */
 const grantSeconds = 365 * 86_400;
@@ -127,6 +127,11 @@ export const buildConfiguration = (
     clientBasedCORS: (_ctx, origin, client) =>
       client.clientAuthMethod === 'none' &&
       (client.redirectUris ?? []).some((uri) => URL.parse(uri)?.origin === origin),
+    // RFC 9068 section 2.2.3.1. Tokens for userinfo, which have no resource, say nothing of roles.
+    extraTokenClaims: async (_ctx, token) => {
+      const { accountId, aud } = token as { accountId?: string; aud?: string };
+      return accountId && aud ? { roles: (await findUserAccess(db, accountId))?.roles ?? [] } : undefined;
+    },
     formats: { customizers: { jwt: addLivenessClaims } },
     ttl: {
       AccessToken: config.JWT_ACCESS_TTL,
@@ -188,15 +193,14 @@ export const buildConfiguration = (
           return forUserinfo ? (undefined as never) : defaultResource(config.JWT_ISSUER);
         },
         useGrantedResource: () => Promise.resolve(true),
-        getResourceServerInfo: async (_ctx, indicator, client) => {
+        getResourceServerInfo: async (ctx, indicator, client) => {
           if (indicator !== defaultResource(config.JWT_ISSUER)) throw new errors.InvalidTarget();
-          return {
-            scope: (client.api_scope as string | undefined) ?? '',
-            audience: config.JWT_AUD,
-            accessTokenTTL: config.JWT_ACCESS_TTL,
-            accessTokenFormat: 'jwt',
-            jwt: { sign: { alg: algs[0] as 'RS256' } },
-          };
+          // What the REST API's own tokens may do follows the person's roles, at each refresh anew.
+          const scope =
+            client.clientId === restClientId
+              ? await userScope(db, client, ctx.oidc.account?.accountId)
+              : ((client.api_scope as string | undefined) ?? '');
+          return apiResource(config, client, scope);
         },
       },
     },

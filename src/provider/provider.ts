@@ -6,11 +6,13 @@ import { equalInConstantTime, hashToken } from '../secrets.ts';
 import type { QueueLogout } from '../sessions/sessions.commands.ts';
 import { buildConfiguration, type ProviderParts } from './configuration.ts';
 import { type EventParts, recordProviderEvents } from './events.ts';
+import { registerPasswordGrant, type SignInWith } from './password-grant.ts';
 import { pinOrigin } from './requests.ts';
 
 export interface ProviderDeps extends ProviderParts, EventParts {
   log: Log;
   queueLogout: QueueLogout;
+  signIn: SignInWith;
 }
 
 export interface Instance {
@@ -33,6 +35,7 @@ export const createProvider = (deps: ProviderDeps, keySet: KeySet): Instance => 
   const provider = new Provider(config.JWT_ISSUER, buildConfiguration(deps, keySet));
   pinOrigin(provider, config.JWT_ISSUER);
   recordProviderEvents(provider, deps);
+  registerPasswordGrant(provider, { db, config }, deps.signIn);
 
   const prototype = provider.Client.prototype as unknown as EngineClient;
 

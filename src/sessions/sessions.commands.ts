@@ -1,6 +1,7 @@
 /** Ends sessions, and with them the grants and tokens that they gave; consents to applications, and takes consent back. */
 import type { Db } from '../../db/connect.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { hashToken } from '../secrets.ts';
 import { findConsent, listSessions, type Session } from './sessions.queries.ts';
 
 /** Queues a back-channel logout (OpenID Connect Back-Channel Logout 1.0) in the transaction that ends the session. */
@@ -49,6 +50,22 @@ export const endSessions = (
     });
     return sessions.length;
   });
+
+/** Ends the session that a client's refresh token is of, whether the token could still be used or not. */
+export const endSessionOfRefreshToken = async (
+  db: Db,
+  actor: Actor,
+  { clientId, refreshToken }: { clientId: string; refreshToken: string },
+  queueLogout: QueueLogout,
+): Promise<void> => {
+  const token = await db('refreshTokens')
+    .join('grants', 'grants.id', 'refreshTokens.grantId')
+    .where({ 'refreshTokens.tokenHash': hashToken(refreshToken), 'refreshTokens.clientId': clientId })
+    .first('grants.userId', 'grants.sessionUid');
+  if (!token?.sessionUid) return;
+  const { userId, sessionUid: uid } = token;
+  await endSessions(db, { ...actor, type: 'user', id: userId }, { userId, uid, reason: 'sign_out' }, queueLogout);
+};
 
 /**
  * Grants outlive their sessions: by expiry, and with `offline_access` by sign-out. Whoever ends all sessions, or all

@@ -1,0 +1,154 @@
+/** Who a token speaks for: for the person's own applications, and for services that were handed a token. */
+import { z } from 'zod';
+import type { Db } from '../../db/connect.ts';
+import { type Caller, may } from '../http/caller.ts';
+import { type Route, route } from '../http/route.ts';
+import { findPerson } from './me.queries.ts';
+
+const named = { id: z.uuid(), name: z.string().meta({ example: 'Engineering' }) };
+
+/** Members beyond `id` and `kind` depend on what the token may show. */
+const Me = z
+  .object({
+    id: z.string().meta({
+      description: 'The user’s id, the `client_id`, or the external `sub`',
+      example: '0192d3a0-5b1e-7c3a-9f00-1a2b3c4d5e6f',
+    }),
+    kind: z.enum(['user', 'client', 'external']).meta({ description: 'Whom the token speaks for' }),
+    email: z.string().optional().meta({ example: 'ada@example.com' }),
+    emailVerified: z.boolean().optional(),
+    name: z.string().optional().meta({ example: 'Ada Lovelace' }),
+    locale: z.string().nullable().optional().meta({ example: 'en' }),
+    role: z.string().optional().meta({ description: 'The primary role', example: 'user' }),
+    roles: z
+      .array(z.string())
+      .optional()
+      .meta({ description: 'All roles, the highest first', example: ['user'] }),
+    permissions: z.array(z.string()).meta({
+      description: 'What this token may do here; `!` stands before what is denied',
+      example: ['users:read:own'],
+    }),
+    organizations: z.array(z.object({ ...named, kind: z.enum(['organization', 'company']) })).optional(),
+    teams: z.array(z.object({ ...named, externalRef: z.string().nullable() })).optional(),
+    domains: z.array(z.object({ ...named, key: z.string().meta({ example: 'engineering' }) })).optional(),
+    createdAt: z.iso.datetime().optional(),
+    lastSignInAt: z.iso.datetime().nullable().optional(),
+    issuer: z.string().optional().meta({ description: 'Of an external token', example: 'https://issuer.example.com' }),
+  })
+  .meta({ id: 'Me' });
+
+const Validation = z
+  .object({
+    valid: z.boolean(),
+    user: Me.nullable().meta({ description: 'Whom the token speaks for; null when it is not valid' }),
+    clientId: z
+      .string()
+      .optional()
+      .meta({ description: 'The application that the token was given to', example: 'k3Jx9vQmPz4TnR7sWb2c' }),
+    error: z.string().nullable().meta({ description: '`invalid_token`, or null', example: null }),
+  })
+  .meta({ id: 'Validation' });
+
+const text = (value: unknown) => (typeof value === 'string' ? value : undefined);
+
+/**
+ * What the token shows of whom it speaks for. An application of somebody else's learns an address with the scope `email`
+ * and a name with `profile`, as at userinfo; the rest is for tokens that may read the account.
+ */
+export const describeCaller = async (db: Db, caller: Caller): Promise<z.input<typeof Me>> => {
+  const { id, kind, permissions, claims = {} } = caller;
+  if (kind === 'client') return { id, kind, permissions: [...permissions] };
+  if (kind === 'external') {
+    return {
+      id,
+      kind,
+      permissions: [],
+      issuer: text(claims.iss),
+      email: text(claims.email),
+      ...(typeof claims.email_verified === 'boolean' ? { emailVerified: claims.email_verified } : {}),
+      name: text(claims.name),
+    };
+  }
+  const person = await findPerson(db, id);
+  const common = { id, kind, permissions: [...permissions] };
+  if (!person) return common;
+  const { createdAt, lastSignInAt, ...rest } = person;
+  if (may(caller, 'users:read:own')) {
+    return {
+      ...common,
+      ...rest,
+      roles: [...caller.roles],
+      createdAt: createdAt.toISOString(),
+      lastSignInAt: lastSignInAt?.toISOString() ?? null,
+    };
+  }
+  const scope = new Set(caller.scope);
+  return {
+    ...common,
+    ...(scope.has('email') ? { email: rest.email, emailVerified: rest.emailVerified } : {}),
+    ...(scope.has('profile') ? { name: rest.name, locale: rest.locale } : {}),
+  };
+};
+
+export interface MeDeps {
+  db: Db;
+  /** Whom a token speaks for; undefined when it is not valid. */
+  identify(token: string): Promise<Caller | undefined>;
+}
+
+export const meRoutes = ({ db, identify }: MeDeps): Route[] => [
+  route({
+    id: 'getMe',
+    method: 'get',
+    path: '/auth/me',
+    tag: 'Sign-in',
+    summary: 'Who the token speaks for',
+    description: 'How much is shown follows the token’s scope.',
+    access: 'signed-in',
+    external: true,
+    returns: Me,
+    status: 200,
+    handle: ({ caller }) => describeCaller(db, caller),
+  }),
+  route({
+    id: 'validateToken',
+    method: 'post',
+    path: '/auth/validate',
+    tag: 'Sign-in',
+    summary: 'Ask whether a token is valid and whom it speaks for',
+    description:
+      'Tells the truth about revoked tokens, ended sessions and deactivated users, which a signature alone cannot. Failures are limited by address.',
+    access: 'public',
+    limited: false,
+    body: z
+      .object({ token: z.string().min(1).max(8192).meta({ example: 'eyJhbGciOiJSUzI1NiIsInR5cCI6ImF0K2p3dCJ9…' }) })
+      .meta({ id: 'ValidateToken' }),
+    returns: Validation,
+    status: 200,
+    handle: async ({ body: { token } }) => {
+      const caller = await identify(token);
+      return caller
+        ? { valid: true, user: await describeCaller(db, caller), clientId: caller.clientId, error: null }
+        : { valid: false, user: null, error: 'invalid_token' };
+    },
+  }),
+  route({
+    id: 'validateBearer',
+    method: 'get',
+    path: '/auth/validate',
+    tag: 'Sign-in',
+    summary: 'Validate the bearer token that is sent along',
+    description: '401 when it is not valid, so that a reverse proxy can ask (`auth_request`).',
+    access: 'signed-in',
+    external: true,
+    limited: false,
+    returns: Validation,
+    status: 200,
+    handle: async ({ caller }) => ({
+      valid: true,
+      user: await describeCaller(db, caller),
+      clientId: caller.clientId,
+      error: null,
+    }),
+  }),
+];

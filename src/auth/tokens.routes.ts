@@ -1,0 +1,151 @@
+/** Signing in, staying signed in, and signing out over REST: the provider's tokens, by another door. */
+import { z } from 'zod';
+import type { Db } from '../../db/connect.ts';
+import type { Actor } from '../audit/logs.commands.ts';
+import { AppError } from '../errors.ts';
+import { type Route, route } from '../http/route.ts';
+import { Password } from './auth.routes.ts';
+import { findPerson } from './me.queries.ts';
+import type { SignIn, SignInInput, SignInOutcome } from './sign-in.commands.ts';
+
+/** RFC 6749 section 5.1, as the provider gives it. */
+export interface IssuedTokens {
+  access_token: string;
+  token_type: 'Bearer';
+  expires_in: number;
+  refresh_token?: string;
+  scope?: string;
+}
+
+export interface TokenDeps {
+  db: Db;
+  signIn(actor: Actor, input: SignInInput): Promise<SignInOutcome>;
+  /** Begins a session with the REST API and gives tokens for it. */
+  issue(actor: Actor, signIn: SignIn): Promise<IssuedTokens>;
+  /** @throws AppError 401 invalid_refresh_token */
+  refresh(actor: Actor, refreshToken: string): Promise<IssuedTokens>;
+  /** Ends the session that a refresh token of the REST API is of; nothing for any other token. */
+  endSessionOf(actor: Actor, refreshToken: string): Promise<void>;
+}
+
+const exampleToken = 'eyJhbGciOiJSUzI1NiIsInR5cCI6ImF0K2p3dCJ9…';
+
+/** The members of RFC 6749 section 5.1, and two of them in camel case for the clients of older services. */
+export const Tokens = z
+  .object({
+    accessToken: z.string().meta({
+      example: exampleToken,
+      description: 'A JWT (RFC 9068) for this API and for services that trust this issuer',
+    }),
+    refreshToken: z.string().optional().meta({ example: 'q2Zk…' }),
+    access_token: z.string().meta({ example: exampleToken }),
+    refresh_token: z.string().optional().meta({ example: 'q2Zk…' }),
+    token_type: z.literal('Bearer'),
+    expires_in: z.int().meta({ description: 'Seconds', example: 900 }),
+    scope: z.string().optional().meta({ example: 'users:read:own sessions:read:own' }),
+  })
+  .meta({ id: 'Tokens' });
+
+const SignedIn = Tokens.extend({
+  user: z.object({
+    id: z.uuid(),
+    email: z.string().meta({ example: 'ada@example.com' }),
+    emailVerified: z.boolean(),
+    name: z.string().meta({ example: 'Ada Lovelace' }),
+    role: z.string().meta({ example: 'user' }),
+  }),
+}).meta({ id: 'SignedIn' });
+
+const Login = z
+  .object({
+    // Lenient about the address: whatever is not an account's is answered as wrong credentials.
+    email: z
+      .string()
+      .trim()
+      .min(1)
+      .max(254)
+      .regex(/^\P{Cc}*$/u, 'must not contain control characters')
+      .meta({ example: 'ada@example.com' }),
+    password: Password,
+    mfaCode: z
+      .string()
+      .min(1)
+      .max(64)
+      .optional()
+      .meta({ description: 'The second factor’s code, when it is known already', example: '123456' }),
+  })
+  .meta({ id: 'Login' });
+
+const RefreshToken = z
+  .string()
+  .min(1)
+  .max(512)
+  .regex(/^[\x21-\x7e]+$/, 'is not a refresh token')
+  .meta({ example: 'q2Zk…' });
+
+export const tokensOf = (tokens: IssuedTokens): z.input<typeof Tokens> => ({
+  ...tokens,
+  accessToken: tokens.access_token,
+  refreshToken: tokens.refresh_token,
+});
+
+/** Signs in and answers with tokens and the user. */
+export const signedIn = async (deps: TokenDeps, actor: Actor, signIn: SignIn): Promise<z.input<typeof SignedIn>> => {
+  const tokens = await deps.issue(actor, signIn);
+  const person = await findPerson(deps.db, signIn.userId);
+  if (!person) throw invalidCredentials();
+  return { ...tokensOf(tokens), user: person };
+};
+
+const invalidCredentials = () =>
+  new AppError(401, 'invalid_credentials', 'The address or the password is wrong, or the address is not confirmed yet');
+
+export const tokenRoutes = (deps: TokenDeps): Route[] => [
+  route({
+    id: 'login',
+    method: 'post',
+    path: '/auth/login',
+    tag: 'Sign-in',
+    summary: 'Sign in with email and password',
+    description:
+      'Begins a session, which `/sessions` shows and can end. An unknown address, a wrong password, an address that is not confirmed and a locked account are answered alike.',
+    access: 'public',
+    body: Login,
+    returns: SignedIn,
+    status: 200,
+    problems: { 401: ['invalid_credentials', 'mfa_required'] },
+    handle: async ({ body, actor }) => {
+      const outcome = await deps.signIn(actor, body);
+      if (outcome.kind === 'refused') throw invalidCredentials();
+      return signedIn(deps, actor, outcome);
+    },
+  }),
+  route({
+    id: 'refresh',
+    method: 'post',
+    path: '/auth/refresh',
+    tag: 'Sign-in',
+    summary: 'Exchange a refresh token for new tokens',
+    description:
+      'The refresh token is used up: keep the new one. One that was used before ends the whole family of tokens (RFC 9700 section 4.14.2).',
+    access: 'public',
+    body: z.object({ refreshToken: RefreshToken }).meta({ id: 'Refresh' }),
+    returns: Tokens,
+    status: 200,
+    problems: { 401: ['invalid_refresh_token'] },
+    handle: async ({ body, actor }) => tokensOf(await deps.refresh(actor, body.refreshToken)),
+  }),
+  route({
+    id: 'logout',
+    method: 'post',
+    path: '/auth/logout',
+    tag: 'Sign-in',
+    summary: 'End the session that a refresh token is of',
+    description:
+      'Its access tokens stop validating at once. A token that is unknown or of no use any more gets the same answer.',
+    access: 'public',
+    body: z.object({ refreshToken: RefreshToken }).meta({ id: 'Logout' }),
+    status: 204,
+    handle: ({ body, actor }) => deps.endSessionOf(actor, body.refreshToken),
+  }),
+];

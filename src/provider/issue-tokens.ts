@@ -1,0 +1,122 @@
+/**
+ * Tokens for somebody who signed in without a browser: REST, and the password grant. They are the engine's own models, so
+ * that they refresh, are revoked and end with their session like any other.
+ */
+import { type Client, errors, type Provider } from 'oidc-provider';
+import { inDirectSignIn } from '../../adapters/oidc-storage.ts';
+import type { Db } from '../../db/connect.ts';
+import type { Actor } from '../audit/logs.commands.ts';
+import type { SignIn } from '../auth/sign-in.commands.ts';
+import type { NewClient } from '../clients/clients.commands.ts';
+import type { Config } from '../config.ts';
+import { permits } from '../roles/permissions.ts';
+import { findUserAccess } from '../roles/roles.queries.ts';
+import { randomToken } from '../secrets.ts';
+import { apiResource, defaultResource } from './resources.ts';
+
+/** The REST API as a client of the provider: first-party, so whoever signs in through it may do all that their roles allow. */
+export const restClientId = 'countersign-rest';
+export const restClient = (brand: string): NewClient => ({
+  client_name: `${brand} API`,
+  redirect_uris: [],
+  response_types: [],
+  grant_types: ['refresh_token'],
+  token_endpoint_auth_method: 'none',
+  first_party: true,
+});
+
+/** RFC 6749 section 5.1. */
+export interface TokenResponse {
+  access_token: string;
+  token_type: 'Bearer';
+  expires_in: number;
+  refresh_token?: string;
+  scope?: string;
+}
+
+export interface TokenIssuer {
+  provider: Provider;
+  db: Db;
+  config: Config;
+}
+
+/** Of the scopes that an application may ask for, those that this user can pass on. */
+const grantedScope = (allowed: readonly string[], permissions: readonly string[]): string =>
+  allowed.filter((name) => name.split(':').length !== 3 || permits(permissions, name)).join(' ');
+
+/** Scopes of the API that tokens of this client may have when they speak for this user. */
+export const userScope = async (db: Db, client: Client, userId: string | undefined): Promise<string> => {
+  const permissions = (userId && (await findUserAccess(db, userId))?.permissions) || [];
+  if (client.clientId === restClientId) return permissions.filter((name) => !name.startsWith('!')).join(' ');
+  return grantedScope(
+    String(client.api_scope ?? '')
+      .split(' ')
+      .filter(Boolean),
+    permissions,
+  );
+};
+
+/**
+ * Begins a session and gives the client tokens for it.
+ * @param scope narrows what the client may have
+ * @throws the engine's AccessDenied when the password has changed or the account was deactivated since the sign-in
+ */
+export const issueTokens = async (
+  { provider, db, config }: TokenIssuer,
+  actor: Actor,
+  { userId: accountId, amr, ts, credential }: SignIn,
+  { clientId, scope: wanted }: { clientId: string; scope?: string | undefined },
+): Promise<TokenResponse> => {
+  const client = await provider.Client.find(clientId);
+  if (!client) throw new errors.InvalidClient('client not found');
+  const allowed = await userScope(db, client, accountId);
+  const scope = wanted === undefined ? allowed : narrowed(allowed, wanted);
+  const resource = defaultResource(config.JWT_ISSUER);
+
+  const grantId = randomToken();
+  const session = new provider.Session();
+  session.loginAccount({ accountId, loginTs: ts, amr });
+  session.ensureClientContainer(clientId);
+  session.grantIdFor(clientId, grantId);
+
+  return inDirectSignIn(
+    { credential, sessionUid: session.uid, userAgent: actor.userAgent ?? null, address: actor.address ?? null },
+    async () => {
+      await session.save(config.SESSION_MAX_TTL);
+      const grant = new provider.Grant({ accountId, clientId, jti: grantId } as never);
+      if (scope) grant.addResourceScope(resource, scope);
+      await grant.save();
+
+      const common = {
+        accountId,
+        client,
+        grantId,
+        sessionUid: session.uid,
+        expiresWithSession: true,
+        gty: 'password',
+        scope,
+      };
+      const accessToken = new provider.AccessToken(common as never);
+      accessToken.resourceServer = new provider.ResourceServer(resource, apiResource(config, client, scope));
+      const access_token = await accessToken.save();
+      const refresh_token = client.grantTypeAllowed('refresh_token')
+        ? await new provider.RefreshToken({ ...common, resource, amr, authTime: ts } as never).save()
+        : undefined;
+      return {
+        access_token,
+        token_type: 'Bearer' as const,
+        expires_in: accessToken.expiration,
+        ...(refresh_token ? { refresh_token } : {}),
+        ...(scope ? { scope } : {}),
+      };
+    },
+  );
+};
+
+/** @throws InvalidScope when something is asked for that the client or the user cannot have (RFC 6749 section 5.2) */
+const narrowed = (allowed: string, wanted: string): string => {
+  const names = wanted.split(' ').filter(Boolean);
+  const missing = names.filter((name) => !allowed.split(' ').includes(name) && !permits(allowed.split(' '), name));
+  if (missing.length) throw new errors.InvalidScope('requested scope is not allowed', missing.join(' '));
+  return names.join(' ');
+};

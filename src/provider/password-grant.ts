@@ -1,0 +1,60 @@
+/**
+ * `grant_type=password` (RFC 6749 section 4.3), for clients that are registered for it. It goes through the one sign-in
+ * pipeline: the same limits, the same factors, the same answer for whatever is wrong.
+ */
+import { errors, type KoaContextWithOIDC, type Provider } from 'oidc-provider';
+import { z } from 'zod';
+import type { Actor } from '../audit/logs.commands.ts';
+import type { SignInInput, SignInOutcome } from '../auth/sign-in.commands.ts';
+import { AppError } from '../errors.ts';
+import { actorOf } from '../http/actor.ts';
+import { issueTokens, type TokenIssuer } from './issue-tokens.ts';
+
+export type SignInWith = (actor: Actor, input: SignInInput) => Promise<SignInOutcome>;
+
+const text = (max: number) =>
+  z
+    .string()
+    .min(1)
+    .max(max)
+    .regex(/^\P{Cc}*$/u);
+const Parameters = z.object({
+  username: text(254),
+  password: z.string().min(1).max(1024),
+  scope: text(2000).optional(),
+  mfa_code: text(64).optional(),
+});
+
+/** An error of ours as the token endpoint tells it (RFC 6749 section 5.2). */
+const tokenError = (ctx: KoaContextWithOIDC, { status, message, details }: AppError): Error => {
+  if (details.retryAfterSeconds !== undefined) ctx.set('Retry-After', String(details.retryAfterSeconds));
+  const error = new errors.CustomOIDCProviderError('temporarily_unavailable', message);
+  return Object.assign(error, { status, statusCode: status });
+};
+
+export const registerPasswordGrant = (
+  provider: Provider,
+  issuer: Omit<TokenIssuer, 'provider'>,
+  signIn: SignInWith,
+): void => {
+  const handler = async (ctx: KoaContextWithOIDC): Promise<void> => {
+    const { client, params } = ctx.oidc;
+    const parsed = Parameters.safeParse(params);
+    if (!parsed.success) {
+      const fields = [...new Set(parsed.error.issues.map(({ path }) => path.join('.')))];
+      throw new errors.InvalidRequest(`missing or unusable: ${fields.join(', ')}`);
+    }
+    const { username: email, password, scope, mfa_code: mfaCode } = parsed.data;
+    const clientId = client?.clientId as string;
+    try {
+      const outcome = await signIn(actorOf(ctx), { email, password, clientId, ...(mfaCode ? { mfaCode } : {}) });
+      if (outcome.kind === 'refused') throw new errors.InvalidGrant('the credentials are not right');
+      ctx.body = await issueTokens({ ...issuer, provider }, actorOf(ctx), outcome, { clientId, scope });
+    } catch (error) {
+      if (error instanceof AppError) throw tokenError(ctx, error);
+      if (error instanceof errors.AccessDenied) throw new errors.InvalidGrant('the credentials are not right');
+      throw error;
+    }
+  };
+  provider.registerGrantType('password', handler, ['username', 'password', 'scope', 'mfa_code']);
+};
