@@ -5,10 +5,12 @@
 import type { Job, PgBoss, QueueOptions } from 'pg-boss';
 import { type Database, type Db, executeSql } from '../db/connect.ts';
 import type { MailRequest } from '../src/auth/accounts.commands.ts';
+import type { CodeRequest } from '../src/auth/otp.commands.ts';
 import { overloaded } from '../src/errors.ts';
 import type { Log } from '../src/log.ts';
 import type { Secrets } from '../src/secrets.ts';
 import type { Mail } from './mailer.ts';
+import type { Sms } from './sms.ts';
 
 const day = 86_400;
 
@@ -16,6 +18,9 @@ const day = 86_400;
 const queues = {
   mail: { retryLimit: 10, retryDelay: 5, retryDelayMax: 3600, expireInSeconds: 120, deleteAfterSeconds: 3 * day },
   'mail-request': { retryLimit: 5, retryDelay: 5, retryDelayMax: 300, expireInSeconds: 60, deleteAfterSeconds: day },
+  'code-request': { retryLimit: 5, retryDelay: 2, retryDelayMax: 60, expireInSeconds: 60, deleteAfterSeconds: day },
+  // Somebody waits for it, and after ten minutes what it says is void.
+  sms: { retryLimit: 8, retryDelay: 2, retryDelayMax: 120, expireInSeconds: 30, deleteAfterSeconds: day },
   'backchannel-logout': {
     retryLimit: 5,
     retryDelay: 5,
@@ -29,6 +34,8 @@ const queues = {
 export interface JobData {
   mail: Mail;
   'mail-request': MailRequest;
+  'code-request': CodeRequest;
+  sms: Sms;
   'backchannel-logout': { clientId: string; sub: string; sid?: string };
 }
 
@@ -40,7 +47,7 @@ export interface Jobs {
    * @throws AppError 503 until `start` has resolved.
    */
   send<Q extends QueueName>(db: Db, queue: Q, data: JobData[Q]): Promise<void>;
-  /** Registers the worker of a queue, before or after `start`. A job whose handler throws is retried. */
+  /** Registers the worker of a queue, before or after `start`. A job whose handler throws is retried, unless the error is `permanent`. */
   work<Q extends QueueName>(queue: Q, handler: (data: JobData[Q]) => Promise<void>): Promise<void>;
   /** Runs the handler once per interval on one of all replicas, and never twice at a time. */
   every(name: string, intervalSeconds: number, handler: () => Promise<void>): Promise<void>;
@@ -145,12 +152,13 @@ export const createJobs = ({ db, listen, secrets, log }: Options): Jobs => {
       await within(expireInSeconds - 5, run(job));
     } catch (error) {
       const reason = reasonOf(error);
-      const last = job.retryCount >= retryLimit;
+      const { permanent = false } = error as { permanent?: boolean };
+      const last = permanent || job.retryCount >= retryLimit;
       log[last ? 'error' : 'warn'](
         { queue, job: job.id, attempt: job.retryCount + 1, reason },
         last ? 'job given up' : 'job failed',
       );
-      throw new Error(reason);
+      if (!permanent) throw new Error(reason);
     }
   };
 

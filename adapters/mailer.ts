@@ -26,6 +26,8 @@ export interface DevMail extends Mail {
 }
 
 export interface DevMailbox extends Mailer {
+  /** Shows a message that is no mail, such as an SMS, among the mails. */
+  keep(message: Mail): void;
   /** Newest first. */
   messages(): DevMail[];
 }
@@ -79,15 +81,18 @@ export const createMailer = ({ smtpUrl, from, log }: { smtpUrl: string; from: st
 const linksIn = (text: string): string[] =>
   (text.match(/https?:\/\/[^\s<>"]+/g) ?? []).map((link) => link.replace(/[.,;:!?'")\]}]+$/, ''));
 
-/** Keeps the last `limit` mails for the developer to read. */
+/** Keeps the last `limit` mails (and SMS) for the developer to read. */
 export const createDevMailbox = (limit = 200): DevMailbox => {
   const kept: DevMail[] = [];
+  const keep = ({ to, subject, text, html }: Mail): void => {
+    kept.unshift({ id: randomUUID(), to, subject, text, html, links: linksIn(text), at: new Date() });
+    kept.length = Math.min(kept.length, limit);
+  };
   return {
+    keep,
     deliver: async (mail) => {
       assertSafe(mail);
-      const { to, subject, text, html } = mail;
-      kept.unshift({ id: randomUUID(), to, subject, text, html, links: linksIn(text), at: new Date() });
-      kept.length = Math.min(kept.length, limit);
+      keep(mail);
     },
     messages: () => [...kept],
     close: async () => {},

@@ -5,6 +5,7 @@
  */
 import { type Adapter, errors, Provider } from 'oidc-provider';
 import type { Db } from '../db/connect.ts';
+import { lockLiveApiKey } from '../src/api-keys/api-keys.queries.ts';
 import { assertFreshSignIn, directSignIn, requestState, unused } from './oidc-storage.ts';
 
 export const createGrantAdapter = (db: Db): Adapter => ({
@@ -23,10 +24,11 @@ export const createGrantAdapter = (db: Db): Adapter => ({
     await db.transaction(async (db) => {
       if (userId) await assertFreshSignIn(db, userId);
       if ((direct || state.sessionFrom) && sessionUid) await assertSession(db, sessionUid);
-      // Whoever gives an application their password has agreed to it there.
-      if (userId && clientId && !direct) await assertConsent(db, userId, clientId);
+      if (state.apiKeyId) await assertApiKey(db, state.apiKeyId);
+      // Whoever gives an application their password, or a key of theirs, has agreed to it there.
+      if (userId && clientId && !direct && !state.apiKeyId) await assertConsent(db, userId, clientId);
       await db('grants')
-        .insert({ id, userId, clientId, sessionUid, ...changes })
+        .insert({ id, userId, clientId, sessionUid, apiKeyId: state.apiKeyId ?? null, ...changes })
         .onConflict('id')
         .merge(['payload', 'expiresAt']);
     });
@@ -50,6 +52,11 @@ export const createGrantAdapter = (db: Db): Adapter => ({
 const assertSession = async (db: Db, uid: string): Promise<void> => {
   const session = await db('sessions').where({ uid }).forKeyShare().first('uid');
   if (!session) throw new errors.AccessDenied('the session has ended');
+};
+
+/** Likewise the API key: its revocation waits until the Grant is there to be ended with it. */
+const assertApiKey = async (db: Db, id: string): Promise<void> => {
+  if (!(await lockLiveApiKey(db, id))) throw new errors.InvalidRequest('the subject_token is not valid');
 };
 
 /** Likewise the consent that the Grant is made from; the operator's own applications need none. */

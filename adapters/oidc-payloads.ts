@@ -1,6 +1,7 @@
 /** Codes, opaque access tokens, interactions, pushed requests and whatever else has no table of its own. */
 import { type Adapter, type AdapterPayload, errors } from 'oidc-provider';
 import type { Db } from '../db/connect.ts';
+import { findClient } from '../src/clients/clients.queries.ts';
 import { hashToken } from '../src/secrets.ts';
 import { endFamily, type OidcStorage, unused } from './oidc-storage.ts';
 
@@ -86,6 +87,9 @@ export const createPayloadAdapter = (storage: OidcStorage, model: string): Adapt
       if (isJwtModel(model) && id.startsWith(jwtName)) return storage.findJwt(model, id);
       const idHash = hashToken(id);
       const row: Row | undefined = await live({ idHash }).first('payload', 'consumedAt');
+      // What a client got for itself has no grant that would end with the client.
+      if (row && model === 'ClientCredentials' && !(await findClient(db, row.payload.clientId as string)))
+        return undefined;
       return row && { ...fromStored(idHash, row), jti: id };
     },
 

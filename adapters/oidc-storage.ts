@@ -37,6 +37,8 @@ interface RequestState {
   sessionFrom?: string;
   /** The Grants that were read. */
   grants?: Set<string>;
+  /** The API key that is exchanged for a token. */
+  apiKeyId?: string;
 }
 
 /** Of the engine's current request; outside one, a state that nobody sees again. */

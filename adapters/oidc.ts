@@ -5,7 +5,8 @@
  */
 import { type Adapter, type AdapterFactory, type AdapterPayload, errors } from 'oidc-provider';
 import type { Db } from '../db/connect.ts';
-import { type Client, clientMetadata, findClient } from '../src/clients/clients.queries.ts';
+import { clientMetadata } from '../src/clients/client-metadata.ts';
+import { type Client, findClient } from '../src/clients/clients.queries.ts';
 import { isOutage } from '../src/errors.ts';
 import { createGrantAdapter } from './oidc-grants.ts';
 import { createPayloadAdapter } from './oidc-payloads.ts';
@@ -35,10 +36,13 @@ export const engineMetadata = ({
   return { ...metadata, scope: identity || 'openid', api_scope: api };
 };
 
-/** The stored hash stands in for the secret: see `compareClientSecret` in provider/provider.ts. */
+/** The stored hashes stand in for the secrets: see `compareClientSecret` in provider/provider.ts. */
 const engineClient = (client: Client): AdapterPayload => ({
   ...engineMetadata(clientMetadata(client)),
   ...(client.clientSecretHash ? { client_secret: client.clientSecretHash } : {}),
+  ...(client.previousSecretHash && client.previousSecretExpiresAt && client.previousSecretExpiresAt > new Date()
+    ? { previous_secret_hash: client.previousSecretHash }
+    : {}),
   ...(client.clientSecretExpiresAt
     ? { client_secret_expires_at: Math.floor(client.clientSecretExpiresAt.getTime() / 1000) }
     : {}),

@@ -10,12 +10,19 @@ import { tooMany } from '../src/errors.ts';
 import type { Log } from '../src/log.ts';
 
 const minute = 60;
-const hour = 3600;
+const hour = 60 * minute;
+const day = 24 * hour;
 
 /** Every limit: `points` within `seconds` of the first one. An "address" is an IP address. */
 const limits = {
   /** Wrong passwords per account and address. */
   guessAccount: { points: 5, seconds: 15 * minute },
+  /** Wrong passwords per account and device, for what only one device can show. */
+  guessDevice: { points: 5, seconds: 15 * minute },
+  /** Wrong passwords per account from unknown devices; every further one has to wait (see `src/auth/guesses.ts`). */
+  accountFailures: { points: 10, seconds: day },
+  /** Attempts per account from unknown devices, those that were made to wait included; then it is locked for them. */
+  accountAttempts: { points: 100, seconds: day },
   /** Wrong passwords per address, whatever the account. */
   guessAddress: { points: 50, seconds: 15 * minute },
   /** Registrations per address. */
@@ -26,11 +33,43 @@ const limits = {
   mailRecipient: { points: 20, seconds: hour },
   /** Mails that one address has sent to anybody. */
   mailClient: { points: 30, seconds: hour },
-  /** Failed client authentications per client and address. */
-  clientAuthentication: { points: 50, seconds: 15 * minute },
+  /** One-time codes that one address tries, and that anybody tries for one recipient, the right ones aside. */
+  codeAddress: { points: 50, seconds: 15 * minute },
+  codeRecipient: { points: 25, seconds: 24 * hour },
+  /** SMS, which cost money: that one address asks for, that one account does, and that one number gets. */
+  smsClient: { points: 20, seconds: hour },
+  smsAccount: { points: 5, seconds: hour },
+  smsAccountDaily: { points: 10, seconds: 24 * hour },
+  smsNumber: { points: 5, seconds: hour },
+  smsNumberDaily: { points: 10, seconds: 24 * hour },
+  /** Failures at the token endpoint and its like per client and address. */
+  clientFailures: { points: 50, seconds: 15 * minute },
+  /** The same per address, whichever client was named. */
+  addressFailures: { points: 200, seconds: 15 * minute },
+  /** Tokens per address that turned out not to be valid where one can ask (`/auth/validate`). */
+  validations: { points: 200, seconds: 15 * minute },
+  /** Refusals per client and address that the audit log takes one by one. */
+  recordedRefusals: { points: 50, seconds: 15 * minute },
 } as const;
 
-export type LimitName = keyof typeof limits;
+/** What is either taken or free, for a time that whoever takes it says. The factor leaves these alone. */
+const holds = ['accountDelay', 'accountLock'] as const;
+
+/** Requests per caller of a role, in the window of `RATE_LIMITS`. */
+type RoleLimit = `role:${string}`;
+export const roleWindowSeconds = 15 * minute;
+
+export type LimitName = keyof typeof limits | RoleLimit;
+export type HoldName = (typeof holds)[number];
+
+/** How much of a limit is left. */
+export interface Quota {
+  limit: number;
+  remaining: number;
+  /** Until it begins anew. */
+  resetSeconds: number;
+  exceeded: boolean;
+}
 
 export interface RateLimits {
   /**
@@ -39,6 +78,16 @@ export interface RateLimits {
    * @throws AppError 429 with the seconds to wait when there are not enough left.
    */
   consume(limit: LimitName, key: string, points?: number): Promise<void>;
+  /** Takes a point and says what is left, without throwing. */
+  take(limit: LimitName, key: string): Promise<Quota>;
+  /** @throws AppError 429 when a limit that counts failures is used up; takes nothing */
+  assertLeft(limit: LimitName, key: string): Promise<void>;
+  /** Counts one more, however many there are. @returns how many there are beyond the limit; 0: this was the last one within */
+  count(limit: LimitName, key: string): Promise<number>;
+  /** Takes a hold for some seconds, of many at the same time one only. @returns whether it was free */
+  hold(name: HoldName, key: string, seconds: number): Promise<boolean>;
+  isHeld(name: HoldName, key: string): Promise<boolean>;
+  release(name: HoldName, key: string): Promise<void>;
   /** Gives points back. */
   reward(limit: LimitName, key: string, points?: number): Promise<void>;
   /** Forgets all that was counted for the key. */
@@ -85,32 +134,36 @@ export const addressKey = (address: string): string => {
 /** Redis holds no address and no name. */
 const hashKey = (key: string): string => createHash('sha256').update(key).digest('base64url');
 
-/**
- * @param factor RATE_LIMIT_FACTOR: multiplies the points of every limit
- * @param keyPrefix REDIS_KEY_PREFIX
- */
+const secondsUntil = ({ msBeforeNext }: RateLimiterRes): number => Math.max(1, Math.ceil(msBeforeNext / 1000));
+
+interface RateLimitOptions {
+  redisUrl?: string;
+  /** REDIS_KEY_PREFIX */
+  keyPrefix?: string;
+  /** RATE_LIMIT_FACTOR: multiplies the points of every limit. */
+  factor: number;
+  /** RATE_LIMITS: requests of a caller of each role in `roleWindowSeconds`. */
+  roles?: Readonly<Record<string, number>>;
+  /** Called when a limit refuses. */
+  onRefusal?(limit: LimitName): void;
+  log: Log;
+}
+
 export const createRateLimits = ({
   redisUrl,
   keyPrefix = 'countersign:',
   factor,
+  roles = {},
+  onRefusal = () => {},
   log,
-}: {
-  redisUrl?: string;
-  keyPrefix?: string;
-  factor: number;
-  log: Log;
-}): RateLimits => {
+}: RateLimitOptions): RateLimits => {
   const redis = redisUrl ? connectRedis(redisUrl, log) : undefined;
-  const limiters = new Map<LimitName, RateLimiterAbstract>();
-  for (const [name, { points, seconds }] of Object.entries(limits)) {
-    const options = {
-      keyPrefix: `${keyPrefix}limit:${name}`,
-      points: Math.max(1, Math.round(points * factor)),
-      duration: seconds,
-    };
+  const limiters = new Map<string, RateLimiterAbstract>();
+  const add = (name: string, points: number, duration: number) => {
+    const options = { keyPrefix: `${keyPrefix}limit:${name}`, points, duration };
     const memory = new RateLimiterMemory(options);
     limiters.set(
-      name as LimitName,
+      name,
       redis
         ? new RateLimiterRedis({
             ...options,
@@ -120,17 +173,63 @@ export const createRateLimits = ({
           })
         : memory,
     );
-  }
-  const limiter = (name: LimitName): RateLimiterAbstract => limiters.get(name) as RateLimiterAbstract;
+  };
+  const multiplied = (points: number) => Math.max(1, Math.round(points * factor));
+  for (const [name, { points, seconds }] of Object.entries(limits)) add(name, multiplied(points), seconds);
+  for (const [role, points] of Object.entries(roles)) add(`role:${role}`, multiplied(points), roleWindowSeconds);
+  for (const name of holds) add(name, 1, 1);
+  const limiter = (name: LimitName | HoldName): RateLimiterAbstract => limiters.get(name) as RateLimiterAbstract;
+
+  /** What is left after taking points; a refusal is an answer as well. */
+  const attempt = async (
+    name: LimitName | HoldName,
+    key: string,
+    points: number,
+    customDuration?: number,
+  ): Promise<Quota> => {
+    const options = customDuration === undefined ? {} : { customDuration };
+    const quota = (state: RateLimiterRes, exceeded: boolean): Quota => ({
+      limit: limiter(name).points,
+      remaining: exceeded ? 0 : state.remainingPoints,
+      resetSeconds: secondsUntil(state),
+      exceeded,
+    });
+    try {
+      return quota(await limiter(name).consume(hashKey(key), points, options), false);
+    } catch (refusal) {
+      if (!(refusal instanceof RateLimiterRes)) throw refusal;
+      return quota(refusal, true);
+    }
+  };
+  const take = async (limit: LimitName, key: string, points = 1): Promise<Quota> => {
+    const quota = await attempt(limit, key, points);
+    if (quota.exceeded) onRefusal(limit);
+    return quota;
+  };
 
   return {
-    consume: async (limit, key, points = 1) => {
-      try {
-        await limiter(limit).consume(hashKey(key), points);
-      } catch (refusal) {
-        if (!(refusal instanceof RateLimiterRes)) throw refusal;
-        throw tooMany(Math.max(1, Math.ceil(refusal.msBeforeNext / 1000)));
-      }
+    take,
+    consume: async (limit, key, points) => {
+      const { exceeded, resetSeconds } = await take(limit, key, points);
+      if (exceeded) throw tooMany(resetSeconds);
+    },
+    assertLeft: async (limit, key) => {
+      const state = await limiter(limit).get(hashKey(key));
+      if (!state || state.msBeforeNext <= 0 || state.consumedPoints < limiter(limit).points) return;
+      onRefusal(limit);
+      throw tooMany(secondsUntil(state));
+    },
+    count: async (limit, key) => {
+      const { consumedPoints } = await limiter(limit).penalty(hashKey(key));
+      return consumedPoints - limiter(limit).points;
+    },
+    hold: async (name, key, seconds) => !(await attempt(name, key, 1, seconds)).exceeded,
+    isHeld: async (name, key) => {
+      const state = await limiter(name).get(hashKey(key));
+      return state !== null && state.msBeforeNext > 0;
+    },
+    release: async (name, key) => {
+      await limiter(name).delete(hashKey(key));
     },
     reward: async (limit, key, points = 1) => {
       await limiter(limit).reward(hashKey(key), points);

@@ -6,10 +6,14 @@ const batch = 1000;
 /** Table, key and condition of what can go. A grant goes when neither its session nor a refresh token needs it. */
 const expired: readonly [table: string, key: string, where: string][] = [
   ['action_tokens', 'token_hash', 'expires_at < now()'],
+  ['one_time_codes', 'id', 'expires_at < now()'],
   ['sessions', 'id_hash', 'expires_at < now()'],
+  ['known_devices', '(user_id, device_hash)', 'expires_at < now()'],
   ['refresh_tokens', 'token_hash', 'expires_at < now()'],
   ['oidc_payloads', '(model, id_hash)', 'expires_at < now()'],
   ['revoked_tokens', 'jti_hash', 'expires_at < now()'],
+  // Shown to their owner for a while after their end.
+  ['api_keys', 'id', `least(revoked_at, expires_at) < now() - interval '30 days'`],
   [
     'grants',
     'id',
@@ -33,5 +37,12 @@ export const cleanExpired = async (db: Db): Promise<Record<string, number>> => {
       deleted[table] = (deleted[table] ?? 0) + count;
     } while (count === batch);
   }
+  await forgetSecrets(db);
   return deleted;
 };
+
+/** A client's secret that was rotated out is refused once its grace is over; nobody needs its hash any more. */
+const forgetSecrets = (db: Db) =>
+  db('clients')
+    .where('previousSecretExpiresAt', '<', db.fn.now())
+    .update({ previousSecretHash: null, previousSecretExpiresAt: null });

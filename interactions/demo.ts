@@ -7,7 +7,7 @@ import Router from '@koa/router';
 import type Koa from 'koa';
 import { LRUCache } from 'lru-cache';
 import * as client from 'openid-client';
-import type { NewClient } from '../src/clients/clients.commands.ts';
+import type { NewClient } from '../src/clients/client-metadata.ts';
 import { AppError } from '../src/errors.ts';
 import type { Pages } from './pages.ts';
 

@@ -2,10 +2,9 @@
 
 import type Koa from 'koa';
 import { z } from 'zod';
-import { type AccountDeps, requestMail } from '../src/auth/accounts.commands.ts';
+import type { AccountDeps } from '../src/auth/accounts.commands.ts';
 import { recordSignIn, type SignIn, type SignInDeps, signIn } from '../src/auth/sign-in.commands.ts';
 import { actorOf } from '../src/http/actor.ts';
-import { randomToken } from '../src/secrets.ts';
 import { findUser } from '../src/users/users.queries.ts';
 import type { Interaction, InteractionResult, Step } from './interactions.ts';
 import type { Pages } from './pages.ts';
@@ -67,6 +66,7 @@ export const login = ({
           ? problems.map((problem) => (problem.code === 'wrongCredentials' ? wrongPassword : problem))
           : problems,
         forgotHref: '/forgot',
+        ...(problems.some(({ code }) => code === 'wrongCredentials') ? { resendHref: '/verify/resend' } : {}),
         cancelAction: `${action}/abort`,
         ...(notices.has(notice) ? { notice } : {}),
         ...(asked
@@ -90,7 +90,12 @@ export const login = ({
         // Not if the account was taken in hand elsewhere since.
         if (user?.status === 'active' && Number(user.passwordChangedAt ?? 0) === registered.credential) {
           const clientId = interaction.params.client_id as string;
-          return loginResult(await recordSignIn(accountDeps.db, actorOf(ctx), user, clientId));
+          const actor = actorOf(ctx);
+          const cookie = pages.device(ctx);
+          const device = accountDeps.hashDevice(user.id, actor, cookie);
+          const signIn = await recordSignIn(accountDeps.db, actor, user, clientId, undefined, device);
+          pages.rememberDevice(ctx, cookie);
+          return loginResult(signIn);
         }
       }
       if (pages.flow(ctx).another === 'next') pages.remember(ctx, { another: interaction.uid });
@@ -105,22 +110,17 @@ export const login = ({
         const credentials = pages.form(ctx, Credentials);
         pages.remember(ctx, { email: credentials.email });
         const actor = actorOf(ctx);
+        const deviceCookie = pages.device(ctx);
         const outcome = await signIn(signInDeps, actor, {
           ...credentials,
           clientId: interaction.params.client_id as string,
+          deviceCookie,
         });
         if (outcome.kind === 'signed-in') {
+          pages.rememberDevice(ctx, deviceCookie);
           return loginResult(outcome);
         }
-        if (outcome.code === 'email_not_verified') {
-          // The password was right, so this browser may confirm the address with a click.
-          const browser = randomToken();
-          pages.remember(ctx, { browser });
-          await requestMail(accountDeps, actor, 'verification', credentials.email, browser);
-          ctx.status = 303;
-          ctx.redirect('/check-mail');
-          return undefined;
-        }
+        // Whatever was wrong; not even who knows the password learns that the address waits for confirmation.
         await page(ctx, interaction, credentials.email, [{ field: 'email', code: 'wrongCredentials' }], 401);
       } catch (error) {
         const problems = pages.refused(ctx, error);

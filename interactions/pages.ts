@@ -7,11 +7,12 @@ import type { Db } from '../db/connect.ts';
 import type { Actor } from '../src/audit/logs.commands.ts';
 import { type Client, findClient } from '../src/clients/clients.queries.ts';
 import { type Config, isDevelopment } from '../src/config.ts';
-import { AppError, databaseAway, type ErrorDetails, invalid, isOutage } from '../src/errors.ts';
+import { AppError, databaseAway, type ErrorDetails, invalid, isOutage, refusedByEngine } from '../src/errors.ts';
 import { actorOf } from '../src/http/actor.ts';
 import type { Log } from '../src/log.ts';
 import { findUser, type User } from '../src/users/users.queries.ts';
 import { accountClientId } from './account.ts';
+import { createDeviceCookie, type DeviceCookie } from './device-cookie.ts';
 import type { ErrorView, PageContext, Problem, ViewProps } from './view-props.ts';
 import type { Views } from './views.ts';
 
@@ -47,7 +48,7 @@ export interface Visitor {
   actor: Actor;
 }
 
-export interface Pages {
+export interface Pages extends DeviceCookie {
   show<V extends keyof ViewProps>(ctx: Koa.Context, view: V, props: ViewProps[V], options?: ShowOptions): void;
   /** Parses a form. @throws FormError with a problem for each field that is wrong */
   form<S extends z.ZodType>(ctx: Koa.Context, schema: S): z.output<S>;
@@ -110,7 +111,6 @@ const commandCodes: Record<string, string> = {
   password_contains_identity: 'passwordPersonal',
   wrong_current_password: 'currentPasswordWrong',
   wrong_credentials: 'wrongCredentials',
-  email_not_verified: 'emailNotVerified',
   password_wrong: 'passwordWrong',
 };
 
@@ -179,6 +179,8 @@ export const createPages = ({ config, db, log, views, provider }: PageDeps): Pag
     ].filter((locale) => locale && locale !== '*');
 
   const pages: Pages = {
+    ...createDeviceCookie(cookieName('device'), secure),
+
     locale: (ctx, uiLocales) => views.negotiate(wantedLocales(ctx, uiLocales)),
 
     show: (ctx, view, props, { status = 200, client, signedInAs, uiLocales, path } = {}) => {
@@ -339,7 +341,7 @@ export const toAppError = (ctx: Koa.Context, error: unknown, log: Log): AppError
   if (error instanceof oidcErrors.SessionNotFound)
     return new AppError(400, 'session_not_found', error.error_description ?? error.message);
   if (error instanceof oidcErrors.OIDCProviderError && error.statusCode < 500) {
-    return new AppError(error.statusCode, error.error, error.error_description ?? error.message);
+    return refusedByEngine(error.statusCode, error.error, error.error_description ?? error.message);
   }
   if (error instanceof oidcErrors.OIDCProviderError && error.statusCode === 503) return databaseAway();
   log.error({ err: error, requestId: ctx.state.requestId, path: ctx.path }, 'a request failed');

@@ -11,7 +11,7 @@ import {
 } from '../src/auth/accounts.commands.ts';
 import { type ActionPurpose, findActionToken } from '../src/auth/action-tokens.commands.ts';
 import { setUp } from '../src/auth/administrators.commands.ts';
-import { ActionToken, Email, Password, PersonName } from '../src/auth/auth.routes.ts';
+import { ActionToken, Email, Password, PersonName } from '../src/auth/credentials.ts';
 import { resetPassword } from '../src/auth/password.commands.ts';
 import { AppError } from '../src/errors.ts';
 import { actorOf } from '../src/http/actor.ts';
@@ -175,6 +175,19 @@ export const registration = ({
     ),
   );
   router.get('/verified', (ctx) => show(ctx, 'verify-done', { continueHref: pages.signInHref(ctx) }));
+  const resendPage = (ctx: Koa.Context, problems: Problem[]) =>
+    show(
+      ctx,
+      'resend',
+      {
+        action: '/verify/resend',
+        email: typed(ctx, 'email') || (pages.flow(ctx).email ?? ''),
+        problems,
+        signInHref: pages.signInHref(ctx),
+      },
+      { status: status(ctx, problems) },
+    );
+  router.get('/verify/resend', (ctx) => resendPage(ctx, []));
   router.post('/verify/resend', (ctx) =>
     submit(
       ctx,
@@ -184,7 +197,7 @@ export const registration = ({
         pages.remember(ctx, { email });
         redirect(ctx, '/check-mail');
       },
-      (problems) => registerPage(ctx, problems),
+      (problems) => resendPage(ctx, problems),
     ),
   );
 
@@ -230,7 +243,9 @@ export const registration = ({
       ctx,
       async () => {
         try {
-          const { email } = await resetPassword(deps, actorOf(ctx), pages.form(ctx, ResetForm));
+          const deviceCookie = pages.device(ctx);
+          const { email } = await resetPassword(deps, actorOf(ctx), pages.form(ctx, ResetForm), deviceCookie);
+          pages.rememberDevice(ctx, deviceCookie);
           pages.remember(ctx, { email, notice: 'passwordChanged' });
           redirect(ctx, pages.signInHref(ctx));
         } catch (error) {

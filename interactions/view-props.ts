@@ -31,6 +31,8 @@ export interface SignInView {
   notice?: string;
   registerHref?: string;
   forgotHref: string;
+  /** Where the confirmation mail is sent again, for somebody who could not sign in. */
+  resendHref?: string;
   /** POST that goes back to the app with `access_denied`. */
   cancelAction?: string;
   /** POST that forgets the known account and shows an empty form. */
@@ -45,6 +47,14 @@ export interface RegisterView {
   problems: Problem[];
   signInHref: string;
   passwordMinLength: number;
+}
+
+/** Posts `email`: the confirmation mail is sent again. */
+export interface ResendView {
+  action: string;
+  email: string;
+  problems: Problem[];
+  signInHref: string;
 }
 
 /** The same whether or not the account exists. `resendAction` is posted with `email`. */
@@ -269,6 +279,7 @@ export interface ContinueView {
 export interface ViewProps {
   'sign-in': SignInView;
   register: RegisterView;
+  resend: ResendView;
   'check-mail': CheckMailView;
   verify: VerifyView;
   'verify-done': VerifyDoneView;
@@ -288,45 +299,4 @@ export interface ViewProps {
   home: HomeView;
   'demo-home': DemoHomeView;
   'demo-signed-in': DemoSignedInView;
-}
-
-/** Confirms that the address belongs to the person who registered with it. */
-export interface VerifyEmailMail {
-  name: string;
-  link: string;
-  minutes: number;
-}
-
-/** To the holder of an account when someone registers with its address. */
-export interface AlreadyRegisteredMail {
-  name: string;
-  signInLink: string;
-  resetLink: string;
-}
-
-/** The link that sets a new password, and who asked for it. */
-export interface ResetPasswordMail {
-  name: string;
-  link: string;
-  minutes: number;
-  device: string;
-  address: string;
-  at: Date;
-}
-
-/** A security notice: what, when, where, and what to press if it was not you. */
-export interface PasswordChangedMail {
-  name: string;
-  at: Date;
-  device: string;
-  address: string;
-  resetLink: string;
-}
-
-/** Every mail and its props. */
-export interface MailProps {
-  'verify-email': VerifyEmailMail;
-  'already-registered': AlreadyRegisteredMail;
-  'reset-password': ResetPasswordMail;
-  'password-changed': PasswordChangedMail;
 }

@@ -11,7 +11,8 @@ import { extname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Eta } from 'eta';
 import { createInstance, type i18n } from 'i18next';
-import type { MailProps, PageContext, ViewProps } from './view-props.ts';
+import type { CodeSms, MailProps } from './mail-props.ts';
+import type { PageContext, ViewProps } from './view-props.ts';
 
 /** A static file of the pages. */
 export interface Asset {
@@ -30,6 +31,8 @@ export interface Views {
     props: MailProps[M],
     locale: string,
   ): { subject: string; text: string; html: string };
+  /** The text of an SMS with a code. */
+  sms(props: CodeSms, locale: string): string;
   /** The languages there are, by their files in `views/locales/`. */
   locales: readonly string[];
   /** The best of our languages for what a person wants, most wanted first ("de-AT" finds "de"); else "en". */
@@ -278,5 +281,7 @@ export const createViews = ({ overlay, brand }: { overlay?: string; brand: strin
       const text = write('text').replace(/\n{3,}/g, '\n\n');
       return { subject, text: `${text.trim()}\n`, html: write('html') };
     },
+
+    sms: (props, locale) => eta.render('@sms/code', { ...props, ...toolsFor(locale), brand }).trim(),
   };
 };

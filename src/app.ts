@@ -3,13 +3,15 @@ import Koa from 'koa';
 import compose from 'koa-compose';
 import helmet from 'koa-helmet';
 import { v7 as uuid } from 'uuid';
+import { createAccountLimits } from '../adapters/account-limits.ts';
 import { createJobs, type Jobs } from '../adapters/jobs.ts';
-import { createDevMailbox, createMailer, type DevMailbox, noMailer } from '../adapters/mailer.ts';
+import type { DevMailbox } from '../adapters/mailer.ts';
 import { createOutboundFetch } from '../adapters/outbound.ts';
-import { addressKey, createRateLimits } from '../adapters/rate-limits.ts';
+import { addressKey, createRateLimits, roleWindowSeconds } from '../adapters/rate-limits.ts';
 import { cleanExpired } from '../db/clean.ts';
 import type { Database } from '../db/connect.ts';
 import { account, accountClient, accountClientId } from '../interactions/account.ts';
+import { apiDocs } from '../interactions/api-docs.ts';
 import { assets } from '../interactions/assets.ts';
 import { consent } from '../interactions/consent.ts';
 import { formPost } from '../interactions/form-post.ts';
@@ -21,33 +23,65 @@ import { createPages, type Pages, toAppError } from '../interactions/pages.ts';
 import { protocolPages } from '../interactions/protocol.ts';
 import { registration } from '../interactions/registration.ts';
 import { createViews } from '../interactions/views.ts';
-import { recordEvent } from './audit/logs.commands.ts';
+import { apiKeyRoutes } from './api-keys/api-keys.routes.ts';
+import { expireEvents, recordEvent } from './audit/logs.commands.ts';
+import { logRoutes } from './audit/logs.routes.ts';
+import { statisticsRoutes } from './audit/statistics.routes.ts';
 import type { AccountDeps } from './auth/accounts.commands.ts';
+import { dropMailedLinks } from './auth/action-tokens.commands.ts';
+import { activityRoutes } from './auth/activity.routes.ts';
 import { authRoutes } from './auth/auth.routes.ts';
+import { closeAccount } from './auth/closing.commands.ts';
+import { callerOfHeaders } from './auth/dev-headers.commands.ts';
+import { createExternalTokens } from './auth/external-tokens.ts';
+import { createUser } from './auth/invitations.commands.ts';
 import { meRoutes } from './auth/me.routes.ts';
+import { answerCodeRequest, type OtpDeps } from './auth/otp.commands.ts';
+import { otpRoutes } from './auth/otp.routes.ts';
 import { answerMailRequest } from './auth/password.commands.ts';
+import { passwordRoutes } from './auth/password.routes.ts';
 import { createPasswords } from './auth/passwords.ts';
 import { type SignInDeps, signIn } from './auth/sign-in.commands.ts';
+import { smsRoutes } from './auth/sms.routes.ts';
 import { type TokenDeps, tokenRoutes } from './auth/tokens.routes.ts';
 import { ensureClient } from './clients/clients.commands.ts';
+import { clientRoutes } from './clients/clients.routes.ts';
 import { type Config, isDevelopment } from './config.ts';
+import { codeLimits, createDelivery } from './delivery.ts';
 import { health } from './health/health.routes.ts';
+import { trustProxies } from './http/client-address.ts';
 
+import type { OpenApiDocument } from './http/openapi.ts';
+import { createRoleLimits } from './http/role-limits.ts';
+import type { Route } from './http/route.ts';
 import { mountRoutes } from './http/router.ts';
 import { deleteRetiredKeys, ensureKeys, jwksMaxAgeSeconds } from './keys/keys.commands.ts';
+import { keyRoutes } from './keys/keys.routes.ts';
+import { readProxyAddresses, readRoleLimits } from './limit-settings.ts';
 import type { Log } from './log.ts';
 import { createMetrics } from './metrics/metrics.ts';
 import { findCaller } from './provider/bearer.ts';
 import { routes as oauth } from './provider/configuration.ts';
+import { limitFailures } from './provider/failure-limits.ts';
 import { createProviderHost, type ProviderHost } from './provider/host.ts';
 import { restClient, restClientId } from './provider/issue-tokens.ts';
 import { createPostedRequests } from './provider/posted-requests.ts';
 import { pinOrigin, prepareRequest } from './provider/requests.ts';
 import { issueRestTokens, refreshRestTokens } from './provider/rest-tokens.ts';
 import { requestToken } from './provider/token-endpoint.ts';
+import { findRanks } from './roles/roles.queries.ts';
+import { roleRoutes } from './roles/roles.routes.ts';
 import { createSecrets, type Secrets } from './secrets.ts';
 import { describeDevice } from './sessions/device.ts';
-import { endSessionOfRefreshToken, endSessions, type QueueLogout } from './sessions/sessions.commands.ts';
+import {
+  endSessionOfRefreshToken,
+  endSessions,
+  type QueueLogout,
+  revokeGrantsOf,
+} from './sessions/sessions.commands.ts';
+import { sessionRoutes } from './sessions/sessions.routes.ts';
+import { tokenRevocationRoutes } from './sessions/tokens.routes.ts';
+import { userRoutes } from './users/users.routes.ts';
 
 export interface App {
   config: Config;
@@ -56,8 +90,13 @@ export interface App {
   jobs: Jobs;
   provider: ProviderHost;
   accounts: AccountDeps;
+  otp: OtpDeps;
   /** In development without SMTP_URL. */
   mailbox: DevMailbox | undefined;
+  /** What the REST API is made of. */
+  routes: readonly Route[];
+  /** The OpenAPI document of this service. */
+  createDocument(): Promise<OpenApiDocument>;
   /** From now on `/health/ready` answers 503 and connections are not kept alive. */
   drain(): void;
   /** Stops jobs, timers and listeners; the database stays open. */
@@ -80,19 +119,21 @@ export const createApp = async ({
   let stopping = false;
 
   // What we talk to
+  const roleLimits = readRoleLimits(config.RATE_LIMITS);
   const limits = createRateLimits({
     ...(config.REDIS_URL ? { redisUrl: config.REDIS_URL } : {}),
     keyPrefix: config.REDIS_KEY_PREFIX,
     factor: config.RATE_LIMIT_FACTOR,
+    roles: roleLimits,
+    onRefusal: (limit) => metrics.countRefusal(limit),
     log,
   });
   const jobs = createJobs({ db, listen: database.listen, secrets, log });
-  const mailbox = development && !config.SMTP_URL ? createDevMailbox() : undefined;
-  const mailer = config.SMTP_URL
-    ? createMailer({ smtpUrl: config.SMTP_URL, from: config.MAIL_FROM, log })
-    : (mailbox ?? noMailer);
   const outboundFetch = createOutboundFetch({ allow: config.OUTBOUND_ALLOW });
   const views = createViews({ brand: config.BRAND_NAME, ...(config.VIEWS_DIR ? { overlay: config.VIEWS_DIR } : {}) });
+  const countSms = (outcome: string) => metrics.countSms(outcome);
+  const delivery = createDelivery({ config, jobs, views, log, countSms });
+  const { mailbox, queueMail, queueSms } = delivery;
 
   // What people do
   const passwords = createPasswords({
@@ -109,42 +150,20 @@ export const createApp = async ({
     issuer,
     passwords,
     describeDevice,
-    queueMail: (db, { email, locale }, { mail, props }) =>
-      jobs.send(db, 'mail', {
-        to: email,
-        ...views.mail(mail, props as never, views.negotiate(locale ? [locale] : [])),
-      }),
+    queueMail,
     queueMailRequest: (db, request) => jobs.send(db, 'mail-request', request),
-    limitMail: async (kind, email, address) => {
-      const from = addressKey(address);
-      await limits.consume('mailClient', from);
-      await limits.consume('mailPair', `${email} ${from}`);
-      return limits.consume('mailRecipient', `${kind} ${email}`).then(
-        () => true,
-        () => false,
-      );
-    },
-    limitRegistrations: (address) => limits.consume('register', addressKey(address)),
-    limitGuesses: async (email, address) => {
-      const from = addressKey(address);
-      await limits.consume('guessAddress', from);
-      await limits.consume('guessAccount', `${email} ${from}`);
-    },
-    forgiveGuess: async (email, address) => {
-      const from = addressKey(address);
-      await limits.reward('guessAddress', from);
-      await limits.reset('guessAccount', `${email} ${from}`);
-    },
-    returnGuess: async (email, address) => {
-      const from = addressKey(address);
-      await limits.reward('guessAddress', from);
-      await limits.reward('guessAccount', `${email} ${from}`);
-    },
+    ...createAccountLimits(limits, secrets),
     endSessions: async (db, actor, userId, except, reason) => {
       await endSessions(db, actor, { userId, reason, ...(except === undefined ? {} : { except }) }, queueLogout);
     },
   };
-  const signInDeps: SignInDeps = { ...accounts, requireVerifiedEmail: config.REQUIRE_VERIFIED_EMAIL };
+  const queueCodeRequest: OtpDeps['queueCodeRequest'] = (db, request) => jobs.send(db, 'code-request', request);
+  const otp: OtpDeps = { ...accounts, ...codeLimits(limits), secrets, queueCodeRequest, queueSms };
+  const signInDeps: SignInDeps = {
+    ...accounts,
+    requireVerifiedEmail: config.REQUIRE_VERIFIED_EMAIL,
+    countSignIn: (outcome) => metrics.countSignIn(outcome),
+  };
 
   // The provider
   if (!config.JWKS_PRIVATE_KEY_PATH) await ensureKeys(db, secrets);
@@ -164,11 +183,8 @@ export const createApp = async ({
       pages: protocolPages(db, () => pages),
       queueLogout,
       signIn: (actor, input) => signIn(signInDeps, actor, input),
-      countFailure: (key) =>
-        limits.consume('clientAuthentication', key).then(
-          () => true,
-          () => false,
-        ),
+      countFailure: async (clientId, address) =>
+        (await limits.count('recordedRefusals', `${clientId} ${addressKey(address)}`)) <= 0,
     },
     database.listen,
   );
@@ -200,11 +216,13 @@ export const createApp = async ({
     formPost(pages),
     cacheProtocol,
     prepareRequest(postedRequests),
+    limitFailures({ ...limits, addressKey }),
     provider.middleware,
   ]);
 
   // The work behind it
-  await jobs.work('mail', (mail) => mailer.deliver(mail));
+  await delivery.work();
+  await jobs.work('code-request', (request) => answerCodeRequest(otp, request));
   await jobs.work('mail-request', (request) => answerMailRequest(accounts, request));
   await jobs.work('backchannel-logout', ({ clientId, sub, sid = '' }) =>
     provider.deliverLogout({ clientId, sub, sid }),
@@ -214,9 +232,21 @@ export const createApp = async ({
     // An id_token is a hint at sign-out for as long as the session that it is of.
     await deleteRetiredKeys(db, config.SESSION_TTL);
   });
+  await jobs.every('audit-retention', 3600, async () => {
+    await expireEvents(db, config.AUDIT_RETENTION);
+  });
 
   // The request's way
-  const identify = (token: string) => findCaller(provider.provider(), db, config, token);
+  const external = config.AUTH_OIDC_ISSUER
+    ? createExternalTokens({
+        issuer: config.AUTH_OIDC_ISSUER,
+        audience: config.AUTH_OIDC_AUDIENCE,
+        jwksUrl: config.AUTH_OIDC_JWKS_URL as string,
+      })
+    : undefined;
+  const identify = async (token: string) =>
+    (await external?.(token)) ?? findCaller(provider.provider(), db, config, token);
+  const limitInvalid = (address: string) => limits.consume('validations', addressKey(address));
   const issuerOfTokens = () => ({ provider: provider.provider(), db, config });
   const tokens: TokenDeps = {
     db,
@@ -227,17 +257,44 @@ export const createApp = async ({
     endSessionOf: (actor, refreshToken) =>
       endSessionOfRefreshToken(db, actor, { clientId: restClientId, refreshToken }, queueLogout),
   };
-  const api = [...authRoutes(accounts, views.negotiate), ...tokenRoutes(tokens), ...meRoutes({ db, identify })];
+  const api = [
+    ...authRoutes(accounts, tokens, { signsIn: config.REGISTER_SIGNS_IN, negotiate: views.negotiate }),
+    ...passwordRoutes(accounts),
+    ...otpRoutes(otp),
+    ...smsRoutes(delivery.smsReports),
+    ...tokenRoutes(tokens),
+    ...meRoutes({ db, identify, limitInvalid }),
+    ...activityRoutes({ db }),
+    ...userRoutes({
+      ...accounts,
+      dropMailedLinks,
+      createUser: (actor, by, input) => createUser(accounts, actor, by, input),
+      closeAccount: (actor, by, input) => closeAccount(accounts, actor, by, input),
+    }),
+    ...roleRoutes({ db }),
+    ...sessionRoutes({ db, queueLogout, hiddenClientId: accountClientId }),
+    ...tokenRevocationRoutes({ db, queueLogout }),
+    ...clientRoutes({ db, validate: provider.validateClient, revokeGrants: revokeGrantsOf }),
+    ...apiKeyRoutes({ db, revokeGrants: revokeGrantsOf }),
+    ...keyRoutes({ db, secrets, config, reload: provider.reload }),
+    ...logRoutes({ db }),
+    ...statisticsRoutes({ db }),
+  ];
   const discovery = ['/.well-known/openid-configuration', '/.well-known/oauth-authorization-server'];
+  // Loaded when somebody asks: what it is made with takes memory.
+  const createDocument = async () => {
+    const { createOpenApi } = await import('./http/openapi.ts');
+    return createOpenApi({ routes: api, endpoints: oauth, issuer, brand: config.BRAND_NAME });
+  };
   const metrics = createMetrics([...Object.values(oauth), ...discovery, ...api.map(({ path }) => path)]);
   const koa = new Koa({
     keys: [secrets.mac('cookie', '1')],
-    proxy: config.TRUST_PROXY > 0,
-    maxIpsCount: config.TRUST_PROXY,
   });
   pinOrigin(koa, issuer);
+  trustProxies(koa, config.TRUST_PROXY, readProxyAddresses(config.TRUST_PROXY_ADDRESSES));
   koa.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE' && error.code !== 'ECONNRESET') log.error({ err: error }, 'a response failed');
+    if (!['EPIPE', 'ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE'].includes(error.code ?? ''))
+      log.error({ err: error }, 'a response failed');
   });
   koa.use(async (ctx, next) => {
     const given = ctx.get('x-request-id');
@@ -262,10 +319,27 @@ export const createApp = async ({
   if (config.PROMETHEUS_ENABLED) koa.use(exposeMetrics(metrics));
   koa.use(securityHeaders(issuer));
   koa.use(assets({ views, pages }));
+  koa.use(apiDocs({ views, brand: config.BRAND_NAME, createDocument }));
   koa.use(
     mountRoutes(api, {
       identify,
-      limit: () => Promise.resolve(),
+      ...(config.AUTH_ALLOW_DEV_HEADERS
+        ? {
+            // The host is compared, so that a name of somebody else's that leads to this machine cannot be used for it.
+            identifyByHeaders: async (ctx) =>
+              ctx.req.headers.host === new URL(issuer).host
+                ? callerOfHeaders(db, { email: ctx.get('x-user-email'), name: ctx.get('x-user-name') })
+                : undefined,
+          }
+        : {}),
+      limit: createRoleLimits({
+        policies: Object.keys(roleLimits),
+        windowSeconds: roleWindowSeconds,
+        take: limits.take,
+        addressKey,
+        findRanks: (names) => findRanks(db, names),
+      }),
+      limitFailures: limitInvalid,
       recordRefusal: (actor, { id }, permission) =>
         recordEvent(db, actor, { action: 'authorization.refuse', meta: { operation: id, permission } }),
       toError: (ctx, error) => toAppError(ctx, error, log),
@@ -281,14 +355,17 @@ export const createApp = async ({
     jobs,
     provider,
     accounts,
+    otp,
     mailbox,
+    routes: api,
+    createDocument,
     drain: () => {
       stopping = true;
     },
     stop: async () => {
       await provider.stop();
       await jobs.stop();
-      await mailer.close();
+      await delivery.close();
       await limits.close();
     },
   };

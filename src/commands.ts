@@ -5,11 +5,13 @@ import { z } from 'zod';
 import type { App } from './app.ts';
 import { operator } from './audit/logs.commands.ts';
 import { createAdministrator } from './auth/administrators.commands.ts';
-import { Email, Password, PersonName } from './auth/auth.routes.ts';
-import { createClient } from './clients/clients.commands.ts';
-import { clientMetadata, listClients } from './clients/clients.queries.ts';
+import { Email, Password, PersonName } from './auth/credentials.ts';
+import { clientMetadata } from './clients/client-metadata.ts';
+import { createClient, deleteClient, operatorPowers, rotateClientSecret } from './clients/clients.commands.ts';
+import { listClients } from './clients/clients.queries.ts';
 import { fileRotation } from './keys/key-set.ts';
 import { rotateKeys } from './keys/keys.commands.ts';
+import { revokeGrantsOf } from './sessions/sessions.commands.ts';
 
 export interface Command {
   usage: string;
@@ -32,6 +34,11 @@ const command = <Input extends z.ZodType>(
   ...declaration,
   run: (app, input) => declaration.run(app, declaration.input.parse(input)),
 });
+
+const withClientId = (values: Record<string, unknown>) => {
+  if (values.id === undefined) throw new Error('--id is needed');
+  return values;
+};
 
 export const commands: Record<string, Command> = {
   'create-admin': command({
@@ -77,7 +84,7 @@ export const commands: Record<string, Command> = {
       return { metadata: JSON.parse(readFileSync(file === '-' ? 0 : file, 'utf8')) as unknown };
     },
     run: ({ accounts: { db }, provider }, { metadata }) =>
-      createClient(db, operator, metadata, provider.validateClient),
+      createClient(db, operator, operatorPowers, metadata, provider.validateClient),
   }),
 
   'client list': command({
@@ -86,5 +93,34 @@ export const commands: Record<string, Command> = {
     options: {},
     input: z.object({}),
     run: async ({ accounts: { db } }) => (await listClients(db)).map(clientMetadata),
+  }),
+
+  'client rotate-secret': command({
+    usage: 'client rotate-secret --id CLIENT_ID [--grace SECONDS]',
+    summary: 'Give a client a new secret; the present one stays valid for a day, or as long as --grace says',
+    options: { id: { type: 'string' }, grace: { type: 'string' } },
+    input: z.object({
+      id: z.string(),
+      grace: z.coerce
+        .number()
+        .int()
+        .min(0)
+        .max(30 * 86_400)
+        .default(86_400),
+    }),
+    read: withClientId,
+    run: ({ accounts: { db } }, { id, grace }) => rotateClientSecret(db, operator, operatorPowers, id, grace),
+  }),
+
+  'client delete': command({
+    usage: 'client delete --id CLIENT_ID',
+    summary: 'Delete a client, and end its grants, tokens and consents',
+    options: { id: { type: 'string' } },
+    input: z.object({ id: z.string() }),
+    read: withClientId,
+    run: async ({ accounts: { db } }, { id }) => {
+      await deleteClient(db, operator, operatorPowers, id, revokeGrantsOf);
+      return { deleted: id };
+    },
   }),
 };

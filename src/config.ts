@@ -6,6 +6,8 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { chmodSync, existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { proxyAddresses, rateLimitFactor, roleLimits } from './limit-settings.ts';
+import { smsMistakes, smsSettings } from './sms-settings.ts';
 
 const unitSeconds = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
 
@@ -59,7 +61,14 @@ const issuer = z.string().transform((text, context) => {
 });
 
 /** Settings whose value may be read from the file named by `<NAME>_FILE`. */
-export const secretNames = ['ENCRYPTION_MASTER_KEY', 'DATABASE_URL', 'REDIS_URL', 'SMTP_URL'] as const;
+export const secretNames = [
+  'ENCRYPTION_MASTER_KEY',
+  'DATABASE_URL',
+  'REDIS_URL',
+  'SMTP_URL',
+  'SMS_WEBHOOK_SECRET',
+  'TWILIO_AUTH_TOKEN',
+] as const;
 
 /** The settings by name, in the order in which the README lists them. */
 export const settings = z.object({
@@ -120,8 +129,10 @@ export const settings = z.object({
     description: 'Folder for the embedded database, generated development secrets and the control socket',
   }),
   TRUST_PROXY: integer(0, 10).default(0).meta({
-    description: 'How many reverse proxies in front append to X-Forwarded-For',
+    description:
+      'How many reverse proxies in front append to X-Forwarded-For. With more than one, an inner one must be reached through the outer one alone',
   }),
+  TRUST_PROXY_ADDRESSES: proxyAddresses,
   REQUIRE_VERIFIED_EMAIL: flag.default(true).meta({ description: 'Sign-in waits until the email address is verified' }),
   REGISTER_SIGNS_IN: flag.default(false).meta({
     description:
@@ -139,12 +150,12 @@ export const settings = z.object({
   HASH_QUEUE: integer(0, 10_000).default(100).meta({
     description: 'Password hashes that may wait; past it sign-ins are answered 503 with Retry-After',
   }),
-  RATE_LIMIT_FACTOR: z.coerce
-    .number()
-    .min(0.01)
-    .max(100_000)
-    .default(1)
-    .meta({ description: 'Multiplies every rate limit' }),
+  RATE_LIMIT_FACTOR: rateLimitFactor,
+  RATE_LIMITS: roleLimits,
+  AUDIT_RETENTION: duration
+    .refine((seconds) => seconds >= 30 * 86_400 && seconds <= 36_525 * 86_400, 'must be between 30d and 36525d')
+    .default(2557 * 86_400)
+    .meta({ description: 'Events of the audit log are deleted when they are this old; at least 30d' }),
   AUTH_API_CORS_ORIGINS: origins.default([]).meta({
     description: 'Origins, separated by commas, whose scripts may call the REST API',
   }),
@@ -156,6 +167,7 @@ export const settings = z.object({
       description: 'SMTP server for mail; without it mail goes to the dev mailbox (development only)',
     }),
   MAIL_FROM: z.string().min(3).default('Countersign <no-reply@localhost>').meta({ description: 'Sender of mail' }),
+  ...smsSettings,
   BRAND_NAME: z
     .string()
     .min(1)
@@ -179,8 +191,17 @@ export const settings = z.object({
       'Hosts (`host` or `host:port`), separated by commas, that may be fetched although their address is private or loopback; refused in production',
   }),
   AUTH_ALLOW_DEV_HEADERS: flag.default(false).meta({
-    description: 'Reserved for the REST API: sign in by X-User-Email during development; refused in production',
+    description:
+      'The REST API believes the headers X-User-Email and X-User-Name of whoever reaches it; an unknown address becomes a user. Refused in production',
   }),
+  AUTH_OIDC_ISSUER: z.url().optional().meta({
+    description:
+      'Another issuer whose tokens `/auth/me` and `/auth/validate` accept; compared with `iss` character by character',
+  }),
+  AUTH_OIDC_AUDIENCE: list.default([]).meta({
+    description: 'What must be in `aud` of those tokens: one of these, separated by commas',
+  }),
+  AUTH_OIDC_JWKS_URL: z.url().optional().meta({ description: 'Where that issuer publishes its keys' }),
 });
 
 /** The parsed settings. Durations are seconds. The master key is always present: development generates one. */
@@ -228,9 +249,32 @@ const productionMistakes = (
   return mistakes;
 };
 
-/** A development server without SMTP_URL shows everybody's mail to whoever reaches it. */
-const isMailboxExposed = ({ NODE_ENV, JWT_ISSUER, SMTP_URL }: z.output<typeof settings>): boolean =>
-  NODE_ENV === 'development' && !SMTP_URL && !loopback.has(new URL(JWT_ISSUER).hostname);
+/** A development server that others may reach. */
+const isExposed = ({ NODE_ENV, JWT_ISSUER }: Pick<Config, 'NODE_ENV' | 'JWT_ISSUER'>): boolean =>
+  NODE_ENV === 'development' && !loopback.has(new URL(JWT_ISSUER).hostname);
+
+/** How SMS are sent: in development to the dev mailbox unless told otherwise, in production not at all. */
+export const smsProvider = (config: Config): Config['SMS_PROVIDER'] =>
+  config.SMS_PROVIDER ?? (isDevelopment(config) && !isExposed(config) ? 'console' : undefined);
+
+/** The three settings of an external issuer belong together, and it cannot be ourselves. */
+const externalIssuerMistakes = (values: z.output<typeof settings>): string[] => {
+  const { AUTH_OIDC_ISSUER: other, AUTH_OIDC_AUDIENCE: audience, AUTH_OIDC_JWKS_URL: jwksUrl } = values;
+  const mistakes: string[] = [];
+  if (!other && !audience.length && !jwksUrl) return mistakes;
+  if (!other) mistakes.push('AUTH_OIDC_ISSUER: is needed with AUTH_OIDC_AUDIENCE and AUTH_OIDC_JWKS_URL');
+  if (!audience.length) mistakes.push('AUTH_OIDC_AUDIENCE: is needed with AUTH_OIDC_ISSUER');
+  if (!jwksUrl) mistakes.push('AUTH_OIDC_JWKS_URL: is needed with AUTH_OIDC_ISSUER');
+  if (other === values.JWT_ISSUER) mistakes.push('AUTH_OIDC_ISSUER: is this service itself');
+  if (
+    values.NODE_ENV === 'production' &&
+    jwksUrl &&
+    !jwksUrl.startsWith('https:') &&
+    !loopback.has(new URL(jwksUrl).hostname)
+  )
+    mistakes.push('AUTH_OIDC_JWKS_URL: must be https in production');
+  return mistakes;
+};
 
 /** Reads the development master key from `directory`, making it (mode 0600) the first time. */
 const developmentMasterKey = (directory: string): string => {
@@ -289,8 +333,11 @@ export const loadConfig = (environment: Readonly<Record<string, string | undefin
   if (!parsed.success)
     for (const issue of parsed.error.issues) mistakes.push(`${issue.path.join('.')}: ${issue.message}`);
   if (given.NODE_ENV === 'production') mistakes.push(...productionMistakes(parsed.data ?? parseable(given), given));
-  if (parsed.data && isMailboxExposed(parsed.data))
+  mistakes.push(...smsMistakes(parsed.data ?? parseable(given), given, given.NODE_ENV === 'production'));
+  // The dev mailbox would show everybody's mail to whoever reaches it.
+  if (parsed.data && isExposed(parsed.data) && (!parsed.data.SMTP_URL || parsed.data.SMS_PROVIDER === 'console'))
     mistakes.push('JWT_ISSUER: must be loopback in development without SMTP_URL; set NODE_ENV=production for real use');
+  if (parsed.data) mistakes.push(...externalIssuerMistakes(parsed.data));
   if (given.JWKS_KEY_ID && !given.JWKS_PRIVATE_KEY_PATH) mistakes.push('JWKS_KEY_ID: needs JWKS_PRIVATE_KEY_PATH');
   if (!parsed.success || mistakes.length) throw new ConfigError(mistakes);
   const values = parsed.data;

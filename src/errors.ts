@@ -1,11 +1,13 @@
+import type { ProblemCode } from './problem-codes.ts';
+
 /** Every failure a caller is meant to see. Anything else that is thrown is a bug and becomes a 500. */
 export class AppError extends Error {
   readonly status: number;
   /** Stable and machine-readable; clients switch on it. The message may change. */
-  readonly code: string;
+  readonly code: ProblemCode;
   readonly details: ErrorDetails;
 
-  constructor(status: number, code: string, message: string, details: ErrorDetails = {}) {
+  constructor(status: number, code: ProblemCode, message: string, details: ErrorDetails = {}) {
     super(message);
     this.name = 'AppError';
     this.status = status;
@@ -24,14 +26,20 @@ export interface ErrorDetails {
   permission?: string;
 }
 
-export const invalid = (code: string, message: string, details?: ErrorDetails) =>
+/** What `<thing>_not_found` can be said of. */
+type Thing<C = ProblemCode> = C extends `${infer T}_not_found` ? T : never;
+
+export const invalid = (code: ProblemCode, message: string, details?: ErrorDetails) =>
   new AppError(400, code, message, details);
-export const notFound = (what: string) => new AppError(404, `${what}_not_found`, `No such ${what}`);
-export const conflict = (code: string, message: string) => new AppError(409, code, message);
+export const notFound = (what: Thing) => new AppError(404, `${what}_not_found`, `No such ${what}`);
+export const conflict = (code: ProblemCode, message: string) => new AppError(409, code, message);
 export const unauthenticated = (code: 'unauthenticated' | 'invalid_token', message: string) =>
   new AppError(401, code, message);
-export const forbidden = (code: string, message: string, details?: ErrorDetails) =>
+export const forbidden = (code: ProblemCode, message: string, details?: ErrorDetails) =>
   new AppError(403, code, message, details);
+/** What the engine refused, under its own code, which is one of RFC 6749 and the standards that extend it. */
+export const refusedByEngine = (status: number, code: string, message: string) =>
+  new AppError(status, code as ProblemCode, message);
 export const tooMany = (retryAfterSeconds: number) =>
   new AppError(429, 'too_many_requests', 'Too many attempts; try again later', { retryAfterSeconds });
 export const overloaded = (retryAfterSeconds: number) =>

@@ -18,6 +18,8 @@ export type Purpose =
   | 'oidc-payload'
   | 'job'
   | 'phone-index'
+  | 'one-time-code'
+  | 'device'
   | 'cookie'
   | 'pairwise'
   | 'csrf';

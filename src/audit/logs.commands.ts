@@ -1,6 +1,7 @@
 /** The audit log: append-only, written in the transaction of the command that it records. */
 import { v7 as uuid } from 'uuid';
 import type { Db } from '../../db/connect.ts';
+import type { Action } from './actions.ts';
 
 /** Who acts, and from where. Addresses are kept for investigations; names and mail addresses never are. */
 export interface Actor {
@@ -12,8 +13,7 @@ export interface Actor {
 }
 
 export interface AuditEvent {
-  /** `<thing>.<verb>`, such as `session.sign_in` or `consent.withdraw`. */
-  action: string;
+  action: Action;
   target?: { type: string; id: string };
   /** Facts that are neither secret nor personal. */
   meta?: Record<string, unknown>;
@@ -23,6 +23,41 @@ export interface AuditEvent {
 export const operator: Actor = { type: 'operator' };
 /** The service, by itself. */
 export const system: Actor = { type: 'system' };
+
+/** How many rows a transaction of the retention deletes, and how many transactions one run of it may take. */
+const expiryBatch = 5000;
+const expiryBatchesMax = 200;
+
+/**
+ * Deletes events older than the retention, a batch at a time, and records each batch. The database lets nobody else
+ * delete, and even this no row of the last 30 days.
+ * @returns how many went
+ */
+export const expireEvents = async (db: Db, retentionSeconds: number): Promise<number> => {
+  let total = 0;
+  for (let batches = 0; batches < expiryBatchesMax; batches++) {
+    const count = await db.transaction((db) => expireBatch(db, retentionSeconds));
+    total += count;
+    if (count < expiryBatch) break;
+  }
+  return total;
+};
+
+const expireBatch = async (db: Db, retentionSeconds: number): Promise<number> => {
+  await db.raw(`set local countersign.retention = 'on'`);
+  const { rows } = (await db.raw(
+    `with gone as (
+       delete from audit_logs where id in (
+         select id from audit_logs where at < now() - ? * interval '1 second' order by at, id limit ${expiryBatch}
+       ) returning 1
+     )
+     select count(*)::int as count, now() - ? * interval '1 second' as cutoff from gone`,
+    [retentionSeconds, retentionSeconds],
+  )) as { rows: [{ count: number; cutoff: Date }] };
+  const [{ count, cutoff }] = rows;
+  if (count) await recordEvent(db, system, { action: 'audit.expire', meta: { count, before: cutoff.toISOString() } });
+  return count;
+};
 
 /** Appends an event. Pass the command's own transaction, so that neither exists without the other. */
 export const recordEvent = async (db: Db, actor: Actor, { action, target, meta = {} }: AuditEvent): Promise<void> => {
@@ -36,5 +71,6 @@ export const recordEvent = async (db: Db, actor: Actor, { action, target, meta =
     meta: JSON.stringify(meta),
     requestId: actor.requestId ?? null,
     address: actor.address ?? null,
+    userAgent: actor.userAgent ?? null,
   });
 };

@@ -22,17 +22,20 @@ import {
   createActionToken,
   findActionToken,
 } from './action-tokens.commands.ts';
+import type { Attempt, Device, Guess, Guesses } from './guesses.ts';
 import type { PasswordProblem } from './password-rules.ts';
 import type { Passwords } from './passwords.ts';
 
 /** A mail to queue in the transaction that causes it. Links are absolute; `at` is when it happened. */
 export type OutgoingMail =
   | { mail: 'verify-email'; props: { name: string; link: string; minutes: number } }
+  | { mail: 'verify-email-code'; props: { name: string; code: string; minutes: number } }
   | { mail: 'already-registered'; props: { name: string; signInLink: string; resetLink: string } }
   | {
       mail: 'reset-password';
       props: { name: string; link: string; minutes: number; device: string; address: string; at: Date };
     }
+  | { mail: 'invitation'; props: { name: string; link: string; minutes: number } }
   | { mail: 'password-changed'; props: { name: string; device: string; address: string; at: Date; resetLink: string } };
 
 export interface AccountDeps {
@@ -47,13 +50,17 @@ export interface AccountDeps {
    * keep a stranger from registering
    * @throws AppError 429 when too many mails were asked for from this address
    */
-  limitMail(kind: 'registration' | MailRequest['kind'], email: string, address: string): Promise<boolean>;
-  /** Counts a guess of an account's password. @throws AppError 429 */
-  limitGuesses(email: string, address: string): Promise<void>;
-  /** Forgets the account's guesses: one was right. */
-  forgiveGuess(email: string, address: string): Promise<void>;
-  /** Gives one guess back: nothing was tried. */
-  returnGuess(email: string, address: string): Promise<void>;
+  limitMail(
+    kind: 'registration' | 'verification-code' | MailRequest['kind'],
+    email: string,
+    address: string,
+  ): Promise<boolean>;
+  guesses: Guesses;
+  /**
+   * What an account knows a device by: its cookie, and where there is none the network address and User-Agent. Keyed, and
+   * another one for each account.
+   */
+  hashDevice(userId: string, actor: Actor, cookie: string | undefined): string;
   /** @throws AppError 429 */
   limitRegistrations(address: string): Promise<void>;
   /** Says "Chrome on Windows" for a User-Agent. */
@@ -97,7 +104,7 @@ const sendVerification = async (
   deps: AccountDeps,
   db: Db,
   user: { id: string; email: string; name: string; locale: string | null },
-  browser: string | undefined,
+  browser?: string,
 ): Promise<void> => {
   const token = await createActionToken(db, 'verify-email', user.id, browser);
   await deps.queueMail(db, user, {
@@ -112,6 +119,8 @@ export interface Registration {
   email: string;
   password: string;
   name: string;
+  /** `user` unless whoever registers somebody else may give another. */
+  role?: string;
   locale: string | null;
 }
 
@@ -128,10 +137,15 @@ export const register = async (deps: AccountDeps, actor: Actor, input: Registrat
   const mayMail = await deps.limitMail('registration', email, actor.address ?? '');
   const passwordHash = await passwords.hash(input.password);
   const user = { id: uuid(), email, name: input.name, locale: input.locale };
+  const { role = 'user' } = input;
   return db.transaction(async (db) => {
-    if (await insertUser(db, { ...user, passwordHash, role: 'user', emailVerifiedAt: null })) {
+    if (await insertUser(db, { ...user, passwordHash, role, emailVerifiedAt: null })) {
       if (mayMail) await sendVerification(deps, db, user, input.browser);
-      await recordEvent(db, actor, { action: 'user.register', target: userTarget(user.id) });
+      await recordEvent(db, actor, {
+        action: 'user.register',
+        target: userTarget(user.id),
+        ...(role === 'user' ? {} : { meta: { role } }),
+      });
       return user.id;
     }
     const holder = (await findUserByEmail(db, email)) as User;
@@ -150,8 +164,6 @@ export interface MailRequest {
   kind: 'verification' | 'password-reset';
   email: string;
   actor: Actor;
-  /** Of a browser whose password was right a moment ago; see `verifyEmail`. */
-  browser?: string;
 }
 
 /**
@@ -164,24 +176,18 @@ export const requestMail = async (
   actor: Actor,
   kind: MailRequest['kind'],
   address: string,
-  browser?: string,
 ): Promise<void> => {
   const email = normalizeEmail(address);
   if (!(await deps.limitMail(kind, email, actor.address ?? ''))) return;
-  await deps.queueMailRequest(deps.db, { kind, email, actor, ...(browser ? { browser } : {}) });
+  await deps.queueMailRequest(deps.db, { kind, email, actor });
 };
 
 /** Mails a new verification link if the address has an account that waits for one. */
-export const resendVerification = async (
-  deps: AccountDeps,
-  actor: Actor,
-  address: string,
-  browser?: string,
-): Promise<void> => {
+export const resendVerification = async (deps: AccountDeps, actor: Actor, address: string): Promise<void> => {
   await deps.db.transaction(async (db) => {
     const user = await findUserByEmail(db, address);
     if (user?.status !== 'active' || user.emailVerifiedAt) return;
-    await sendVerification(deps, db, user, browser);
+    await sendVerification(deps, db, user);
     await recordEvent(db, actor, { action: 'user.verify_requested', target: userTarget(user.id) });
   });
 };
@@ -214,27 +220,40 @@ export const isVerifiedByBrowser = (token: { browserHash: string | null }, brows
   token.browserHash !== null && browser !== undefined && token.browserHash === hashToken(browser);
 
 /**
- * Checks a password, counted as a guess before it is tried, so that guesses made at the same time cannot all slip under
- * the limit. @throws AppError 429, or 503 when too many hashes wait
+ * Checks a password, counted as a guess before it is tried. The hash is computed however the guess is answered.
+ * @param opens false when even the right password lets nobody in, so that it must not be forgiven either: what the
+ * counters say would tell it from a wrong one
+ * @throws AppError 429, or 503 when too many hashes wait
  */
 export const guessPassword = async (
-  deps: Pick<AccountDeps, 'passwords' | 'limitGuesses' | 'forgiveGuess' | 'returnGuess'>,
-  { email, address = '' }: { email: string; address: string | undefined },
+  deps: Pick<AccountDeps, 'passwords' | 'guesses'>,
+  guess: Guess,
   password: string,
   stored: string | null | undefined,
-): Promise<{ ok: boolean; upgrade?: string }> => {
-  await deps.limitGuesses(email, address);
-  const result = await deps.passwords.verify(password, stored ?? undefined).catch(async (error: unknown) => {
-    await deps.returnGuess(email, address);
-    throw error;
-  });
-  if (result.ok) await deps.forgiveGuess(email, address);
-  return result;
+  opens = true,
+): Promise<{ ok: boolean; upgrade?: string } & Pick<Attempt, 'held' | 'locks'>> => {
+  const attempt = await deps.guesses.begin(guess);
+  const { ok: right, ...result } = await deps.passwords
+    .verify(password, stored ?? undefined)
+    .catch(async (error: unknown) => {
+      await attempt.undo();
+      throw error;
+    });
+  const { held, locks } = attempt;
+  const ok = right && !held;
+  if (ok && opens) await attempt.forgive();
+  return { ...result, ok, held, locks };
 };
 
-const checkProof = async (deps: AccountDeps, actor: Actor, userId: string | null, password: string): Promise<void> => {
+const checkProof = async (
+  deps: AccountDeps,
+  actor: Actor,
+  userId: string | null,
+  password: string,
+  device: Device,
+): Promise<void> => {
   const user = userId ? await findUser(deps.db, userId) : undefined;
-  const guess = { email: user?.email ?? '', address: actor.address };
+  const guess = { email: user?.email ?? '', address: actor.address, device };
   if ((await guessPassword(deps, guess, password, user?.passwordHash)).ok) return;
   throw invalid('invalid_request', 'The password is wrong', {
     fields: [{ field: 'password', code: 'password_wrong', message: 'is wrong' }],
@@ -255,7 +274,9 @@ export const verifyEmail = async (
   const pending = await findActionToken(deps.db, 'verify-email', token);
   if (!pending) throw expired('verify-email');
   if (proof && !isVerifiedByBrowser(pending, proof.browser)) {
-    await checkProof(deps, actor, pending.userId, proof.password ?? '');
+    // Whoever has the link reads the account's mail, and has five tries with it whatever others do.
+    const device = { kind: 'proven', key: `link ${hashToken(token)}` } as const;
+    await checkProof(deps, actor, pending.userId, proof.password ?? '', device);
   }
   return deps.db.transaction(async (db) => {
     const user = await userOfToken(db, 'verify-email', token);

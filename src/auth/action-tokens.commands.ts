@@ -25,6 +25,7 @@ export const createActionToken = async (
   purpose: ActionPurpose,
   userId: string | null,
   browser?: string,
+  minutes = actionMinutes[purpose],
 ): Promise<string> => {
   const token = randomToken();
   await lockActionTokens(db, purpose, userId);
@@ -34,7 +35,7 @@ export const createActionToken = async (
     purpose,
     userId,
     browserHash: browser ? hashToken(browser) : null,
-    expiresAt: new Date(Date.now() + actionMinutes[purpose] * 60_000),
+    expiresAt: new Date(Date.now() + minutes * 60_000),
   });
   return token;
 };
@@ -67,4 +68,9 @@ export const findActionToken = (
 /** Ends the tokens of a user and purpose. */
 export const dropActionTokens = async (db: Db, purpose: ActionPurpose, userId: string): Promise<void> => {
   await db('actionTokens').delete().where({ purpose, userId });
+};
+
+/** Ends every link that was mailed to a user: the address is another's now. Pass a transaction. */
+export const dropMailedLinks = async (db: Db, userId: string): Promise<void> => {
+  await db('actionTokens').delete().where({ userId });
 };

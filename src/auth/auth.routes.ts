@@ -1,46 +1,80 @@
 /** REST of registration and verification, on the same commands as the pages. */
 import { z } from 'zod';
+import { invalid } from '../errors.ts';
+import { assertRank, type Caller, may } from '../http/caller.ts';
 import { type Route, route } from '../http/route.ts';
-import { type AccountDeps, register, verifyEmail } from './accounts.commands.ts';
-
-/** A name as people write theirs: any script, no control characters. */
-export const PersonName = z
-  .string()
-  .trim()
-  .min(1)
-  .max(100)
-  .regex(/^\P{C}*$/u, 'must not contain control characters');
-export const Email = z.string().trim().max(254).pipe(z.email());
-/** Only its size is judged here; whether it is good enough is for the password rules. */
-export const Password = z.string().min(1).max(1024);
-/** A token from a mailed link. */
-export const ActionToken = z.string().min(1).max(200);
+import { findRole } from '../roles/roles.queries.ts';
+import { findUser } from '../users/users.queries.ts';
+import { type AccountDeps, register, requestMail, verifyEmail } from './accounts.commands.ts';
+import { ActionToken, Email, Password, PersonName } from './credentials.ts';
+import { recordSignIn } from './sign-in.commands.ts';
+import { type TokenDeps, Tokens, tokensOf } from './tokens.routes.ts';
 
 const Register = z
   .object({
     email: Email,
-    password: Password,
+    password: Password.meta({ description: 'At least PASSWORD_MIN_LENGTH characters, and none that many people use' }),
     name: PersonName,
-    role: z.string().max(64).optional().meta({ description: 'Honoured for administrators; ignored otherwise' }),
+    role: z
+      .string()
+      .max(64)
+      .optional()
+      .meta({ description: 'Honoured for a caller who may assign it; ignored otherwise', example: 'user' }),
   })
   .meta({ id: 'Register' });
 
-const Verify = z.object({ token: ActionToken }).meta({ id: 'Verify' });
+const Registered = z
+  .object({
+    verificationSent: z.literal(true).meta({ description: 'Always, for an address that is taken too' }),
+    ...Tokens.partial().shape,
+  })
+  .meta({ id: 'Registered' });
 
-export const authRoutes = (deps: AccountDeps, negotiate: (locales: readonly string[]) => string): Route[] => [
+/** The role that a new account gets. @throws AppError 400 invalid_request for one that is not there, 403 rank_too_low */
+const roleFor = async ({ db }: AccountDeps, caller: Caller | undefined, name: string | undefined): Promise<string> => {
+  if (name === undefined || !caller || !may(caller, 'roles:assign:any')) return 'user';
+  const role = await findRole(db, name);
+  if (!role) {
+    throw invalid('invalid_request', 'The request is not valid', {
+      fields: [{ field: 'role', code: 'role_not_found', message: 'is no role' }],
+    });
+  }
+  assertRank(caller, role.rank);
+  return role.name;
+};
+
+export interface RegistrationSettings {
+  /** REGISTER_SIGNS_IN */
+  signsIn: boolean;
+  /** The best of the languages that we have. */
+  negotiate(locales: readonly string[]): string;
+}
+
+export const authRoutes = (
+  deps: AccountDeps,
+  tokens: TokenDeps,
+  { signsIn, negotiate }: RegistrationSettings,
+): Route[] => [
   route({
     id: 'register',
     method: 'post',
     path: '/auth/register',
     tag: 'Accounts',
-    summary: 'Register an account; the answer is the same for a taken address',
-    access: 'public',
+    summary: 'Register an account',
+    description:
+      'The answer is the same for an address that is taken: its mailbox learns of it. With REGISTER_SIGNS_IN a new account is signed in as well, which tells a free address from a taken one.',
+    access: 'optional',
     body: Register,
-    returns: z.object({ verificationSent: z.literal(true) }),
+    returns: Registered,
     status: 201,
-    handle: async ({ body: { email, password, name }, actor, locales }) => {
-      await register(deps, actor, { email, password, name, locale: negotiate(locales) });
-      return { verificationSent: true as const };
+    problems: { 403: ['rank_too_low'] },
+    handle: async ({ body: { email, password, name, role: wanted }, actor, caller, locales }) => {
+      const role = await roleFor(deps, caller, wanted);
+      const id = await register(deps, actor, { email, password, name, role, locale: negotiate(locales) });
+      const user = id && signsIn && !caller ? await findUser(deps.db, id) : undefined;
+      if (!user) return { verificationSent: true as const };
+      const signIn = await recordSignIn(deps.db, actor, user, undefined);
+      return { verificationSent: true as const, ...tokensOf(await tokens.issue(actor, signIn)) };
     },
   }),
   route({
@@ -50,12 +84,29 @@ export const authRoutes = (deps: AccountDeps, negotiate: (locales: readonly stri
     tag: 'Accounts',
     summary: 'Verify an address with the token from the mail',
     access: 'public',
-    body: Verify,
-    returns: z.object({ verified: z.literal(true) }),
+    body: z.object({ token: ActionToken }).meta({ id: 'Verify' }),
+    returns: z.object({ verified: z.literal(true) }).meta({ id: 'Verified' }),
     status: 200,
+    problems: { 400: ['invalid_token'] },
     handle: async ({ body, actor }) => {
       await verifyEmail(deps, actor, body.token);
       return { verified: true as const };
+    },
+  }),
+  route({
+    id: 'resendVerification',
+    method: 'post',
+    path: '/auth/verify/resend',
+    tag: 'Accounts',
+    summary: 'Have the verification mail sent again',
+    description: 'The answer is the same for an address that has no account, or one that is verified.',
+    access: 'public',
+    body: z.object({ email: Email }).meta({ id: 'ResendVerification' }),
+    returns: z.object({ sent: z.literal(true) }).meta({ id: 'VerificationSent' }),
+    status: 202,
+    handle: async ({ body, actor }) => {
+      await requestMail(deps, actor, 'verification', body.email);
+      return { sent: true as const };
     },
   }),
 ];

@@ -94,9 +94,11 @@ export interface MeDeps {
   db: Db;
   /** Whom a token speaks for; undefined when it is not valid. */
   identify(token: string): Promise<Caller | undefined>;
+  /** Counts a token that was not valid, by address. @throws AppError 429 */
+  limitInvalid(address: string): Promise<void>;
 }
 
-export const meRoutes = ({ db, identify }: MeDeps): Route[] => [
+export const meRoutes = ({ db, identify, limitInvalid }: MeDeps): Route[] => [
   route({
     id: 'getMe',
     method: 'get',
@@ -119,17 +121,20 @@ export const meRoutes = ({ db, identify }: MeDeps): Route[] => [
     description:
       'Tells the truth about revoked tokens, ended sessions and deactivated users, which a signature alone cannot. Failures are limited by address.',
     access: 'public',
-    limited: false,
+    limited: 'failures',
     body: z
       .object({ token: z.string().min(1).max(8192).meta({ example: 'eyJhbGciOiJSUzI1NiIsInR5cCI6ImF0K2p3dCJ9…' }) })
       .meta({ id: 'ValidateToken' }),
     returns: Validation,
     status: 200,
-    handle: async ({ body: { token } }) => {
+    handle: async ({ body: { token }, actor }) => {
       const caller = await identify(token);
-      return caller
-        ? { valid: true, user: await describeCaller(db, caller), clientId: caller.clientId, error: null }
-        : { valid: false, user: null, error: 'invalid_token' };
+      if (caller)
+        return { valid: true, user: await describeCaller(db, caller), clientId: caller.clientId, error: null };
+      // A gateway asks for all its users: what one of them makes up must not have the others refused, so valid tokens
+      // are answered however much has failed.
+      await limitInvalid(actor.address ?? '');
+      return { valid: false, user: null, error: 'invalid_token' };
     },
   }),
   route({
@@ -141,7 +146,7 @@ export const meRoutes = ({ db, identify }: MeDeps): Route[] => [
     description: '401 when it is not valid, so that a reverse proxy can ask (`auth_request`).',
     access: 'signed-in',
     external: true,
-    limited: false,
+    limited: 'failures',
     returns: Validation,
     status: 200,
     handle: async ({ caller }) => ({

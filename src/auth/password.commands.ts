@@ -16,10 +16,11 @@ import {
   userTarget,
 } from './accounts.commands.ts';
 import { actionMinutes, createActionToken, dropActionTokens, findActionToken } from './action-tokens.commands.ts';
+import { forgetDevices, rememberDevice } from './known-devices.queries.ts';
 
 /** Answers a request for a mail; this is the queue's work. */
-export const answerMailRequest = (deps: AccountDeps, { kind, email, actor, browser }: MailRequest): Promise<void> =>
-  kind === 'verification' ? resendVerification(deps, actor, email, browser) : forgotPassword(deps, actor, email);
+export const answerMailRequest = (deps: AccountDeps, { kind, email, actor }: MailRequest): Promise<void> =>
+  kind === 'verification' ? resendVerification(deps, actor, email) : forgotPassword(deps, actor, email);
 
 /** Mails a link that sets a new password, if the address has an account. */
 export const forgotPassword = async (deps: AccountDeps, actor: Actor, address: string): Promise<void> => {
@@ -45,12 +46,15 @@ export const forgotPassword = async (deps: AccountDeps, actor: Actor, address: s
 
 /**
  * Sets a new password by a mailed token and ends every session. The link came by mail, so the address is verified too.
+ * A lockout of the account ends.
+ * @param deviceCookie of the browser that asks; see `SignInInput`
  * @throws AppError 400 invalid_token, or with the field `password`
  */
 export const resetPassword = async (
   deps: AccountDeps,
   actor: Actor,
   input: { token: string; password: string },
+  deviceCookie?: string,
 ): Promise<{ email: string }> => {
   const { db, passwords } = deps;
   // Only who has a link may have anything hashed.
@@ -58,19 +62,24 @@ export const resetPassword = async (
   // The new password is judged before the token is used up, so that a refused one leaves the link alive.
   await checkPassword(passwords, 'password', input.password, { email: '', name: '' });
   const passwordHash = await passwords.hash(input.password);
-  return db.transaction(async (db) => {
+  const { email } = await db.transaction(async (db) => {
     const user = await userOfToken(db, 'reset-password', input.token);
     await checkPassword(passwords, 'password', input.password, user);
     await updateUser(db, user.id, { passwordHash, emailVerifiedAt: user.emailVerifiedAt ?? new Date() });
     await deps.endSessions(db, actor, user.id, undefined, 'password_reset');
     await passwordChanged(deps, db, actor, user);
+    // Whoever read the mail is the owner: their device counts as known, so that guessing does not hold them back at once.
+    await forgetDevices(db, user.id);
+    await rememberDevice(db, user.id, deps.hashDevice(user.id, actor, deviceCookie));
     await recordEvent(
       db,
       { ...actor, type: 'user', id: user.id },
       { action: 'password.reset', target: userTarget(user.id) },
     );
-    return { email: user.email };
+    return user;
   });
+  await deps.guesses.release(email);
+  return { email };
 };
 
 /** Tells the owner, and ends links that would set the password once more. */
@@ -100,7 +109,9 @@ export const changePassword = async (
 ): Promise<void> => {
   const { db, passwords } = deps;
   const user = await findUser(db, input.userId);
-  const guess = { email: user?.email ?? '', address: actor.address };
+  // A session is proof enough to have tries of one's own, whatever others do to the account.
+  const device = { kind: 'proven', key: `session ${input.sessionUid}` } as const;
+  const guess = { email: user?.email ?? '', address: actor.address, device };
   const { ok } = await guessPassword(deps, guess, input.currentPassword, user?.passwordHash);
   if (!user || !ok) {
     throw invalid('invalid_request', 'The current password is wrong', {

@@ -3,13 +3,25 @@
  * password go through here, and nobody checks a password anywhere else.
  */
 import type { Db } from '../../db/connect.ts';
-import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { type Actor, recordEvent, system } from '../audit/logs.commands.ts';
 import { findUserByEmail, normalizeEmail, type User } from '../users/users.queries.ts';
 import { type AccountDeps, guessPassword } from './accounts.commands.ts';
+import type { Device } from './guesses.ts';
+import { isKnownDevice, rememberDevice } from './known-devices.queries.ts';
 
-export interface SignInDeps
-  extends Pick<AccountDeps, 'db' | 'passwords' | 'limitGuesses' | 'forgiveGuess' | 'returnGuess'> {
+/** What became of a sign-in, for `sign_ins_total`. */
+export type SignInMetric =
+  | 'signed_in'
+  | 'unknown'
+  | 'wrong_password'
+  | 'email_not_verified'
+  | 'deactivated'
+  | 'locked'
+  | 'delayed';
+
+export interface SignInDeps extends Pick<AccountDeps, 'db' | 'passwords' | 'guesses' | 'hashDevice'> {
   requireVerifiedEmail: boolean;
+  countSignIn(outcome: SignInMetric): void;
 }
 
 export interface SignInInput {
@@ -18,6 +30,8 @@ export interface SignInInput {
   /** The second factor's code, where it is known already. */
   mfaCode?: string;
   clientId?: string;
+  /** What a browser shows to be known again. Without it a device is known by its network address and User-Agent. */
+  deviceCookie?: string;
 }
 
 /** A sign-in as the engine is to remember it. */
@@ -31,56 +45,77 @@ export interface SignIn {
   credential: number;
 }
 
-export type SignInOutcome =
-  | ({ kind: 'signed-in' } & SignIn)
-  | { kind: 'refused'; code: 'wrong_credentials' | 'email_not_verified' };
+export type SignInOutcome = ({ kind: 'signed-in' } & SignIn) | { kind: 'refused' };
 
-/**
- * Checks an address and a password. An unknown address, a wrong password and an account that is not active look alike
- * and cost the same; that an address waits for verification is told only to somebody who knows the password.
- * @throws AppError 429, or 503 when too many hashes wait
- */
-export const signIn = async (
-  deps: SignInDeps,
-  actor: Actor,
-  { email: given, password, clientId }: SignInInput,
-): Promise<SignInOutcome> => {
-  const { db } = deps;
-  const email = normalizeEmail(given);
-  const user = await findUserByEmail(db, email);
-  const guess = { email, address: actor.address };
-  const { ok, upgrade } = await guessPassword(deps, guess, password, user?.passwordHash);
-  const target = user ? { type: 'user', id: user.id } : undefined;
-  const meta = clientId ? { clientId } : {};
+/** In place of an account, so that looking for its devices costs the same. */
+const nobody = '00000000-0000-0000-0000-000000000000';
 
-  if (!user || !ok || user.status !== 'active') {
-    const reason = !user ? 'unknown' : !ok ? 'wrong_password' : user.status;
-    await recordEvent(db, actor, {
-      action: 'session.sign_in_failed',
-      ...(target ? { target } : {}),
-      meta: { ...meta, reason },
-    });
-    return { kind: 'refused', code: 'wrong_credentials' };
-  }
-  if (deps.requireVerifiedEmail && !user.emailVerifiedAt) {
-    await recordEvent(db, actor, {
-      action: 'session.sign_in_failed',
-      target: { type: 'user', id: user.id },
-      meta: { ...meta, reason: 'email_not_verified' },
-    });
-    return { kind: 'refused', code: 'email_not_verified' };
-  }
-  const upgraded = upgrade ? { from: user.passwordHash, to: upgrade } : undefined;
-  return { kind: 'signed-in', ...(await recordSignIn(db, actor, user, clientId, upgraded)) };
+const deviceOf = async (db: Db, userId: string, deviceHash: string, cookie: string | undefined): Promise<Device> => {
+  if (!(await isKnownDevice(db, userId, deviceHash))) return { kind: 'unknown' };
+  return cookie ? { kind: 'proven', key: deviceHash } : { kind: 'known' };
 };
 
-/** The pipeline's last step: writes down that somebody has signed in, and replaces a hash of an older kind. */
+/**
+ * Checks an address and a password. An unknown address, a wrong password, an address that waits for confirmation and an
+ * account that is locked or not active look alike and cost the same, also to somebody who knows the password: else who
+ * registers a stranger's address would learn by signing in that it had been free.
+ * @throws AppError 429, or 503 when too many hashes wait
+ */
+export const signIn = async (deps: SignInDeps, actor: Actor, input: SignInInput): Promise<SignInOutcome> => {
+  const { db } = deps;
+  const { password, clientId, deviceCookie } = input;
+  const email = normalizeEmail(input.email);
+  const user = await findUserByEmail(db, email);
+  const deviceHash = deps.hashDevice(user?.id ?? nobody, actor, deviceCookie);
+  const device = await deviceOf(db, user?.id ?? nobody, deviceHash, deviceCookie);
+  const unverified = deps.requireVerifiedEmail && !user?.emailVerifiedAt;
+  const opens = user?.status === 'active' && !unverified;
+  const guess = { email, address: actor.address, device };
+  const { ok, upgrade, held, locks } = await guessPassword(deps, guess, password, user?.passwordHash, opens);
+
+  if (!user || !ok || !opens) {
+    const wrong = !ok ? 'wrong_password' : user?.status !== 'active' ? 'deactivated' : 'email_not_verified';
+    const reason = !user ? 'unknown' : (held ?? wrong);
+    await recordFailure(db, actor, { userId: user?.id, clientId, reason, locks });
+    deps.countSignIn(reason);
+    return { kind: 'refused' };
+  }
+  const upgraded = upgrade ? { from: user.passwordHash, to: upgrade } : undefined;
+  const signedIn = await recordSignIn(db, actor, user, clientId, upgraded, deviceHash);
+  await deps.guesses.release(email);
+  deps.countSignIn('signed_in');
+  return { kind: 'signed-in', ...signedIn };
+};
+
+const recordFailure = (
+  db: Db,
+  actor: Actor,
+  {
+    userId,
+    clientId,
+    reason,
+    locks,
+  }: { userId: string | undefined; clientId: string | undefined; reason: SignInMetric; locks: boolean },
+): Promise<void> =>
+  db.transaction(async (db) => {
+    const target = userId ? { target: { type: 'user', id: userId } } : {};
+    const meta = { ...(clientId ? { clientId } : {}), reason };
+    await recordEvent(db, actor, { action: 'session.sign_in_failed', ...target, meta });
+    // Nobody in particular did it: the attempts came from many places.
+    if (locks) await recordEvent(db, system, { action: 'account.locked', ...target, meta: {} });
+  });
+
+/**
+ * The pipeline's last step: writes down that somebody has signed in, knows their device from now on, and replaces a hash
+ * of an older kind.
+ */
 export const recordSignIn = async (
   db: Db,
   actor: Actor,
   { id: userId, passwordChangedAt }: Pick<User, 'id' | 'passwordChangedAt'>,
   clientId: string | undefined,
   upgrade?: { from: string | null; to: string },
+  deviceHash?: string,
 ): Promise<SignIn> => {
   const amr = ['pwd'];
   await db.transaction(async (db) => {
@@ -88,6 +123,7 @@ export const recordSignIn = async (
     // Only while the hash is still the one that was checked: a password changed meanwhile must stay changed.
     if (upgrade)
       await db('users').where({ id: userId, passwordHash: upgrade.from }).update({ passwordHash: upgrade.to });
+    if (deviceHash) await rememberDevice(db, userId, deviceHash);
     const meta = { ...(clientId ? { clientId } : {}), amr };
     await recordEvent(
       db,

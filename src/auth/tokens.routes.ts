@@ -4,7 +4,7 @@ import type { Db } from '../../db/connect.ts';
 import type { Actor } from '../audit/logs.commands.ts';
 import { AppError } from '../errors.ts';
 import { type Route, route } from '../http/route.ts';
-import { Password } from './auth.routes.ts';
+import { Password } from './credentials.ts';
 import { findPerson } from './me.queries.ts';
 import type { SignIn, SignInInput, SignInOutcome } from './sign-in.commands.ts';
 
@@ -81,7 +81,7 @@ const RefreshToken = z
   .min(1)
   .max(512)
   .regex(/^[\x21-\x7e]+$/, 'is not a refresh token')
-  .meta({ example: 'q2Zk…' });
+  .meta({ example: 'q2ZkT3mW8sLxBv5c' });
 
 export const tokensOf = (tokens: IssuedTokens): z.input<typeof Tokens> => ({
   ...tokens,

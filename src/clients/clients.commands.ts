@@ -1,170 +1,245 @@
-/** Registers clients. Secrets are 256 random bits in URL-safe characters and are stored as their SHA-256 alone. */
+/**
+ * Registers, changes and deletes clients. Secrets are 256 random bits in URL-safe characters and are stored as their
+ * SHA-256 alone. Nobody gives a client more than they hold themselves, or writes one that holds more.
+ */
 import { randomBytes } from 'node:crypto';
-import { z } from 'zod';
 import type { Db } from '../../db/connect.ts';
 import { type Actor, recordEvent, system } from '../audit/logs.commands.ts';
-import { invalid } from '../errors.ts';
-import { hashToken, randomToken } from '../secrets.ts';
-import { type Client, clientMetadata, findClient } from './clients.queries.ts';
-
-const text = z.string().trim().min(1).max(200);
-const uri = z.url().max(2000);
-const uris = z.array(z.string().min(1).max(2000)).max(50);
-
-const theme = z.strictObject({
-  accent: z
-    .string()
-    .regex(/^#[0-9a-f]{6}$/i)
-    .optional(),
-  accent_dark: z
-    .string()
-    .regex(/^#[0-9a-f]{6}$/i)
-    .optional(),
-  radius: z
-    .string()
-    .regex(/^\d{1,2}(\.\d{1,3})?(px|rem)$/)
-    .optional(),
-  font: z
-    .string()
-    .regex(/^[a-zA-Z0-9 ,'"-]{1,120}$/)
-    .optional(),
-  logo: z
-    .string()
-    .max(40_000)
-    .regex(/^data:image\/(png|jpeg|webp|svg\+xml);base64,[A-Za-z0-9+/]+=*$/)
-    .optional(),
-});
-
-/** Client metadata (RFC 7591 section 2, OpenID Connect Registration section 2), and below the line what is ours. */
-export const NewClient = z.strictObject({
-  client_name: text.optional(),
-  client_uri: uri.optional(),
-  logo_uri: uri.optional(),
-  policy_uri: uri.optional(),
-  tos_uri: uri.optional(),
-  contacts: z.array(text).max(20).optional(),
-  application_type: z.enum(['web', 'native']).optional(),
-  redirect_uris: uris.optional(),
-  post_logout_redirect_uris: uris.optional(),
-  grant_types: z.array(text).max(10).optional(),
-  response_types: z.array(z.string().max(100)).max(10).optional(),
-  scope: z
-    .string()
-    .regex(/^[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*$/, 'expected scopes separated by single spaces')
-    .max(2000)
-    .optional(),
-  token_endpoint_auth_method: text.optional(),
-  token_endpoint_auth_signing_alg: text.optional(),
-  jwks: z.object({ keys: z.array(z.record(z.string(), z.unknown())).max(20) }).optional(),
-  jwks_uri: uri.optional(),
-  id_token_signed_response_alg: text.optional(),
-  userinfo_signed_response_alg: text.optional(),
-  subject_type: z.literal('public').optional(),
-  initiate_login_uri: uri.optional(),
-  default_max_age: z.int().min(0).optional(),
-  require_auth_time: z.boolean().optional(),
-  default_acr_values: z.array(text).max(10).optional(),
-  backchannel_logout_uri: uri.optional(),
-  backchannel_logout_session_required: z.boolean().optional(),
-  // Ours:
-  /** The operator's own application: consent is not asked. */
-  first_party: z.boolean().optional(),
-  /** False only for confidential clients that cannot do PKCE. */
-  require_pkce: z.boolean().optional(),
-  theme: theme.optional(),
-});
-export type NewClient = z.output<typeof NewClient>;
-
-/** Methods that authenticate with a shared secret. */
-const secretMethods = ['client_secret_basic', 'client_secret_post'];
-
-const camel = (name: string) => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
-const jsonColumns = new Set(['jwks', 'theme']);
-
-const toRow = (metadata: NewClient): Partial<Record<keyof Client, unknown>> =>
-  Object.fromEntries(
-    Object.entries(metadata)
-      .filter(([, value]) => value !== undefined)
-      .map(([name, value]) => [
-        camel(name),
-        jsonColumns.has(name)
-          ? JSON.stringify(
-              name === 'theme'
-                ? Object.fromEntries(Object.entries(value as object).map(([key, item]) => [camel(key), item]))
-                : value,
-            )
-          : value,
-      ]),
-  );
+import { conflict, forbidden, invalid, notFound, refusedByEngine } from '../errors.ts';
+import { assertRank } from '../http/caller.ts';
+import { mayPassOn, permissionsOf } from '../roles/permissions.ts';
+import { equalInConstantTime, hashToken, randomToken } from '../secrets.ts';
+import {
+  type ClientDocument,
+  clientMetadata,
+  metadataColumns,
+  NewClient,
+  type RegisteredClient,
+  toRow,
+  usesSecret,
+  withDefaults,
+} from './client-metadata.ts';
+import { type Client, findClient, lockClient } from './clients.queries.ts';
 
 /** Throws what the engine has against the metadata: redirect URIs, grant and response types that do not fit, … */
 export type ValidateClient = (metadata: Record<string, unknown>) => Promise<void>;
 
+/** What whoever writes a client may do themselves. */
+export interface Powers {
+  rank: number;
+  permissions: readonly string[];
+}
+/** Of whoever works at the machine itself. */
+export const operatorPowers: Powers = { rank: 100, permissions: ['*:*:*'] };
+
+const scopesOf = (scope: string | null | undefined): string[] => scope?.split(' ') ?? [];
+
+/** @throws AppError 403 scope_exceeds_yours */
+const assertHeld = ({ permissions }: Powers, scope: string | null | undefined): void => {
+  const missing = permissionsOf(scopesOf(scope)).filter((name) => !mayPassOn(permissions, name));
+  if (missing.length)
+    throw forbidden('scope_exceeds_yours', `The scope has permissions that you do not hold: ${missing.join(' ')}`);
+};
+
+/** @throws AppError 400 invalid_client_metadata or invalid_redirect_uri (RFC 7591 section 3.2.2) */
+const parseMetadata = (input: unknown): NewClient => {
+  const parsed = NewClient.safeParse(input);
+  if (parsed.success) return withDefaults(parsed.data);
+  const { issues } = parsed.error;
+  throw invalid(
+    'invalid_client_metadata',
+    issues.map(({ path, message }) => `${path.join('.') || 'client'}: ${message}`).join('; '),
+    { fields: issues.map(({ path, code, message }) => ({ field: path.join('.'), code, message })) },
+  );
+};
+
+const assertValid = async (
+  validate: ValidateClient,
+  clientId: string,
+  metadata: NewClient,
+  secret: string | undefined,
+): Promise<void> => {
+  await validate({ ...metadata, client_id: clientId, ...(secret ? { client_secret: secret } : {}) }).catch(
+    (error: unknown) => {
+      const { error: code, error_description: description } = error as { error?: string; error_description?: string };
+      throw code ? refusedByEngine(400, code, description ?? code) : error;
+    },
+  );
+};
+
+/** The document with a secret that was just made. */
+const withSecret = (client: Client, secret: string | undefined): RegisteredClient => ({
+  ...clientMetadata(client),
+  ...(secret ? { client_secret: secret, client_secret_expires_at: 0 } : {}),
+});
+
 /**
  * Registers a client.
  * @returns the metadata as registered, with `client_id` and, for methods that use one, `client_secret`: shown this once
- * @throws AppError 400 invalid_client_metadata or invalid_redirect_uri (RFC 7591 section 3.2.2)
+ * @throws AppError 400 invalid_client_metadata or invalid_redirect_uri (RFC 7591 section 3.2.2), 403 scope_exceeds_yours
  */
 export const createClient = async (
   db: Db,
   actor: Actor,
+  powers: Powers,
   input: unknown,
   validate: ValidateClient,
-): Promise<Record<string, unknown>> => {
-  const parsed = NewClient.safeParse(input);
-  if (!parsed.success) {
-    throw invalid(
-      'invalid_client_metadata',
-      parsed.error.issues.map((issue) => `${issue.path.join('.') || 'client'}: ${issue.message}`).join('; '),
-    );
-  }
-  const metadata = withDefaults(parsed.data);
-  const secret = secretMethods.includes(metadata.token_endpoint_auth_method ?? '') ? randomToken() : undefined;
+): Promise<RegisteredClient> => {
+  const metadata = parseMetadata(input);
+  assertHeld(powers, metadata.scope);
+  const secret = usesSecret(metadata) ? randomToken() : undefined;
   const clientId = randomBytes(15).toString('base64url').replace(/[-_]/g, 'x');
-  await validate({ ...metadata, client_id: clientId, ...(secret ? { client_secret: secret } : {}) }).catch(
-    (error: unknown) => {
-      const { error: code, error_description: description } = error as { error?: string; error_description?: string };
-      throw code ? invalid(code, description ?? code) : error;
-    },
-  );
+  await assertValid(validate, clientId, metadata, secret);
   return db.transaction(async (db) => {
-    await db('clients').insert({ ...toRow(metadata), clientId, clientSecretHash: secret ? hashToken(secret) : null });
+    await db('clients').insert({
+      ...toRow(metadata),
+      clientId,
+      clientSecretHash: secret ? hashToken(secret) : null,
+      rank: powers.rank,
+    });
     await recordEvent(db, actor, { action: 'client.create', target: { type: 'client', id: clientId } });
-    const client = (await findClient(db, clientId)) as Client;
-    return { ...clientMetadata(client), ...(secret ? { client_secret: secret, client_secret_expires_at: 0 } : {}) };
+    return withSecret((await findClient(db, clientId)) as Client, secret);
   });
 };
 
-/** The defaults of RFC 7591 section 2, and two rules: a machine needs no response type, a public client needs PKCE. */
-const withDefaults = (metadata: NewClient): NewClient => {
-  const grantTypes = metadata.grant_types ?? ['authorization_code'];
-  const usesRedirects = grantTypes.some((type) => type === 'authorization_code' || type === 'implicit');
-  const method = metadata.token_endpoint_auth_method ?? 'client_secret_basic';
-  if (method === 'none' && metadata.require_pkce === false) {
-    throw invalid(
-      'invalid_client_metadata',
-      'require_pkce: a public client cannot do without PKCE (RFC 9700 section 2.1.1)',
-    );
-  }
-  if (method === 'none' && grantTypes.includes('client_credentials')) {
-    throw invalid(
-      'invalid_client_metadata',
-      'grant_types: client_credentials is for clients that authenticate (RFC 6749 section 4.4)',
-    );
-  }
-  return {
-    ...metadata,
-    grant_types: grantTypes,
-    response_types: metadata.response_types ?? (usesRedirects ? ['code'] : []),
-    redirect_uris: metadata.redirect_uris ?? [],
-    token_endpoint_auth_method: method,
-  };
+/**
+ * The client, locked, for somebody who is about to change it.
+ * @throws AppError 404 client_not_found, 409 client_built_in, 403 rank_too_low or scope_exceeds_yours
+ */
+const takeClient = async (db: Db, powers: Powers, clientId: string): Promise<Client> => {
+  const client = await lockClient(db, clientId);
+  if (!client) throw notFound('client');
+  if (client.builtIn) throw conflict('client_built_in', 'This client follows the configuration of the service');
+  assertRank(powers, client.rank);
+  assertHeld(powers, client.scope);
+  return client;
 };
+
+/**
+ * What a client says of itself beside its metadata (RFC 7592 section 2.2): it must be the client's own. `client_secret`
+ * may be sent, but never to choose one.
+ */
+const assertIdentity = (client: Client, input: object): void => {
+  const { client_id: id, client_secret: secret } = input as Record<string, unknown>;
+  if (id !== undefined && id !== client.clientId)
+    throw invalid('invalid_client_metadata', 'client_id: not the client of this address');
+  if (secret !== undefined && !equalInConstantTime(hashToken(String(secret)), client.clientSecretHash ?? ''))
+    throw invalid('invalid_client_metadata', 'client_secret: it is rotated, and cannot be chosen');
+};
+
+const sameScope = (left: string | null | undefined, right: string | null | undefined) =>
+  scopesOf(left).sort().join(' ') === scopesOf(right).sort().join(' ');
+
+/** Names of the members that differ. */
+const changed = (before: ClientDocument, after: ClientDocument): string[] =>
+  [...new Set([...Object.keys(before), ...Object.keys(after)])]
+    .filter((name) => JSON.stringify(before[name as 'scope']) !== JSON.stringify(after[name as 'scope']))
+    .sort();
+
+/**
+ * Replaces a client's metadata as a whole: what is not named goes back to its default (RFC 7592 section 2.2).
+ * @returns the metadata as it is now, with a secret if the client has begun to use one
+ * @throws AppError as createClient and `takeClient` do
+ */
+export const updateClient = async (
+  db: Db,
+  actor: Actor,
+  powers: Powers,
+  clientId: string,
+  input: object,
+  validate: ValidateClient,
+): Promise<RegisteredClient> => {
+  const metadata = parseMetadata(input);
+  // Not in the transaction: the engine may have to fetch what the client points at.
+  await assertValid(validate, clientId, metadata, usesSecret(metadata) ? randomToken() : undefined);
+  return db.transaction(async (db) => {
+    const before = await takeClient(db, powers, clientId);
+    assertIdentity(before, input);
+    assertHeld(powers, metadata.scope);
+    const keepsSecret = usesSecret(metadata) && before.clientSecretHash !== null;
+    const secret = usesSecret(metadata) && !keepsSecret ? randomToken() : undefined;
+    await db('clients')
+      .where({ clientId })
+      .update({
+        ...Object.fromEntries(metadataColumns.map((column) => [column, db.raw('default')])),
+        ...toRow(metadata),
+        ...(keepsSecret
+          ? {}
+          : {
+              clientSecretHash: secret ? hashToken(secret) : null,
+              previousSecretHash: null,
+              previousSecretExpiresAt: null,
+            }),
+        ...(sameScope(before.scope, metadata.scope) ? {} : { rank: powers.rank }),
+        updatedAt: db.fn.now(),
+      });
+    const after = (await findClient(db, clientId)) as Client;
+    await recordEvent(db, actor, {
+      action: 'client.update',
+      target: { type: 'client', id: clientId },
+      meta: { members: changed(clientMetadata(before), clientMetadata(after)) },
+    });
+    return withSecret(after, secret);
+  });
+};
+
+/**
+ * Gives a client a new secret at once. The one before it stays valid for `graceSeconds`; one before that ends now.
+ * @throws AppError 409 client_without_secret, and as `takeClient` does
+ */
+export const rotateClientSecret = (
+  db: Db,
+  actor: Actor,
+  powers: Powers,
+  clientId: string,
+  graceSeconds: number,
+): Promise<RegisteredClient> =>
+  db.transaction(async (db) => {
+    const client = await takeClient(db, powers, clientId);
+    if (client.clientSecretHash === null)
+      throw conflict('client_without_secret', 'This client does not authenticate with a secret');
+    const secret = randomToken();
+    await db('clients')
+      .where({ clientId })
+      .update({
+        clientSecretHash: hashToken(secret),
+        previousSecretHash: graceSeconds ? client.clientSecretHash : null,
+        previousSecretExpiresAt: graceSeconds ? new Date(Date.now() + graceSeconds * 1000) : null,
+        updatedAt: db.fn.now(),
+      });
+    await recordEvent(db, actor, {
+      action: 'client.rotate_secret',
+      target: { type: 'client', id: clientId },
+      meta: { graceSeconds },
+    });
+    return withSecret((await findClient(db, clientId)) as Client, secret);
+  });
+
+/** Drops all grants of a client and every token given under them. */
+export type RevokeGrantsOfClient = (db: Db, of: { clientId: string }) => Promise<void>;
+
+/**
+ * Deletes a client. Its grants, tokens and consents end with it; JWTs that it got for itself are dead because it is gone.
+ * @throws AppError as `takeClient` does
+ */
+export const deleteClient = (
+  db: Db,
+  actor: Actor,
+  powers: Powers,
+  clientId: string,
+  revokeGrants: RevokeGrantsOfClient,
+): Promise<void> =>
+  db.transaction(async (db) => {
+    await takeClient(db, powers, clientId);
+    await revokeGrants(db, { clientId });
+    await db('clients').where({ clientId }).delete();
+    await recordEvent(db, actor, { action: 'client.delete', target: { type: 'client', id: clientId } });
+  });
 
 /** The built-in clients' metadata follows the configuration, so it is written anew at each start. */
 export const ensureClient = (db: Db, clientId: string, metadata: NewClient): Promise<void> =>
   db.transaction(async (db) => {
-    const row = { ...toRow(withDefaults(metadata)), clientId };
+    const row = { ...toRow(withDefaults(metadata)), clientId, builtIn: true };
     const [created] = await db('clients').insert(row).onConflict('clientId').ignore().returning('clientId');
     if (!created) await db('clients').where({ clientId }).update(row);
     else

@@ -1,4 +1,4 @@
-/** Reads of `clients`. Members of `ClientMetadata` carry the names of RFC 7591 and OpenID Connect Registration. */
+/** Reads of `clients`. */
 import type { Db } from '../../db/connect.ts';
 
 /** A row, in code's case. */
@@ -35,6 +35,14 @@ export interface Client {
   firstParty: boolean;
   requirePkce: boolean;
   theme: ClientTheme | null;
+  /** `aud` of its access tokens, where it is not JWT_AUD. */
+  audience: string | null;
+  accessTokenFormat: 'jwt' | 'opaque';
+  /** Follows the configuration: nobody else changes it. */
+  builtIn: boolean;
+  /** The secret before this one, while it is rotated. */
+  previousSecretHash: string | null;
+  previousSecretExpiresAt: Date | null;
   /** Of whoever registered it: what it does on its own goes no further than they could. */
   rank: number;
   createdAt: Date;
@@ -82,6 +90,11 @@ const columns = [
   'firstParty',
   'requirePkce',
   'theme',
+  'audience',
+  'accessTokenFormat',
+  'builtIn',
+  'previousSecretHash',
+  'previousSecretExpiresAt',
   'rank',
   'createdAt',
 ] as const;
@@ -96,24 +109,34 @@ export const findClient = async (db: Db, clientId: string): Promise<Client | und
         .where({ clientId })
         .first(...columns);
 
-export const listClients = (db: Db): Promise<Client[]> =>
+/** The client, locked until the transaction ends, so that nothing is given to it meanwhile. */
+export const lockClient = async (db: Db, clientId: string): Promise<Client | undefined> =>
+  !isClientId(clientId)
+    ? undefined
+    : db('clients')
+        .where({ clientId })
+        .forUpdate()
+        .first(...columns);
+
+/** Characters of a pattern that stand for themselves. */
+const literally = (text: string) => text.replace(/[\\%_]/g, '\\$&');
+
+/**
+ * Clients in order of their ids, all unless `limit` is given.
+ * @param q part of a name, or the beginning of an id
+ */
+export const listClients = (
+  db: Db,
+  { after, limit, q }: { after?: string | undefined; limit?: number; q?: string | undefined } = {},
+): Promise<Client[]> =>
   db('clients')
-    .orderBy('createdAt')
+    .modify((query) => {
+      if (after !== undefined) query.where('clientId', '>', after);
+      if (limit !== undefined) query.limit(limit);
+      if (q !== undefined)
+        query.where((either) =>
+          either.where('clientName', 'ilike', `%${literally(q)}%`).orWhere('clientId', 'like', `${literally(q)}%`),
+        );
+    })
     .orderBy('clientId')
     .select(...columns);
-
-const snake = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-
-/** The row as RFC 7591 metadata: members that are not set are left out, and so is everything about the secret. */
-export const clientMetadata = ({
-  clientSecretHash: _hash,
-  clientSecretExpiresAt: _expires,
-  rank: _rank,
-  createdAt,
-  ...client
-}: Client): Record<string, unknown> => ({
-  ...Object.fromEntries(
-    Object.entries(client).flatMap(([name, value]) => (value === null ? [] : [[snake(name), value]])),
-  ),
-  client_id_issued_at: Math.floor(createdAt.getTime() / 1000),
-});

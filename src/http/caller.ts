@@ -27,10 +27,15 @@ export interface Caller {
 }
 
 /** Whether the caller holds the permission; for one that ends in `:own`, whether `owner` is the caller or they hold it for any. */
-export const may = (caller: Caller, permission: string, owner?: string): boolean =>
-  permission.endsWith(':own') && owner !== undefined && !(caller.kind === 'user' && owner === caller.id)
-    ? permits(caller.permissions, permission.replace(/own$/, 'any'))
-    : permits(caller.permissions, permission);
+export const may = (caller: Caller, permission: string, owner?: string): boolean => {
+  if (!permission.endsWith(':own')) return permits(caller.permissions, permission);
+  // What is one's own is a person's: an application has no account, sessions or keys.
+  if (owner === undefined) return caller.kind === 'user' && permits(caller.permissions, permission);
+  return permits(
+    caller.permissions,
+    caller.kind === 'user' && owner === caller.id ? permission : permission.replace(/own$/, 'any'),
+  );
+};
 
 /** The caller as the audit log is to name them. */
 export const callerActor = (actor: Actor, caller: Caller): Actor =>

@@ -1,5 +1,6 @@
 /** Keyset pages: a list is ordered by a unique key, and the cursor is the key of the last row that was seen. */
 import { z } from 'zod';
+import { invalid } from '../errors.ts';
 
 /** Opaque to clients: base64url of the key. */
 const Cursor = z
@@ -27,6 +28,15 @@ export const listOf = <T extends z.ZodType>(item: T) =>
 /** The key after which the page begins; undefined for the first page and for a cursor that cannot be ours. */
 export const keyOf = (cursor: string | undefined): string | undefined =>
   cursor === undefined ? undefined : Buffer.from(cursor, 'base64url').toString().replaceAll('\0', '');
+
+/** As `keyOf`, of a list that is ordered by an id. @throws AppError 400 invalid_request for a cursor that holds none */
+export const idKeyOf = (cursor: string | undefined): string | undefined => {
+  const key = keyOf(cursor);
+  if (key === undefined || z.uuid().safeParse(key).success) return key;
+  throw invalid('invalid_request', 'The request is not valid', {
+    fields: [{ field: 'cursor', code: 'invalid_format', message: 'expected the nextCursor of an earlier page' }],
+  });
+};
 
 /**
  * Makes a page of `limit` rows out of a query's rows. Ask the database for `limit + 1`: the one too many says that there is more.

@@ -2,9 +2,13 @@
 import type Koa from 'koa';
 import type { z } from 'zod';
 import { type AppError, invalid } from '../errors.ts';
+import type { ProblemCode } from '../problem-codes.ts';
 
-/** @throws AppError 400 invalid_request with every field that is wrong */
-export const parseInput = (input: readonly (readonly [schema: z.ZodType | undefined, value: unknown])[]): unknown[] => {
+/** @throws AppError 400 with the code given and every field that is wrong */
+export const parseInput = (
+  input: readonly (readonly [schema: z.ZodType | undefined, value: unknown])[],
+  errorCode: ProblemCode = 'invalid_request',
+): unknown[] => {
   const fields: { field: string; code: string; message: string }[] = [];
   const values = input.map(([schema, value]) => {
     if (!schema) return undefined;
@@ -13,7 +17,7 @@ export const parseInput = (input: readonly (readonly [schema: z.ZodType | undefi
     for (const { path, code, message } of parsed.error.issues) fields.push({ field: path.join('.'), code, message });
     return undefined;
   });
-  if (fields.length) throw invalid('invalid_request', 'The request is not valid', { fields });
+  if (fields.length) throw invalid(errorCode, 'The request is not valid', { fields });
   return values;
 };
 

@@ -5,6 +5,7 @@
 import type { Readable } from 'node:stream';
 import type { z } from 'zod';
 import type { Actor } from '../audit/logs.commands.ts';
+import type { ProblemCode } from '../problem-codes.ts';
 import type { Permission } from '../roles/permissions.ts';
 import type { Caller } from './caller.ts';
 
@@ -26,6 +27,8 @@ export interface RouteRequest<P, Q, B, C> {
   caller: C;
   /** The caller as the audit log knows them. */
   actor: Actor;
+  /** The request headers that the route names in `headers`. */
+  headers: Readonly<Record<string, string | undefined>>;
   /** `Accept-Language`, best first. */
   locales: string[];
   /** The token or API key that the caller was identified by. */
@@ -71,6 +74,10 @@ interface Declaration<
   params?: P;
   query?: Q;
   body?: B;
+  /** The code of a query or body that its schema refuses, where an RFC has one; else `invalid_request`. */
+  invalidInput?: ProblemCode;
+  /** Request headers that the handler reads, in lower case. */
+  headers?: readonly string[];
   /** What the body is sent as; JSON unless told otherwise. */
   consumes?: 'application/x-www-form-urlencoded';
   /** Left out where there is nothing to say (204). */
@@ -78,10 +85,10 @@ interface Declaration<
   /** Content types of a route that answers with a stream instead of `returns`. */
   streams?: readonly string[];
   status: number;
-  /** Stable codes of problems beyond those that every route has (see `errors.ts`), by status. */
-  problems?: Readonly<Record<number, readonly string[]>>;
-  /** False: outside the limits by role. */
-  limited?: false;
+  /** Stable codes of problems beyond those that every route has (see `problem-codes.ts`), by status. */
+  problems?: Readonly<Record<number, readonly ProblemCode[]>>;
+  /** False: outside the limits by role. `failures`: tokens that are not valid count, by address, and nothing else. */
+  limited?: false | 'failures';
   handle(
     request: RouteRequest<z.output<P>, z.output<Q>, z.output<B>, CallerOf<A>>,
   ): Promise<R extends None ? unknown : z.input<R>>;

@@ -19,6 +19,8 @@ export interface RouterDeps {
   identifyByHeaders?(ctx: Koa.Context): Promise<Caller | undefined>;
   /** Counts a request against the limit of the caller's role and tells it in headers. @throws AppError 429 */
   limit(ctx: Koa.Context, caller: Caller | undefined): Promise<void>;
+  /** Counts a token that was not valid, where nothing else is counted. @throws AppError 429 */
+  limitFailures(address: string): Promise<void>;
   /** Writes down that a caller was refused for want of a permission. */
   recordRefusal(actor: Actor, route: Route, permission: string): Promise<void>;
   /** Makes an AppError of whatever was thrown, and logs it if it is a bug. */
@@ -40,6 +42,7 @@ const parseBody = bodyParser({
   enableTypes: ['json', 'form'],
   jsonLimit: bodyLimit,
   formLimit: bodyLimit,
+  parsedMethods: ['POST', 'PUT', 'PATCH', 'DELETE'],
   onError: (error) => {
     throw (error as { status?: number }).status === 413
       ? new AppError(413, 'request_too_large', 'The request is too large')
@@ -49,6 +52,8 @@ const parseBody = bodyParser({
 
 const readBody = async (ctx: Koa.Context, route: Route): Promise<unknown> => {
   if (!route.body) return undefined;
+  const isEmpty = !ctx.get('transfer-encoding') && Number(ctx.get('content-length')) === 0;
+  if (isEmpty && route.body.safeParse(undefined).success) return undefined;
   const type = route.consumes ?? 'application/json';
   if (!ctx.is(type)) throw new AppError(415, 'unsupported_media_type', `Send ${type}`);
   await parseBody(ctx, () => Promise.resolve());
@@ -91,8 +96,9 @@ const respond = (ctx: Koa.Context, { status, returns, streams }: Route, result: 
   ctx.status = status;
   if (streams) {
     const { type, filename, content } = result as Stream;
-    ctx.type = type;
+    // An attachment's name would decide its type.
     if (filename) ctx.attachment(filename);
+    ctx.type = type;
     ctx.body = content;
     return;
   }
@@ -109,20 +115,42 @@ const respond = (ctx: Koa.Context, { status, returns, streams }: Route, result: 
   ctx.body = body;
 };
 
+/** What only the handler can tell is not allowed (a rank, a permission for one member of the body) is written down as well. */
+const recordForbidden =
+  (deps: RouterDeps, actor: Actor, route: Route) =>
+  async (error: unknown): Promise<never> => {
+    if (error instanceof AppError && error.status === 403)
+      await deps.recordRefusal(actor, route, error.details.permission ?? error.code);
+    throw error;
+  };
+
 const serve =
   (deps: RouterDeps, route: Route): Koa.Middleware =>
   async (ctx) => {
-    const { caller, token } = await authenticate(deps, ctx, route);
-    if (route.limited !== false) await deps.limit(ctx, caller);
+    const { caller, token } = await authenticate(deps, ctx, route).catch(async (error: unknown) => {
+      // Trying tokens is no way around the limits: what fails counts for the address.
+      if (error instanceof AppError && error.status === 401) {
+        if (route.limited === 'failures') await deps.limitFailures(ctx.ip);
+        else if (route.limited !== false) await deps.limit(ctx, undefined);
+      }
+      throw error;
+    });
+    if (route.limited === undefined) await deps.limit(ctx, caller);
     const anybody = actorOf(ctx);
     const actor = caller ? callerActor(anybody, caller) : anybody;
     const [params] = parseInput([[route.params, ctx.params]]);
     await authorize(deps, actor, caller, route, params);
-    const [query, body] = parseInput([
-      [route.query, ctx.query],
-      [route.body, await readBody(ctx, route)],
-    ]);
-    respond(ctx, route, await route.handle({ params, query, body, caller, actor, locales: localesOf(ctx), token }));
+    const [query, body] = parseInput(
+      [
+        [route.query, ctx.query],
+        [route.body, await readBody(ctx, route)],
+      ],
+      route.invalidInput,
+    );
+    const headers = Object.fromEntries(route.headers?.map((name) => [name, ctx.get(name)]) ?? []);
+    const locales = localesOf(ctx);
+    const request = { params, query, body, headers, caller, actor, locales, token };
+    respond(ctx, route, await route.handle(request).catch(recordForbidden(deps, actor, route)));
   };
 
 /** Where callers are programs, so that what is missing is told to them and not on a page. */

@@ -10,9 +10,10 @@ export interface StoredKey {
   publicJwk: JWK;
   privateEncrypted: Uint8Array;
   signsFrom: Date;
+  createdAt: Date;
 }
 
-const columns = ['kid', 'alg', 'publicJwk', 'privateEncrypted', 'signsFrom'] as const;
+const columns = ['kid', 'alg', 'publicJwk', 'privateEncrypted', 'signsFrom', 'createdAt'] as const;
 
 /** All keys, newest first. */
 export const listKeys = (db: Db): Promise<StoredKey[]> =>

@@ -5,6 +5,12 @@ import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client
 export interface Metrics {
   /** Times requests by method, route and status. Routes, not paths: a path may hold an identifier. */
   middleware: Koa.Middleware;
+  /** Counts what became of an SMS; `outcome` is one of a fixed set. */
+  countSms(outcome: string): void;
+  /** Counts what became of a sign-in. */
+  countSignIn(outcome: string): void;
+  /** Counts what a limit refused, by the limit's name. */
+  countRefusal(limit: string): void;
   /** The exposition, with its content type. */
   expose(): Promise<{ type: string; body: string }>;
 }
@@ -42,6 +48,24 @@ export const createMetrics = (endpoints: readonly string[]): Metrics => {
     labelNames: ['method', 'route', 'status'],
     registers: [registry],
   });
+  const sms = new Counter({
+    name: 'sms_total',
+    help: 'SMS by what became of them: as our provider answered, and as it told us later',
+    labelNames: ['outcome'],
+    registers: [registry],
+  });
+  const signIns = new Counter({
+    name: 'sign_ins_total',
+    help: 'Sign-ins with a password, by what became of them',
+    labelNames: ['outcome'],
+    registers: [registry],
+  });
+  const refusals = new Counter({
+    name: 'rate_limited_total',
+    help: 'Requests that a limit refused, by limit',
+    labelNames: ['limit'],
+    registers: [registry],
+  });
   const methods = new Set(['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS']);
   return {
     middleware: async (ctx, next) => {
@@ -55,6 +79,9 @@ export const createMetrics = (endpoints: readonly string[]): Metrics => {
         total.inc(labels);
       }
     },
+    countSms: (outcome) => sms.inc({ outcome }),
+    countSignIn: (outcome) => signIns.inc({ outcome }),
+    countRefusal: (limit) => refusals.inc({ limit }),
     expose: async () => ({ type: registry.contentType, body: await registry.metrics() }),
   };
 };

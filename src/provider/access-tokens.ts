@@ -21,24 +21,31 @@ interface LivenessClaims {
   sid?: string;
   /** The grant; absent in tokens of client_credentials. */
   grant_id?: string;
+  /** Of tokens of client_credentials: the client's `token_generation` when it was made. */
+  gen?: number;
 }
 
+type Customizer = NonNullable<NonNullable<NonNullable<Configuration['formats']>['customizers']>['jwt']>;
+
 /** `formats.customizers.jwt`: adds the liveness claims. */
-export const addLivenessClaims: NonNullable<NonNullable<Configuration['formats']>['customizers']>['jwt'] = (
-  _ctx,
-  token,
-  jwt,
-) => {
-  const { grantId, sessionUid, expiresWithSession } = token as {
-    grantId?: string;
-    sessionUid?: string;
-    expiresWithSession?: boolean;
+export const createLivenessClaims =
+  (db: Db): Customizer =>
+  async (_ctx, token, jwt) => {
+    const { kind, clientId, grantId, sessionUid, expiresWithSession } = token as {
+      kind: string;
+      clientId?: string;
+      grantId?: string;
+      sessionUid?: string;
+      expiresWithSession?: boolean;
+    };
+    const client =
+      kind === 'ClientCredentials' ? await db('clients').where({ clientId }).first('tokenGeneration') : undefined;
+    Object.assign(jwt.payload, {
+      grant_id: grantId,
+      sid: expiresWithSession ? sessionUid : undefined,
+      gen: client?.tokenGeneration,
+    } satisfies { [claim in keyof LivenessClaims]: LivenessClaims[claim] | undefined });
   };
-  Object.assign(jwt.payload, {
-    grant_id: grantId,
-    sid: expiresWithSession ? sessionUid : undefined,
-  } satisfies LivenessClaims);
-};
 
 /** The public halves of a key set. */
 const publicKeys = ({ jwks }: KeySet) =>
@@ -68,7 +75,20 @@ export const createJwtFinder = (issuer: string, db: Db, keySet: KeySet): OidcSto
   return async (model, name): Promise<AdapterPayload | undefined> => {
     const claims = await verify(fromJwtName(name));
     if (!claims || (model === 'AccessToken') !== (claims.grant_id !== undefined)) return undefined;
-    const { jti, iat, exp, aud, scope, client_id: clientId, sub, grant_id: grantId, sid, iss: _iss, ...extra } = claims;
+    const {
+      jti,
+      iat,
+      exp,
+      aud,
+      scope,
+      client_id: clientId,
+      sub,
+      grant_id: grantId,
+      sid,
+      gen,
+      iss: _iss,
+      ...extra
+    } = claims;
     const revoked = await db('revokedTokens')
       .where({ jtiHash: hashToken(jti as string) })
       .first('jtiHash');
@@ -76,7 +96,13 @@ export const createJwtFinder = (issuer: string, db: Db, keySet: KeySet): OidcSto
     const user = grantId
       ? await db('grants').where({ id: grantId, clientId }).where('expiresAt', '>', db.fn.now()).first('userId')
       : undefined;
-    if (grantId && !user) return undefined;
+    // Tokens from before generations have none, and are of the first.
+    const client = grantId
+      ? undefined
+      : await db('clients')
+          .where({ clientId, tokenGeneration: gen ?? 0 })
+          .first('clientId');
+    if (grantId ? !user : !client) return undefined;
     return {
       kind: model,
       jti,

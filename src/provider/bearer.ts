@@ -4,6 +4,8 @@
  */
 import type { Provider } from 'oidc-provider';
 import type { Db } from '../../db/connect.ts';
+import { keyPrefix } from '../api-keys/api-key-format.ts';
+import { findLiveApiKey, touchApiKey } from '../api-keys/api-keys.queries.ts';
 import { findClient } from '../clients/clients.queries.ts';
 import type { Config } from '../config.ts';
 import type { Caller } from '../http/caller.ts';
@@ -29,6 +31,24 @@ const scopesOf = ({ scope }: Token): string[] => scope?.split(' ') ?? [];
 const isForUs = (token: Token, audience: string): boolean =>
   token.aud === undefined || [token.aud].flat().includes(audience);
 
+/** Whom an API key speaks for: its owner, as far as its scopes go and the owner may still do what they name. */
+const findKeyHolder = async (db: Db, value: string): Promise<Caller | undefined> => {
+  const key = await findLiveApiKey(db, value);
+  const access = key && (await findUserAccess(db, key.userId));
+  if (!access) return undefined;
+  // The request does not wait for this, and does not fail with it.
+  touchApiKey(db, key).catch(() => {});
+  return {
+    kind: 'user',
+    id: key.userId,
+    apiKeyId: key.id,
+    scope: key.scopes,
+    roles: access.roles,
+    rank: access.rank,
+    permissions: intersect(access.permissions, key.scopes),
+  };
+};
+
 /** @returns whom the token speaks for and what they may do with it; undefined when it is not alive or not for this API */
 export const findCaller = async (
   provider: Provider,
@@ -36,12 +56,17 @@ export const findCaller = async (
   config: Pick<Config, 'JWT_AUD'>,
   value: string,
 ): Promise<Caller | undefined> => {
+  if (value.startsWith(keyPrefix)) return findKeyHolder(db, value);
   const name = isJwt(value) ? toJwtName(value) : value;
   const person = (await provider.AccessToken.find(name)) as Token | undefined;
   if (person) {
     if (!person.isValid || !person.accountId || !isForUs(person, config.JWT_AUD)) return undefined;
+    // Of a JWT the finder has looked at the grant already; a token without one is nobody's.
+    if (name === value && !(person.grantId && (await provider.Grant.find(person.grantId)))) return undefined;
     const access = await findUserAccess(db, person.accountId);
     if (!access) return undefined;
+    // A JWT was found because its grant is there; an opaque token may have been saved as its grant ended.
+    if (name === value && person.grantId && !(await provider.Grant.find(person.grantId))) return undefined;
     return {
       kind: 'user',
       id: person.accountId,

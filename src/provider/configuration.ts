@@ -7,7 +7,7 @@ import type { KeySet } from '../keys/key-set.ts';
 import { findUserAccess } from '../roles/roles.queries.ts';
 import type { Secrets } from '../secrets.ts';
 import { isActiveUser } from '../users/users.queries.ts';
-import { addLivenessClaims, createJwtFinder } from './access-tokens.ts';
+import { createJwtFinder, createLivenessClaims } from './access-tokens.ts';
 import { createFindAccount, scopeClaims } from './claims.ts';
 import { createInteractionPolicy, createLoadExistingGrant } from './consent.ts';
 import { restClientId, userScope } from './issue-tokens.ts';
@@ -97,7 +97,16 @@ export const buildConfiguration = (
     subjectTypes: ['public'],
     clientAuthMethods: authMethods,
     clientDefaults: { id_token_signed_response_alg: algs[0] } as ClientMetadata,
-    extraClientMetadata: { properties: ['first_party', 'require_pkce', 'api_scope'] },
+    extraClientMetadata: {
+      properties: [
+        'first_party',
+        'require_pkce',
+        'api_scope',
+        'audience',
+        'access_token_format',
+        'previous_secret_hash',
+      ],
+    },
     // Secrets are stored hashed, so nothing can be signed with them: no HS256, no client_secret_jwt.
     enabledJWA: {
       idTokenSigningAlgValues: algs,
@@ -132,7 +141,7 @@ export const buildConfiguration = (
       const { accountId, aud } = token as { accountId?: string; aud?: string };
       return accountId && aud ? { roles: (await findUserAccess(db, accountId))?.roles ?? [] } : undefined;
     },
-    formats: { customizers: { jwt: addLivenessClaims } },
+    formats: { customizers: { jwt: createLivenessClaims(db) } },
     ttl: {
       AccessToken: config.JWT_ACCESS_TTL,
       ClientCredentials: config.JWT_ACCESS_TTL,

@@ -1,6 +1,7 @@
 /** What the engine reports, as audit events and log lines. */
 import type { KoaContextWithOIDC, Provider } from 'oidc-provider';
 import type { Db } from '../../db/connect.ts';
+import type { Action } from '../audit/actions.ts';
 import { type Actor, type AuditEvent, recordEvent } from '../audit/logs.commands.ts';
 import { isOutage } from '../errors.ts';
 import { actorOf } from '../http/actor.ts';
@@ -10,7 +11,7 @@ export interface EventParts {
   db: Db;
   log: Log;
   /** Resolves while failures of this client from this address are few enough to be written down one by one. */
-  countFailure(key: string): Promise<boolean>;
+  countFailure(clientId: string, address: string): Promise<boolean>;
 }
 
 interface ProtocolError extends Error {
@@ -32,7 +33,7 @@ export const recordProviderEvents = (provider: Provider, { db, log, countFailure
     );
   };
 
-  const refused = (action: string) => (ctx: KoaContextWithOIDC, error: ProtocolError) => {
+  const refused = (action: Action) => (ctx: KoaContextWithOIDC, error: ProtocolError) => {
     const client = ctx.oidc.entities.Client?.clientId;
     log.debug(
       {
@@ -45,7 +46,7 @@ export const recordProviderEvents = (provider: Provider, { db, log, countFailure
       action,
     );
     if (!client) return;
-    countFailure(`${client} ${ctx.ip}`).then(
+    countFailure(client, ctx.ip).then(
       (counted) => {
         if (counted)
           record(clientActor(ctx), {

@@ -4,13 +4,14 @@
  */
 import type Koa from 'koa';
 import mount from 'koa-mount';
-import type { Provider } from 'oidc-provider';
+import { errors, type Provider } from 'oidc-provider';
 import { engineMetadata } from '../../adapters/oidc.ts';
 import type { Database } from '../../db/connect.ts';
 import type { ValidateClient } from '../clients/clients.commands.ts';
 import { type KeySet, loadKeySet } from '../keys/key-set.ts';
 import { keysChannel } from '../keys/keys.commands.ts';
 import { createProvider, type Instance, type ProviderDeps } from './provider.ts';
+import { isAudience } from './resources.ts';
 
 export interface ProviderHost {
   /** The instance that serves now. Ask each time; do not keep it. */
@@ -34,7 +35,7 @@ export const createProviderHost = async (deps: ProviderDeps, listen: Database['l
   let serve = mount(instance.provider);
   let timer: NodeJS.Timeout | undefined;
 
-  const reload = async (): Promise<void> => {
+  const load = async (): Promise<void> => {
     const next = await loadKeySet(config, db, secrets);
     if (next.version !== keySet.version) {
       instance = createProvider(deps, next);
@@ -42,6 +43,12 @@ export const createProviderHost = async (deps: ProviderDeps, listen: Database['l
       log.info({ kids: next.jwks.keys.map(({ kid }) => kid) }, 'the signing keys have changed');
     }
     keySet = next;
+  };
+  // One after the other: a look at the keys that began earlier must not end later, and bring older keys back.
+  let loading: Promise<void> = Promise.resolve();
+  const reload = (): Promise<void> => {
+    loading = loading.then(load, load);
+    return loading;
   };
 
   const schedule = () => {
@@ -60,10 +67,13 @@ export const createProviderHost = async (deps: ProviderDeps, listen: Database['l
   return {
     provider: () => instance.provider,
     deliverLogout: (logout) => instance.deliverLogout(logout),
-    validateClient: (metadata) =>
-      (instance.provider.Client as unknown as { validate(metadata: Record<string, unknown>): Promise<void> }).validate(
-        engineMetadata(metadata),
-      ),
+    validateClient: async (metadata) => {
+      if (typeof metadata.audience === 'string' && !isAudience(config, metadata.audience))
+        throw new errors.InvalidClientMetadata('audience must be that of this API, or the absolute URI of another one');
+      await (
+        instance.provider.Client as unknown as { validate(metadata: Record<string, unknown>): Promise<void> }
+      ).validate(engineMetadata(metadata));
+    },
     middleware: (ctx, next) => serve(ctx, next),
     reload,
     stop: async () => {

@@ -7,7 +7,7 @@ import { inDirectSignIn } from '../../adapters/oidc-storage.ts';
 import type { Db } from '../../db/connect.ts';
 import type { Actor } from '../audit/logs.commands.ts';
 import type { SignIn } from '../auth/sign-in.commands.ts';
-import type { NewClient } from '../clients/clients.commands.ts';
+import type { NewClient } from '../clients/client-metadata.ts';
 import type { Config } from '../config.ts';
 import { permits } from '../roles/permissions.ts';
 import { findUserAccess } from '../roles/roles.queries.ts';

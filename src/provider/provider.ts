@@ -8,6 +8,7 @@ import { buildConfiguration, type ProviderParts } from './configuration.ts';
 import { type EventParts, recordProviderEvents } from './events.ts';
 import { registerPasswordGrant, type SignInWith } from './password-grant.ts';
 import { pinOrigin } from './requests.ts';
+import { registerTokenExchange } from './token-exchange.ts';
 
 export interface ProviderDeps extends ProviderParts, EventParts {
   log: Log;
@@ -25,10 +26,14 @@ export interface Instance {
 interface EngineClient {
   clientId: string;
   clientSecret?: string;
+  previous_secret_hash?: string;
   clientAuthMethod: string;
   compareClientSecret(secret: string): boolean | Promise<boolean>;
   backchannelLogout(sub: string, sid: string): Promise<void>;
 }
+
+/** As long as a hash, and never one: its last character would have to stand for four bits. */
+const noHash = '-'.repeat(hashToken('').length);
 
 export const createProvider = (deps: ProviderDeps, keySet: KeySet): Instance => {
   const { config, db, queueLogout } = deps;
@@ -36,14 +41,20 @@ export const createProvider = (deps: ProviderDeps, keySet: KeySet): Instance => 
   pinOrigin(provider, config.JWT_ISSUER);
   recordProviderEvents(provider, deps);
   registerPasswordGrant(provider, { db, config }, deps.signIn);
+  registerTokenExchange(provider, { db, config });
 
   const prototype = provider.Client.prototype as unknown as EngineClient;
 
   // The engine takes basic and post for one another; a client is held to what it registered. Secrets are random, so
-  // one SHA-256 suffices; the engine knows the stored hash as the secret.
+  // one SHA-256 suffices; the engine knows the stored hash as the secret. While a secret is rotated there are two, and
+  // both are compared whichever it is.
   prototype.compareClientSecret = function (secret) {
     const used = Provider.ctx?.get('authorization') ? 'client_secret_basic' : 'client_secret_post';
-    return used === this.clientAuthMethod && equalInConstantTime(hashToken(secret), this.clientSecret ?? '');
+    const given = hashToken(secret);
+    const matches = [this.clientSecret, this.previous_secret_hash].map((hash) =>
+      equalInConstantTime(given, hash ?? noHash),
+    );
+    return used === this.clientAuthMethod && matches.includes(true);
   };
 
   // A sign-out must not wait for somebody else's server: the engine's delivery becomes a job.

@@ -71,7 +71,7 @@ const takesToken = new Set<string>([routes.introspection, routes.revocation]);
 const takesPost = new Set<string>([routes.authorization, routes.end_session]);
 
 /**
- * - Characters that cannot be stored are a 400.
+ * - Characters that cannot be stored are a 400. A form's parameters are in `ctx.state.parameters` from then on.
  * - A JWT at introspection or revocation gets the name under which the engine will look it up.
  * - POST at the authorization and logout endpoints (OpenID Connect Core section 3.1.2.1, RP-Initiated Logout section 2):
  *   with SameSite=Lax the browser sends no cookie along, so the parameters wait on the server under a single-use handle
@@ -85,6 +85,7 @@ export const prepareRequest =
       const body = await readBody(ctx);
       const parameters = parse(body);
       checkStorable(parameters);
+      ctx.state.parameters = parameters;
       if (takesPost.has(ctx.path)) {
         ctx.status = 303;
         ctx.redirect(`${ctx.path}?posted=${await keep(stringify(parameters))}`);

@@ -78,3 +78,20 @@ export const intersect = (held: readonly string[], scope: readonly string[]): st
     ...scope.filter((name) => name.split(':').length === 3 && permits(held, name)),
   ]),
 ];
+
+/** Whether two permissions have something in common, whatever their scopes. */
+const overlap = (left: string, right: string): boolean => {
+  const [a, b] = [left.split(':'), right.split(':')];
+  return [0, 1].every((at) => a[at] === '*' || b[at] === '*' || a[at] === b[at]);
+};
+
+/**
+ * Whether all that the name stands for is held: unlike `permits`, a wildcard must not include anything that is denied. For
+ * what is given to somebody else, whom the denial does not follow.
+ */
+export const mayPassOn = (held: readonly string[], name: string): boolean =>
+  permits(held, name) && !held.some((denial) => denial.startsWith('!') && overlap(denial.slice(1), name));
+
+/** The permissions among the names of a scope; the others mean something to other APIs. */
+export const permissionsOf = (scope: readonly string[]): string[] =>
+  scope.filter((name) => PermissionName.safeParse(name).success);

@@ -12,6 +12,12 @@ export interface Role {
 export const findRole = (db: Db, name: string): Promise<Role | undefined> =>
   db('roles').where({ name }).first('id', 'name', 'description', 'rank');
 
+/** The ranks of roles by name; a name without a role is left out. */
+export const findRanks = async (db: Db, names: readonly string[]): Promise<Record<string, number>> => {
+  const rows: { name: string; rank: number }[] = await db('roles').whereIn('name', names).select('name', 'rank');
+  return Object.fromEntries(rows.map(({ name, rank }) => [name, rank]));
+};
+
 /** All roles with their permissions, the highest first. */
 export const listRoles = async (db: Db): Promise<(Role & { permissions: string[] })[]> => {
   const { rows } = (await db.raw(

@@ -21,6 +21,14 @@ export const revokeGrants = async (db: Db, grantIds: readonly string[]): Promise
     .whereIn('id', [...grantIds]);
 };
 
+/** Drops all grants of an application, or of an API key, and what was given under them, however many they are. */
+export const revokeGrantsOf = async (db: Db, of: { clientId: string } | { apiKeyId: string }): Promise<void> => {
+  const ids = () => db('grants').where(of).select('id');
+  await db('refreshTokens').delete().whereIn('grantId', ids());
+  await db('oidcPayloads').delete().whereIn('grantId', ids());
+  await db('grants').delete().where(of);
+};
+
 /**
  * Ends a user's sessions: the one with `uid`, or all but `except`, or all. Unlike a sign-out at an application, which
  * keeps grants with `offline_access` (Back-Channel Logout 1.0 section 2.7), this revokes every grant of the session.
@@ -152,8 +160,10 @@ export const grantConsent = (
 export const withdrawConsent = (db: Db, actor: Actor, userId: string, clientId: string): Promise<boolean> =>
   db.transaction(async (db) => {
     const deleted = await db('consents').delete().where({ userId, clientId });
-    if (!deleted) return false;
-    await revokeGrants(db, await db('grants').where({ userId, clientId }).pluck('id'));
+    const grants: string[] = await db('grants').where({ userId, clientId }).pluck('id');
+    // The operator's own applications have grants without a consent.
+    if (!deleted && !grants.length) return false;
+    await revokeGrants(db, grants);
     await recordEvent(db, actor, { action: 'consent.withdraw', target: { type: 'client', id: clientId } });
     return true;
   });

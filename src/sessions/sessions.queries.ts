@@ -11,6 +11,8 @@ export interface Session {
   authorizations: Record<string, { sid?: string; grantId?: string }>;
 }
 
+type StoredSession = Omit<Session, 'authorizations'> & { payload: Partial<Pick<Session, 'authorizations'>> };
+
 /** A user's live sessions, the one seen last first. */
 export const listSessions = async (db: Db, userId: string): Promise<Session[]> => {
   const rows = await db('sessions')
@@ -20,6 +22,29 @@ export const listSessions = async (db: Db, userId: string): Promise<Session[]> =
     .select('uid', 'userAgent', 'address', 'startedAt', 'lastSeenAt', 'payload');
   return rows.map(({ payload, ...row }) => ({ ...row, authorizations: payload.authorizations ?? {} }));
 };
+
+/** A page of a user's live sessions, the one begun last first. `after`: the last of the page before, to the millisecond. */
+export const pageSessions = async (
+  db: Db,
+  userId: string,
+  { limit, after }: { limit: number; after: { startedAt: Date; uid: string } | undefined },
+): Promise<Session[]> => {
+  const order = `date_trunc('milliseconds', started_at)`;
+  const rows = await db('sessions')
+    .where({ userId })
+    .where('expiresAt', '>', db.fn.now())
+    .modify((query) => {
+      if (after) query.whereRaw(`(${order}, uid) < (cast(? as timestamptz), ?)`, [after.startedAt, after.uid]);
+    })
+    .orderByRaw(`${order} desc, uid desc`)
+    .limit(limit)
+    .select<StoredSession[]>('uid', 'userAgent', 'address', 'startedAt', 'lastSeenAt', 'payload');
+  return rows.map(({ payload, ...row }) => ({ ...row, authorizations: payload.authorizations ?? {} }));
+};
+
+/** The session that a grant was given in, which may have ended since. */
+export const findGrantSession = async (db: Db, grantId: string): Promise<string | undefined> =>
+  (await db('grants').where({ id: grantId }).first('sessionUid'))?.sessionUid ?? undefined;
 
 /** Whether a user's session is there; in a transaction it stays until that ends. */
 export const isSessionLive = async (db: Db, userId: string, uid: string): Promise<boolean> =>

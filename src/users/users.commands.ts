@@ -1,10 +1,22 @@
-/** Changes that people make to their own account's data. */
+/**
+ * Changes to accounts: what people do to their own, and what those do who look after accounts. Nobody acts on whom ranks
+ * higher, and somebody always remains who may do everything.
+ */
 import type { Db } from '../../db/connect.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
-import { notFound } from '../errors.ts';
+import { conflict, notFound } from '../errors.ts';
+import { assertRank, type Caller } from '../http/caller.ts';
 import type { Secrets } from '../secrets.ts';
 import { openPii, type Pii, sealPii } from './pii.ts';
-import { findUser, updateUser } from './users.queries.ts';
+import {
+  type Account,
+  findAccount,
+  findUser,
+  isOtherSuperAdmin,
+  lockAccount,
+  normalizeEmail,
+  updateUser,
+} from './users.queries.ts';
 
 export interface Profile {
   name: string;
@@ -38,4 +50,141 @@ export const updateProfile = (
       target: { type: 'user', id: userId },
       meta: { members: Object.keys(pii) },
     });
+  });
+
+/** Makes a number that a user has shown to be theirs the one in their profile. @throws AppError 404 user_not_found */
+export const verifyPhone = (
+  db: Db,
+  secrets: Secrets,
+  actor: Actor,
+  userId: string,
+  phoneNumber: string,
+): Promise<void> =>
+  db.transaction(async (db) => {
+    // The lock keeps a change of the profile at the same time from being overwritten with what was read before it.
+    await db('users').where({ id: userId }).forUpdate().first('id');
+    const user = await findUser(db, userId);
+    if (!user) throw notFound('user');
+    const pii = { ...openPii(secrets, user), phone_number: phoneNumber, phone_number_verified: true };
+    await updateUser(db, userId, sealPii(secrets, userId, pii, user.piiKey));
+    await recordEvent(db, actor, { action: 'user.verify_phone', target: { type: 'user', id: userId } });
+  });
+
+export interface UserDeps {
+  db: Db;
+  /** Ends all sessions of a user but the one with this uid, with their grants and tokens. */
+  endSessions(db: Db, actor: Actor, userId: string, except: string | undefined, reason: string): Promise<void>;
+  /** Ends links that were mailed to the account's address. */
+  dropMailedLinks(db: Db, userId: string): Promise<void>;
+}
+
+/** Who acts. */
+export type By = Pick<Caller, 'kind' | 'id' | 'rank'>;
+
+const target = (id: string) => ({ type: 'user', id });
+
+const isSelf = (by: By, account: Account) => by.kind === 'user' && by.id === account.id;
+
+/** The rank that somebody has now: it may have gone down since the request was let in. */
+const presentRank = async (db: Db, by: By): Promise<number> => {
+  if (by.kind !== 'user') return by.rank;
+  const account = await findAccount(db, by.id);
+  return account?.status === 'active' ? Math.min(by.rank, account.rank) : -1;
+};
+
+/** @throws AppError 403 rank_too_low unless whoever acts ranks at least as high now */
+export const assertPresentRank = async (db: Db, by: By, rank: number): Promise<void> =>
+  assertRank({ rank: await presentRank(db, by) }, rank);
+
+/**
+ * The account that somebody acts on, which nobody else changes until the transaction ends.
+ * @throws AppError 404 user_not_found, also for a closed account; 403 rank_too_low for one that ranks higher
+ */
+export const lockTarget = async (db: Db, by: By, userId: string): Promise<Account> => {
+  const account = await lockAccount(db, userId);
+  if (!account) throw notFound('user');
+  if (!isSelf(by, account)) await assertPresentRank(db, by, account.rank);
+  return account;
+};
+
+/** @throws AppError 409 last_super_admin when nobody else could do everything once this account cannot any more */
+export const assertNotLastSuperAdmin = async (db: Db, { id, role, status }: Account): Promise<void> => {
+  if (role === 'super_admin' && status === 'active' && !(await isOtherSuperAdmin(db, id)))
+    throw conflict('last_super_admin', 'This is the last super_admin: make somebody else one first');
+};
+
+export const emailTaken = () => conflict('email_taken', 'Another account has this address');
+
+const isTaken = (error: unknown) =>
+  (error as { code?: unknown }).code === '23505' &&
+  (error as { constraint?: unknown }).constraint === 'users_email_key';
+
+export interface UserChanges {
+  name?: string | undefined;
+  locale?: string | null | undefined;
+  email?: string | undefined;
+  emailVerified?: boolean | undefined;
+}
+
+/**
+ * Changes an account. A new address is not verified unless it is said to be, and links that were mailed to the old one
+ * work no more.
+ * @throws AppError 404, 403 rank_too_low, 409 email_taken
+ */
+export const changeUser = (
+  { db, dropMailedLinks }: UserDeps,
+  actor: Actor,
+  by: By,
+  userId: string,
+  { email, emailVerified, ...changes }: UserChanges,
+): Promise<Account> =>
+  db
+    .transaction(async (db) => {
+      const account = await lockTarget(db, by, userId);
+      const address = email === undefined ? account.email : normalizeEmail(email);
+      const isNew = address !== account.email;
+      const verified = emailVerified ?? (!isNew && account.emailVerified);
+      const given = Object.entries(changes).filter(([, value]) => value !== undefined);
+      await updateUser(db, account.id, {
+        ...Object.fromEntries(given),
+        ...(isNew ? { email: address } : {}),
+        ...(isNew || verified !== account.emailVerified ? { emailVerifiedAt: verified ? new Date() : null } : {}),
+      });
+      if (isNew) await dropMailedLinks(db, account.id);
+      const members = given.map(([member]) => member);
+      if (isNew) members.push('email');
+      if (verified !== account.emailVerified) members.push('emailVerified');
+      await recordEvent(db, actor, { action: 'user.update', target: target(account.id), meta: { members } });
+      return (await findAccount(db, account.id)) as Account;
+    })
+    .catch((error: unknown) => {
+      throw isTaken(error) ? emailTaken() : error;
+    });
+
+/**
+ * Shuts an account until somebody reactivates it. Its sessions, grants and tokens are ended, so that they stay dead then.
+ * @throws AppError 404, 403 rank_too_low, 409 own_account or last_super_admin
+ */
+export const deactivateUser = ({ db, endSessions }: UserDeps, actor: Actor, by: By, userId: string): Promise<Account> =>
+  db.transaction(async (db) => {
+    const account = await lockTarget(db, by, userId);
+    if (isSelf(by, account)) throw conflict('own_account', 'Nobody deactivates their own account');
+    if (account.status === 'deactivated') return account;
+    await assertNotLastSuperAdmin(db, account);
+    await updateUser(db, account.id, { status: 'deactivated' });
+    await endSessions(db, actor, account.id, undefined, 'deactivated');
+    await recordEvent(db, actor, { action: 'user.deactivate', target: target(account.id) });
+    return (await findAccount(db, account.id)) as Account;
+  });
+
+/** Opens a deactivated account again. @throws AppError 404, 403 rank_too_low */
+export const reactivateUser = ({ db }: UserDeps, actor: Actor, by: By, userId: string): Promise<Account> =>
+  db.transaction(async (db) => {
+    const account = await lockTarget(db, by, userId);
+    if (account.status === 'active') return account;
+    // Somebody who has been deactivated meanwhile must not undo it with a request that was let in before.
+    await assertPresentRank(db, by, account.rank);
+    await updateUser(db, account.id, { status: 'active' });
+    await recordEvent(db, actor, { action: 'user.reactivate', target: target(account.id) });
+    return (await findAccount(db, account.id)) as Account;
   });

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createOidcAdapter } from '../../adapters/oidc.ts';
 import type { OidcStorage } from '../../adapters/oidc-storage.ts';
 import { operator } from '../../src/audit/logs.commands.ts';
-import { createClient } from '../../src/clients/clients.commands.ts';
+import { createClient, operatorPowers } from '../../src/clients/clients.commands.ts';
 import { createSecrets, hashToken } from '../../src/secrets.ts';
 import type { TestDatabase } from '../support/database.ts';
 import { dumpTables } from '../support/dump.ts';
@@ -234,6 +234,7 @@ export const describeOidcAdapter = (name: string, open: () => Promise<TestDataba
       const registered = await createClient(
         database.db,
         operator,
+        operatorPowers,
         { redirect_uris: ['https://app.example.com/'], scope: 'openid email api:read', client_name: 'Acme' },
         () => Promise.resolve(),
       );

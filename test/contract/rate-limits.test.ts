@@ -3,7 +3,8 @@ import type { AddressInfo } from 'node:net';
 import { connect as connectTcp, createServer, type Socket } from 'node:net';
 import { Redis } from 'ioredis';
 import { afterEach, describe, expect, it } from 'vitest';
-import { createRateLimits, type RateLimits } from '../../adapters/rate-limits.ts';
+import { addressKey, createRateLimits, type RateLimits } from '../../adapters/rate-limits.ts';
+import { createGuesses, delaySeconds } from '../../src/auth/guesses.ts';
 import { createLog } from '../../src/log.ts';
 
 const log = createLog('silent');
@@ -72,6 +73,65 @@ for (const { name, url } of [
       expect(await spend(limits, 2, key)).toBe(1);
       await limits.reset('guessAccount', key);
       expect(await spend(limits, 6, key)).toBe(5);
+    });
+
+    it('say what is left, and take nothing to look', async () => {
+      const limits = await create(url);
+      const key = randomUUID();
+      expect(await limits.take('guessAccount', key)).toMatchObject({ limit: 5, remaining: 4, exceeded: false });
+      await limits.assertLeft('guessAccount', key);
+      await limits.assertLeft('guessAccount', key);
+      expect(await limits.take('guessAccount', key)).toMatchObject({ remaining: 3 });
+      await spend(limits, 3, key);
+      await expect(limits.assertLeft('guessAccount', key)).rejects.toMatchObject({ status: 429 });
+      const { exceeded, remaining, resetSeconds } = await limits.take('guessAccount', key);
+      expect([exceeded, remaining, resetSeconds > 890]).toEqual([true, 0, true]);
+    });
+
+    it('count past the limit', async () => {
+      const limits = await create(url);
+      const key = randomUUID();
+      const counts = [];
+      for (let count = 0; count < 7; count++) counts.push(await limits.count('guessAccount', key));
+      expect(counts).toEqual([-4, -3, -2, -1, 0, 1, 2]);
+    });
+
+    it('are held by one of many, whatever the factor, until the time has passed or it is released', async () => {
+      const limits = await create(url, 1000);
+      const key = randomUUID();
+      const taken = await Promise.all(Array.from({ length: 20 }, () => limits.hold('accountDelay', key, 1)));
+      expect(taken.filter(Boolean)).toHaveLength(1);
+      expect(await limits.isHeld('accountDelay', key)).toBe(true);
+      expect(await limits.hold('accountDelay', key, 60)).toBe(false);
+      await new Promise((resolve) => setTimeout(resolve, 1100));
+      expect(await limits.isHeld('accountDelay', key)).toBe(false);
+      expect(await limits.hold('accountDelay', key, 60)).toBe(true);
+      await limits.release('accountDelay', key);
+      expect(await limits.hold('accountDelay', key, 60)).toBe(true);
+    });
+
+    it('try eleven of a hundred guesses that come from everywhere at the same time, and lock once', async () => {
+      const guesses = createGuesses(await create(url), addressKey);
+      const email = `${randomUUID()}@example.com`;
+      const guess = (n: number) => ({ email, address: `198.18.0.${n}`, device: { kind: 'unknown' as const } });
+      const attempts = await Promise.all(Array.from({ length: 100 }, (_, n) => guesses.begin(guess(n))));
+      expect(attempts.filter(({ held }) => !held)).toHaveLength(11);
+      expect(attempts.filter(({ held }) => held === 'delayed')).toHaveLength(89);
+      expect(attempts.filter(({ locks }) => locks)).toHaveLength(1);
+      expect((await guesses.begin(guess(101))).held).toBe('locked');
+      expect((await guesses.begin({ ...guess(102), device: { kind: 'known' } })).held).toBeUndefined();
+      await guesses.release(email);
+      expect((await guesses.begin(guess(103))).held).toBeUndefined();
+    });
+
+    it('give back what was not tried', async () => {
+      const guesses = createGuesses(await create(url), addressKey);
+      const email = `${randomUUID()}@example.com`;
+      for (let n = 0; n < 30; n++) {
+        const attempt = await guesses.begin({ email, address: '198.18.1.1', device: { kind: 'unknown' } });
+        expect(attempt.held).toBeUndefined();
+        await attempt.undo();
+      }
     });
 
     it('are multiplied by the factor, and never zero', async () => {
@@ -151,4 +211,8 @@ describe.runIf(redisUrl)('with a Redis that vanishes', () => {
     expect(keys.length).toBeGreaterThan(0);
     expect(keys.join()).not.toMatch(/ada@example|192\.0\.2\.7/);
   });
+});
+
+it('make the next guess wait for 1, 2, 4 … seconds, and never for more than 15 minutes', () => {
+  expect([1, 2, 3, 10, 11, 50, 5000].map(delaySeconds)).toEqual([1, 2, 4, 512, 900, 900, 900]);
 });

@@ -11,7 +11,8 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { AxeBuilder } from '@axe-core/playwright';
 import type { Browser } from 'playwright-core';
-import type { MailProps, PageContext, ProfileView, ViewProps } from '../../interactions/view-props.ts';
+import type { MailProps } from '../../interactions/mail-props.ts';
+import type { PageContext, ProfileView, ViewProps } from '../../interactions/view-props.ts';
 import { createViews, type Views } from '../../interactions/views.ts';
 import { launchChromium } from '../support/chromium.ts';
 
@@ -406,6 +407,7 @@ export const samples: Sample[] = [
 /** Each mail once. */
 export const mailSamples: MailProps = {
   'verify-email': { name, link: 'https://id.example/verify?token=abc&x=1', minutes: 1440 },
+  'verify-email-code': { name, code: '048151', minutes: 10 },
   'already-registered': { name, signInLink: 'https://id.example/account', resetLink: 'https://id.example/forgot' },
   'reset-password': {
     name,
@@ -415,6 +417,7 @@ export const mailSamples: MailProps = {
     address: '192.0.2.17',
     at,
   },
+  invitation: { name, link: 'https://id.example/reset?token=abc', minutes: 4320 },
   'password-changed': {
     name,
     at,

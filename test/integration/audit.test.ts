@@ -44,8 +44,8 @@ describe('a command that writes', () => {
               action,
               actorType: actor[0],
               actorId: actor[1] ?? null,
-              targetType: target[0],
-              targetId: target[1],
+              targetType: target?.[0] ?? null,
+              targetId: target?.[1] ?? null,
               meta,
               ...(actor[0] === 'anonymous' || actor[0] === 'user'
                 ? { address: anonymous.address, requestId: anonymous.requestId }

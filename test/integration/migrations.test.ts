@@ -146,6 +146,14 @@ describe('cleanExpired', () => {
   /** A row of each table that expires. */
   const rows: Record<string, (expiresAt: Date | null) => Record<string, unknown>> = {
     actionTokens: (expiresAt) => ({ tokenHash: randomUUID(), purpose: 'setup', expiresAt }),
+    oneTimeCodes: (expiresAt) => ({
+      id: randomUUID(),
+      purpose: 'mfa',
+      subject: randomUUID(),
+      channel: 'sms',
+      codeHash: 'x',
+      expiresAt,
+    }),
     sessions: (expiresAt) => ({ idHash: randomUUID(), uid: randomUUID(), payload: '{}', expiresAt }),
     refreshTokens: (expiresAt) => ({
       tokenHash: randomUUID(),

@@ -201,9 +201,15 @@ describe('a full hash queue', () => {
     const deps = {
       ...accounts,
       requireVerifiedEmail: true,
-      limitGuesses: async () => void counts.limited++,
-      forgiveGuess: async () => void counts.forgiven++,
-      returnGuess: async () => void counts.returned++,
+      countSignIn: () => {},
+      guesses: {
+        begin: async () => {
+          counts.limited++;
+          const held = { held: undefined, locks: false };
+          return { ...held, undo: async () => void counts.returned++, forgive: async () => void counts.forgiven++ };
+        },
+        release: async () => void counts.forgiven++,
+      },
       passwords: { ...accounts.passwords, verify: () => Promise.reject(new Error('full')) },
     };
     await expect(signIn(deps, anonymous, { email: 'a@example.com', password })).rejects.toThrow('full');

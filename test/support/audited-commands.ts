@@ -3,15 +3,17 @@ import { hash as bcrypt } from '@node-rs/bcrypt';
 import { v7 as uuid } from 'uuid';
 import { expect } from 'vitest';
 import type { Db } from '../../db/connect.ts';
-import { type Actor, operator } from '../../src/audit/logs.commands.ts';
+import * as apiKeys from '../../src/api-keys/api-keys.commands.ts';
+import { type Actor, expireEvents, operator } from '../../src/audit/logs.commands.ts';
 import * as registered from '../../src/auth/accounts.commands.ts';
 import * as administrators from '../../src/auth/administrators.commands.ts';
+import * as codes from '../../src/auth/otp.commands.ts';
 import * as passwords from '../../src/auth/password.commands.ts';
 import { type SignInDeps, signIn } from '../../src/auth/sign-in.commands.ts';
-import { createClient, ensureClient } from '../../src/clients/clients.commands.ts';
+import * as clients from '../../src/clients/clients.commands.ts';
 import { deleteRetiredKeys, ensureKeys, rotateKeys } from '../../src/keys/keys.commands.ts';
-import { endSessions, grantConsent, withdrawConsent } from '../../src/sessions/sessions.commands.ts';
-import { updateProfile } from '../../src/users/users.commands.ts';
+import { endSessions, grantConsent, revokeGrantsOf, withdrawConsent } from '../../src/sessions/sessions.commands.ts';
+import { updateProfile, verifyPhone } from '../../src/users/users.commands.ts';
 import { tokenOf } from './requests.ts';
 import type { TestServer } from './server.ts';
 
@@ -40,7 +42,8 @@ export const personal = [
 interface Expected {
   action: string;
   actor: [type: string, id?: string];
-  target: [type: string, id: unknown];
+  /** Absent where it is about nothing in particular. */
+  target?: [type: string, id: unknown];
   meta?: object;
 }
 export interface Arranged {
@@ -96,14 +99,18 @@ export const openWorld = (server: TestServer) => {
     db,
     passwords: server.app.accounts.passwords,
     requireVerifiedEmail: true,
-    limitGuesses: () => Promise.resolve(),
-    forgiveGuess: () => Promise.resolve(),
-    returnGuess: () => Promise.resolve(),
+    guesses: server.app.accounts.guesses,
+    hashDevice: server.app.accounts.hashDevice,
+    countSignIn: () => {},
   });
   return { server, db, register, registerVerified, openSession, mailed, queueLogout, signInDeps };
 };
 const accounts = { ...registered, ...administrators, ...passwords };
 export type World = ReturnType<typeof openWorld>;
+
+/** A try is counted whatever comes of it; what is asked is whether anything else has changed. */
+const uncounted = (server: TestServer, tried: Promise<void>): Promise<void> =>
+  tried.finally(() => server.database.db('oneTimeCodes').update({ tries: 0 }));
 
 export const user = (id: string): Actor => ({ ...anonymous, type: 'user', id });
 const asUser = (action: string, id: string, meta = {}): Expected => ({
@@ -118,6 +125,13 @@ const asAnybody = (action: string, id: unknown, meta = {}): Expected => ({
   target: ['user', id],
   meta,
 });
+const onClient = (action: string, id: string, meta = {}): Expected => ({
+  action,
+  actor: ['operator'],
+  target: ['client', id],
+  meta,
+});
+const powers = clients.operatorPowers;
 const newClient = { client_name: name, redirect_uris: ['https://app.example.com/'] };
 const agreement = { scopes: ['openid', 'email'], claims: ['name'], resources: { 'https://api.example.com': ['read'] } };
 
@@ -159,6 +173,50 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
     return {
       run: () => accounts.resendVerification(server.app.accounts, anonymous, email),
       expected: () => [asAnybody('user.verify_requested', id)],
+    };
+  },
+  answerCodeRequest: async ({ server, register }) => {
+    const { id, email } = await register();
+    return {
+      run: () => codes.answerCodeRequest(server.app.otp, { email, actor: anonymous }),
+      expected: () => [asAnybody('otp.send', id, { purpose: 'verify-email', channel: 'email' })],
+    };
+  },
+  sendSmsCode: async ({ server, registerVerified }) => {
+    const { id } = await registerVerified();
+    return {
+      run: () => codes.sendSmsCode(server.app.otp, user(id), { userId: id, phoneNumber: pii.phone_number }),
+      expected: () => [asUser('otp.send', id, { purpose: 'verify-phone', channel: 'sms' })],
+    };
+  },
+  verifyEmailByCode: async ({ server, register, openSession }) => {
+    const { id, email } = await register();
+    const uid = await openSession(id);
+    await codes.answerCodeRequest(server.app.otp, { email, actor: anonymous });
+    const code = /\d{6}/.exec((await server.mail(email, /code/)).text)?.[0] ?? '';
+    return {
+      run: () => uncounted(server, codes.verifyEmailByCode(server.app.otp, anonymous, { email, code })),
+      expected: () => [
+        asAnybody('session.end', id, { sessions: [uid], reason: 'verified' }),
+        asUser('user.verify_email', id),
+      ],
+    };
+  },
+  verifyPhoneByCode: async ({ server, registerVerified }) => {
+    const { id } = await registerVerified();
+    const phoneNumber = '+4930901821';
+    await codes.sendSmsCode(server.app.otp, user(id), { userId: id, phoneNumber });
+    const code = /^\d{6}/.exec((await server.mail(phoneNumber)).text)?.[0] ?? '';
+    return {
+      run: () => uncounted(server, codes.verifyPhoneByCode(server.app.otp, user(id), { userId: id, code })),
+      expected: () => [asUser('user.verify_phone', id)],
+    };
+  },
+  verifyPhone: async ({ server, db, registerVerified }) => {
+    const { id } = await registerVerified();
+    return {
+      run: () => verifyPhone(db, server.app.secrets, user(id), id, pii.phone_number),
+      expected: () => [asUser('user.verify_phone', id)],
     };
   },
   verifyEmail: async ({ server, register, mailed }) => {
@@ -232,7 +290,7 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
     };
   },
   createClient: async ({ server, db }) => ({
-    run: () => createClient(db, operator, newClient, server.app.provider.validateClient),
+    run: () => clients.createClient(db, operator, powers, newClient, server.app.provider.validateClient),
     expected: ({ client_id }: { client_id: string }) => [
       { action: 'client.create', actor: ['operator'], target: ['client', client_id] },
     ],
@@ -240,8 +298,62 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
   ensureClient: async ({ db }) => {
     const id = uuid();
     return {
-      run: () => ensureClient(db, id, { redirect_uris: ['https://app.example.com/'] }),
+      run: () => clients.ensureClient(db, id, { redirect_uris: ['https://app.example.com/'] }),
       expected: () => [{ action: 'client.create', actor: ['system'], target: ['client', id], meta: { builtIn: true } }],
+    };
+  },
+  updateClient: async ({ server, db }) => {
+    const { validateClient } = server.app.provider;
+    const { client_id: id } = await clients.createClient(db, operator, powers, newClient, validateClient);
+    const changed = { ...newClient, client_name: 'Ada King', scope: 'openid email' };
+    return {
+      run: () => clients.updateClient(db, operator, powers, id, changed, validateClient),
+      expected: () => [onClient('client.update', id, { members: ['client_name', 'scope'] })],
+    };
+  },
+  rotateClientSecret: async ({ server, db }) => {
+    const { validateClient } = server.app.provider;
+    const { client_id: id } = await clients.createClient(db, operator, powers, newClient, validateClient);
+    return {
+      run: () => clients.rotateClientSecret(db, operator, powers, id, 60),
+      expected: () => [onClient('client.rotate_secret', id, { graceSeconds: 60 })],
+    };
+  },
+  deleteClient: async ({ db, registerVerified, openSession }) => {
+    const id = await openSession((await registerVerified()).id);
+    return {
+      run: () => clients.deleteClient(db, operator, powers, id, revokeGrantsOf),
+      expected: () => [onClient('client.delete', id)],
+    };
+  },
+  createApiKey: async ({ db, registerVerified }) => {
+    const { id: userId } = await registerVerified();
+    const scopes = ['users:read:own'];
+    return {
+      run: () => apiKeys.createApiKey(db, user(userId), scopes, { userId, name, scopes }),
+      expected: ({ id }: { id: string }) => [
+        {
+          action: 'api_key.create',
+          actor: ['user', userId],
+          target: ['api_key', id],
+          meta: { userId, scopes, expiresAt: null },
+        },
+      ],
+    };
+  },
+  revokeApiKey: async ({ db, registerVerified, openSession }) => {
+    const { id: userId } = await registerVerified();
+    const { id } = await apiKeys.createApiKey(db, user(userId), ['*:*:*'], {
+      userId,
+      name,
+      scopes: ['users:read:own'],
+    });
+    await db('grants')
+      .where({ id: await openSession(userId) })
+      .update({ apiKeyId: id });
+    return {
+      run: () => apiKeys.revokeApiKey(db, user(userId), id, revokeGrantsOf),
+      expected: () => [{ action: 'api_key.revoke', actor: ['user', userId], target: ['api_key', id] }],
     };
   },
   rotateKeys: async ({ server, db }) => ({
@@ -262,6 +374,15 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
       run: () => deleteRetiredKeys(db, 60),
       expected: () =>
         old.map(({ kid, alg }) => ({ action: 'key.delete', actor: ['system'], target: ['key', kid], meta: { alg } })),
+    };
+  },
+  expireEvents: async ({ db }) => {
+    await db('auditLogs').insert({ id: uuid(), at: new Date(0), actorType: 'system', action: 'test.happen' });
+    return {
+      run: () => expireEvents(db, 31 * 86_400),
+      expected: () => [
+        { action: 'audit.expire', actor: ['system'], meta: { count: 1, before: expect.stringMatching(/Z$/) } },
+      ],
     };
   },
   ensureKeys: async ({ server, db }) => {

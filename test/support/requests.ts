@@ -58,11 +58,11 @@ export const postForm = (
     body: typeof fields === 'string' ? fields : new URLSearchParams(fields).toString(),
   });
 
-/** Headers that two answers which must look the same may differ in: references, dates, cookies' values. */
+/** Headers that two answers which must look the same may differ in: references, dates, what is left of a limit, cookies' values. */
 export const comparable = (headers: Headers): Record<string, string> =>
   Object.fromEntries(
     [...headers]
-      .filter(([name]) => !['x-request-id', 'date', 'etag'].includes(name))
+      .filter(([name]) => !['x-request-id', 'date', 'etag', 'ratelimit'].includes(name))
       .map(([name, value]) => [
         name,
         name === 'set-cookie' ? value.replace(/=[^;]*/, '=').replace(/expires=[^;]*/gi, '') : value,

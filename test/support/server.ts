@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { v7 as uuid } from 'uuid';
 import { type App, createApp } from '../../src/app.ts';
 import { operator } from '../../src/audit/logs.commands.ts';
-import { createClient } from '../../src/clients/clients.commands.ts';
+import { createClient, operatorPowers } from '../../src/clients/clients.commands.ts';
 import { loadConfig } from '../../src/config.ts';
 import { close, listen } from '../../src/http/server.ts';
 import { createLog, type Log } from '../../src/log.ts';
@@ -74,7 +74,13 @@ export const startServer = async (
     issuer: config.JWT_ISSUER,
     address: `http://localhost:${wanted}`,
     client: async (metadata) =>
-      (await createClient(database.db, operator, metadata, app.provider.validateClient)) as RegisteredClient,
+      (await createClient(
+        database.db,
+        operator,
+        operatorPowers,
+        metadata,
+        app.provider.validateClient,
+      )) as RegisteredClient,
     mail: async (to, subject = /./) => {
       for (let attempt = 0; attempt < 100; attempt++) {
         const found = app.mailbox?.messages().find((message) => message.to === to && subject.test(message.subject));

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ConfigError, isDevelopment, loadConfig, secretNames } from '../../src/config.ts';
+import { ConfigError, isDevelopment, loadConfig, secretNames, smsProvider } from '../../src/config.ts';
 import { envExample, markedTable, settingDocs, settingsTable } from '../../src/settings.docs.ts';
 
 type Environment = Record<string, string | undefined>;
@@ -87,6 +87,10 @@ describe('configuration', () => {
       expect(mistakesOf({ SESSION_TTL: text })).toEqual([expect.stringMatching(/^SESSION_TTL: .*90s/)]));
   }
 
+  for (const text of ['29d', '0', '36526d', '99999999999999999999d'])
+    it(`refuses to keep the audit log for ${text}`, () =>
+      expect(mistakesOf({ AUDIT_RETENTION: text })).toEqual(['AUDIT_RETENTION: must be between 30d and 36525d']));
+
   it('reads flags and lists', () => {
     const config = load({
       REQUIRE_VERIFIED_EMAIL: '0',
@@ -131,6 +135,8 @@ describe('secrets from files', () => {
         DATABASE_URL: 'postgres://h/d',
         REDIS_URL: 'redis://h',
         SMTP_URL: 'smtp://h',
+        SMS_WEBHOOK_SECRET: 'whsec_bXkgdGVzdHMgYXJlIG5vdCBzZWNyZXQ=',
+        TWILIO_AUTH_TOKEN: '0123456789abcdef0123456789abcdef',
       }[name];
       expect(load({ [`${name}_FILE`]: file(`${value}\n`) })[name]).toBe(value);
     });
@@ -196,6 +202,57 @@ describe('production', () => {
       'AUTH_ALLOW_DEV_HEADERS',
     ]);
   });
+});
+
+describe('SMS', () => {
+  const webhook = {
+    SMS_PROVIDER: 'webhook',
+    SMS_WEBHOOK_URL: 'https://sms.example/send',
+    SMS_WEBHOOK_SECRET: 'x'.repeat(32),
+  };
+  const twilio = {
+    SMS_PROVIDER: 'twilio',
+    TWILIO_ACCOUNT_SID: `AC${'0'.repeat(32)}`,
+    TWILIO_AUTH_TOKEN: 'token',
+    TWILIO_FROM: 'Countersign',
+  };
+  for (const [what, environment, expected] of [
+    ['to the dev mailbox in development', {}, 'console'],
+    [
+      'nowhere from a development server that others reach',
+      { JWT_ISSUER: 'https://id.example.com', SMTP_URL: 'smtp://h' },
+      undefined,
+    ],
+    ['nowhere in production', production, undefined],
+    ['by a webhook', { ...production, ...webhook }, 'webhook'],
+    [
+      'by a gateway on the same machine',
+      { ...production, ...webhook, SMS_WEBHOOK_URL: 'http://127.0.0.1:8080/' },
+      'webhook',
+    ],
+    ['by Twilio', { ...production, ...twilio }, 'twilio'],
+  ] as const)
+    it(`go ${what}`, () => expect(smsProvider(load(environment))).toBe(expected));
+
+  for (const [what, environment, names] of [
+    ['a webhook without companions', { SMS_PROVIDER: 'webhook' }, ['SMS_WEBHOOK_URL', 'SMS_WEBHOOK_SECRET']],
+    [
+      'Twilio without companions',
+      { SMS_PROVIDER: 'twilio' },
+      ['TWILIO_ACCOUNT_SID', 'TWILIO_AUTH_TOKEN', 'TWILIO_FROM'],
+    ],
+    ['a short secret', { ...webhook, SMS_WEBHOOK_SECRET: 'short' }, ['SMS_WEBHOOK_SECRET']],
+    ['an account that is none', { ...twilio, TWILIO_ACCOUNT_SID: 'me' }, ['TWILIO_ACCOUNT_SID']],
+    ['another protocol', { ...webhook, SMS_WEBHOOK_URL: 'ftp://sms.example' }, ['SMS_WEBHOOK_URL']],
+    ['the console in production', { ...production, SMS_PROVIDER: 'console' }, ['SMS_PROVIDER']],
+    ['http in production', { ...production, ...webhook, SMS_WEBHOOK_URL: 'http://sms.example' }, ['SMS_WEBHOOK_URL']],
+    [
+      'the console where others reach it',
+      { JWT_ISSUER: 'https://id.example.com', SMTP_URL: 'smtp://h', SMS_PROVIDER: 'console' },
+      ['JWT_ISSUER'],
+    ],
+  ] as const)
+    it(`refuse ${what}`, () => expect(mistakesOf(environment).map((line) => line.split(':')[0])).toEqual(names));
 });
 
 describe('the development master key', () => {

@@ -2,7 +2,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import type { MailProps, Problem, ViewProps } from '../../interactions/view-props.ts';
+import type { MailProps } from '../../interactions/mail-props.ts';
+import type { Problem, ViewProps } from '../../interactions/view-props.ts';
 import { createViews } from '../../interactions/views.ts';
 import { mailSamples, pageOf, samples } from '../e2e/gallery.ts';
 

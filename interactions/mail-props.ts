@@ -1,0 +1,66 @@
+/** The mails and SMS, and what the template of each is given. */
+
+/** Confirms that the address belongs to the person who registered with it. */
+export interface VerifyEmailMail {
+  name: string;
+  link: string;
+  minutes: number;
+}
+
+/** To the holder of an account when someone registers with its address. */
+export interface AlreadyRegisteredMail {
+  name: string;
+  signInLink: string;
+  resetLink: string;
+}
+
+/** The link that sets a new password, and who asked for it. */
+export interface ResetPasswordMail {
+  name: string;
+  link: string;
+  minutes: number;
+  device: string;
+  address: string;
+  at: Date;
+}
+
+/** Somebody has made an account for the person: the link sets its first password. */
+export interface InvitationMail {
+  name: string;
+  link: string;
+  minutes: number;
+}
+
+/** A security notice: what, when, where, and what to press if it was not you. */
+export interface PasswordChangedMail {
+  name: string;
+  at: Date;
+  device: string;
+  address: string;
+  resetLink: string;
+}
+
+/** Confirms the same by a code that the person types. */
+export interface VerifyEmailCodeMail {
+  name: string;
+  code: string;
+  minutes: number;
+}
+
+/** A code by SMS; the same whatever it is for, since there is little room. */
+export interface CodeSms {
+  code: string;
+  minutes: number;
+  /** The host that alone may fill the code in by itself. */
+  host: string;
+}
+
+/** Every mail and its props. */
+export interface MailProps {
+  'verify-email': VerifyEmailMail;
+  'verify-email-code': VerifyEmailCodeMail;
+  'already-registered': AlreadyRegisteredMail;
+  'reset-password': ResetPasswordMail;
+  invitation: InvitationMail;
+  'password-changed': PasswordChangedMail;
+}

@@ -1,0 +1,43 @@
+/** A person's part of the audit log, with the names of the applications concerned. */
+import type { Db } from '../../db/connect.ts';
+import { keySql, type Log, olderSql, splitKey } from '../audit/logs.queries.ts';
+
+export interface Activity extends Pick<Log, 'id' | 'at' | 'actorType' | 'action' | 'address' | 'userAgent' | 'key'> {
+  /** The person acted, rather than being acted on. */
+  own: boolean;
+  clientId: string | null;
+  clientName: string | null;
+}
+
+/** What the person did, and what others did to their account; each half is read from an index of its own. */
+export const listActivity = async (
+  db: Db,
+  userId: string,
+  { limit, before }: { limit: number; before?: string | undefined },
+): Promise<Activity[]> => {
+  const key = before === undefined ? undefined : splitKey(before);
+  const half = (where: string) =>
+    `(select id, at, actor_type, actor_id, action, target_type, target_id, meta, address, user_agent from audit_logs
+      where ${where} ${key ? `and ${olderSql}` : ''} order by at desc, id desc limit ?)`;
+  const more = [...(key ?? []), limit];
+  const { rows } = (await db.raw(
+    `with events as (
+       ${half(`actor_type = 'user' and actor_id = ?`)}
+       union all
+       ${half(`target_type = 'user' and target_id = ? and not (actor_type = 'user' and actor_id is not distinct from ?)`)}
+     ), recent as (
+       select id, at, actor_type, action, address, user_agent,
+         actor_type = 'user' and actor_id is not distinct from ? as own,
+         coalesce(
+           meta->>'clientId',
+           case when target_type = 'client' then target_id when actor_type = 'client' then actor_id end) as about
+       from events order by at desc, id desc limit ?
+     )
+     select id, at, actor_type, action, address, user_agent, own,
+       about as client_id, client_name, ${keySql} as key
+     from recent left join clients on client_id = about
+     order by at desc, id desc`,
+    [userId, ...more, userId, userId, ...more, userId, limit],
+  )) as { rows: Activity[] };
+  return rows;
+};

@@ -1,0 +1,63 @@
+/** Accounts that somebody makes for somebody else, and the mail that asks them in. */
+import { v7 as uuid } from 'uuid';
+import type { Db } from '../../db/connect.ts';
+import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { requireRole } from '../roles/roles.commands.ts';
+import { assertPresentRank, type By, emailTaken } from '../users/users.commands.ts';
+import { type Account, findAccount, insertUser, normalizeEmail } from '../users/users.queries.ts';
+import { type AccountDeps, checkPassword, linkTo, userTarget } from './accounts.commands.ts';
+import { createActionToken } from './action-tokens.commands.ts';
+
+/** For how long an invitation can be accepted: people do not read their mail on a Sunday. */
+const invitationMinutes = 3 * 24 * 60;
+
+export interface NewAccount {
+  email: string;
+  name: string;
+  role: string;
+  /** Without one the account has none until its owner sets it by a mailed link. */
+  password?: string | undefined;
+  emailVerified: boolean;
+  /** Mails a link that sets a password, which verifies the address as well. */
+  sendInvitation: boolean;
+  locale: string | null;
+}
+
+/**
+ * Makes an account for somebody else.
+ * @throws AppError 400 for the password or a role that is not there, 403 rank_too_low, 409 email_taken, 503
+ */
+export const createUser = async (
+  deps: Pick<AccountDeps, 'db' | 'issuer' | 'passwords' | 'queueMail'>,
+  actor: Actor,
+  by: By,
+  { email: given, password, emailVerified, sendInvitation, ...input }: NewAccount,
+): Promise<Account> => {
+  const { passwords } = deps;
+  const email = normalizeEmail(given);
+  if (password !== undefined) await checkPassword(passwords, 'password', password, { email, name: input.name });
+  const passwordHash = password === undefined ? null : await passwords.hash(password);
+  const user = { id: uuid(), email, name: input.name, locale: input.locale };
+  return deps.db.transaction(async (db) => {
+    const role = await requireRole(db, input.role);
+    await assertPresentRank(db, by, role.rank);
+    const emailVerifiedAt = emailVerified ? new Date() : null;
+    if (!(await insertUser(db, { ...user, passwordHash, role: role.name, emailVerifiedAt }))) throw emailTaken();
+    if (sendInvitation) await invite(deps, db, user);
+    const meta = { role: role.name, invited: sendInvitation };
+    await recordEvent(db, actor, { action: 'user.create', target: userTarget(user.id), meta });
+    return (await findAccount(db, user.id)) as Account;
+  });
+};
+
+const invite = async (
+  { issuer, queueMail }: Pick<AccountDeps, 'issuer' | 'queueMail'>,
+  db: Db,
+  user: { id: string; email: string; name: string; locale: string | null },
+): Promise<void> => {
+  const token = await createActionToken(db, 'reset-password', user.id, undefined, invitationMinutes);
+  await queueMail(db, user, {
+    mail: 'invitation',
+    props: { name: user.name, link: linkTo(issuer, 'reset', token), minutes: invitationMinutes },
+  });
+};

@@ -1,0 +1,137 @@
+/** REST of one-time codes, by mail and by SMS. */
+import { z } from 'zod';
+import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { forbidden, invalid, unauthenticated } from '../errors.ts';
+import { type Caller, may } from '../http/caller.ts';
+import { type Route, type RouteRequest, route } from '../http/route.ts';
+import { findUser } from '../users/users.queries.ts';
+import { Email } from './credentials.ts';
+import { codeMinutes } from './one-time-codes.commands.ts';
+import { type OtpDeps, requestEmailCode, sendSmsCode, verifyEmailByCode, verifyPhoneByCode } from './otp.commands.ts';
+
+const permission = 'users:write:own';
+
+const PhoneNumber = z
+  .string()
+  .max(40)
+  .transform((value) => value.replace(/[\s().-]/g, ''))
+  .pipe(z.string().regex(/^\+[1-9]\d{6,14}$/, 'expected a number in international form, such as +4930901820'));
+
+const recipient = {
+  channel: z.enum(['email', 'sms']).meta({ description: 'How the code travels', example: 'email' }),
+  email: Email.optional().meta({
+    description: 'With the channel `email`; the caller’s own address unless given',
+    example: 'ada@example.com',
+  }),
+  phoneNumber: PhoneNumber.optional().meta({
+    description: 'With the channel `sms`; the number in the profile unless given (E.164)',
+    example: '+4930901820',
+  }),
+};
+
+const SendCode = z.object(recipient).meta({ id: 'SendCode' });
+const CodeSent = z
+  .object({
+    sent: z.literal(true).meta({ description: 'If there is something to verify', example: true }),
+    expiresIn: z
+      .number()
+      .int()
+      .meta({ description: 'Seconds', example: codeMinutes * 60 }),
+  })
+  .meta({ id: 'CodeSent' });
+const VerifyCode = z
+  .object({
+    ...recipient,
+    code: z
+      .string()
+      .max(40)
+      .transform((value) => value.replace(/[\s-]/g, ''))
+      .pipe(z.string().regex(/^\d{6}$/, 'expected six digits'))
+      .meta({ description: 'Six digits; spaces between them do no harm', example: '123456' }),
+  })
+  .meta({ id: 'VerifyCode' });
+const CodeVerified = z.object({ verified: z.literal(true).meta({ example: true }) }).meta({ id: 'CodeVerified' });
+
+/**
+ * The account that a caller may verify something of. A token for a mere sign-in at some application does not suffice.
+ * @throws AppError 401, 403 missing_permission
+ */
+const requireOwner = async ({ db }: OtpDeps, operation: string, actor: Actor, caller?: Caller): Promise<string> => {
+  if (!caller) throw unauthenticated('unauthenticated', 'A token is needed: Authorization: Bearer …');
+  if (caller.kind === 'user' && may(caller, permission)) return caller.id;
+  await recordEvent(db, actor, { action: 'authorization.refuse', meta: { operation, permission } });
+  throw forbidden('missing_permission', `This needs the permission ${permission}`, { permission });
+};
+
+/** The address that is asked for, or else the caller's own. */
+const emailOf = async (
+  deps: OtpDeps,
+  operation: string,
+  {
+    actor,
+    caller,
+    body,
+  }: Pick<RouteRequest<unknown, unknown, { email?: string }, Caller | undefined>, 'actor' | 'caller' | 'body'>,
+): Promise<string> => {
+  if (body.email !== undefined) return body.email;
+  if (!caller) {
+    throw invalid('invalid_request', 'The request is not valid', {
+      fields: [{ field: 'email', code: 'required', message: 'is needed without a token' }],
+    });
+  }
+  const user = await findUser(deps.db, await requireOwner(deps, operation, actor, caller));
+  if (!user) throw unauthenticated('invalid_token', 'The token is not valid');
+  return user.email;
+};
+
+export const otpRoutes = (deps: OtpDeps): Route[] => [
+  route({
+    id: 'sendCode',
+    method: 'post',
+    path: '/auth/otp/send',
+    tag: 'Accounts',
+    summary: 'Send a code that verifies an address or a phone number',
+    description:
+      'By mail: to an address that waits to be verified; the answer is the same for any other. By SMS: needs a token with the ' +
+      `permission \`${permission}\`. A code is valid for ${codeMinutes} minutes, five tries and one use; a newer one replaces it.`,
+    access: 'optional',
+    body: SendCode,
+    returns: CodeSent,
+    status: 202,
+    problems: { 400: ['sms_unavailable'] },
+    handle: async (request) => {
+      const { actor, caller, body } = request;
+      if (body.channel === 'email') await requestEmailCode(deps, actor, await emailOf(deps, 'sendCode', request));
+      else {
+        const userId = await requireOwner(deps, 'sendCode', actor, caller);
+        await sendSmsCode(deps, actor, { userId, phoneNumber: body.phoneNumber });
+      }
+      return { sent: true as const, expiresIn: codeMinutes * 60 };
+    },
+  }),
+  route({
+    id: 'verifyCode',
+    method: 'post',
+    path: '/auth/otp/verify',
+    tag: 'Accounts',
+    summary: 'Verify an address or a phone number with the code',
+    description:
+      'A verified address ends the sessions that the account had. A verified number becomes the one in the profile.',
+    access: 'optional',
+    body: VerifyCode,
+    returns: CodeVerified,
+    status: 200,
+    problems: { 400: ['invalid_code'] },
+    handle: async (request) => {
+      const { actor, caller, body } = request;
+      if (body.channel === 'email') {
+        const email = await emailOf(deps, 'verifyCode', request);
+        await verifyEmailByCode(deps, actor, { email, code: body.code });
+      } else {
+        const userId = await requireOwner(deps, 'verifyCode', actor, caller);
+        await verifyPhoneByCode(deps, actor, { userId, phoneNumber: body.phoneNumber, code: body.code });
+      }
+      return { verified: true as const };
+    },
+  }),
+];

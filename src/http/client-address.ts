@@ -1,0 +1,52 @@
+/** Whose address a request comes from, so that limits and the audit log cannot be told another. */
+import { type BlockList, isIP } from 'node:net';
+import type Koa from 'koa';
+
+/** An address as it is written in X-Forwarded-For: perhaps with a port, in brackets, with a zone. Undefined for anything else. */
+const parseAddress = (text: string): string | undefined => {
+  const plain = text
+    .trim()
+    .replace(/^\[([^\]]*)\](:\d{1,5})?$/, '$1')
+    .replace(/^(\d+\.\d+\.\d+\.\d+):\d{1,5}$/, '$1')
+    .replace(/%.*$/, '')
+    .replace(/^::ffff:(?=\d+\.)/i, '');
+  return isIP(plain) ? plain : undefined;
+};
+
+const isListed = (list: BlockList, address: string): boolean =>
+  list.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
+
+/**
+ * The address that the outermost of `proxies` reverse proxies saw. Each appends the peer it was talking to, so only the last
+ * `proxies` entries are theirs, and what stands before them is whatever the client sent.
+ * - From a peer that is not `trusted` the header is ignored: it has gone past the proxy.
+ * - With fewer entries than proxies the first one counts: nobody outside wrote one.
+ * - What is not an address is not taken for one: the peer's stands for it, whose callers then share their limits.
+ */
+export const clientAddress = (
+  { peer, forwarded }: { peer: string; forwarded: string },
+  { proxies, trusted }: { proxies: number; trusted: BlockList },
+): string => {
+  const from = parseAddress(peer) ?? '';
+  if (!proxies || !forwarded || !from || !isListed(trusted, from)) return from;
+  const [seen = ''] = forwarded.split(',').slice(-proxies);
+  return parseAddress(seen) ?? from;
+};
+
+/** Makes `ctx.ip` of an app the client's address. */
+export const trustProxies = (app: Koa, proxies: number, trusted: BlockList): void => {
+  const known = new WeakMap<object, string>();
+  Object.defineProperty(app.request, 'ip', {
+    get(this: Koa.Request) {
+      const given = known.get(this);
+      if (given !== undefined) return given;
+      const input = { peer: this.socket.remoteAddress ?? '', forwarded: this.get('x-forwarded-for') };
+      const address = clientAddress(input, { proxies, trusted });
+      known.set(this, address);
+      return address;
+    },
+    set(this: Koa.Request, address: string) {
+      known.set(this, address);
+    },
+  });
+};

@@ -1,0 +1,144 @@
+/** What the protocol's endpoints take and answer, as far as a reader of the API wants it: the standards have the rest. */
+import { z } from 'zod';
+
+const text = (description: string, example?: unknown) =>
+  z.string().meta({ description, ...(example === undefined ? {} : { example }) });
+const optional = (description: string) => z.string().optional().meta({ description });
+
+const clientId = text('Where the client does not authenticate otherwise', 'my-app');
+const authorizationRequest = {
+  client_id: text('The application', 'my-app'),
+  response_type: z.enum(['code', 'none']),
+  redirect_uri: text('One of those registered', 'https://app.example.com/callback'),
+  scope: text('What is asked for', 'openid profile email'),
+  state: text('Comes back unchanged', 'af0ifjsldkj'),
+  nonce: text('Comes back in the id_token', 'n-0S6_WzA2Mj'),
+  code_challenge: text('base64url(SHA-256(verifier))', 'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM'),
+  code_challenge_method: z.literal('S256'),
+};
+
+/** Forms, or queries, of requests. */
+export const Form = {
+  authorization: z
+    .object({
+      ...authorizationRequest,
+      prompt: optional('`none`, `login` or `consent`'),
+      max_age: optional('Seconds since the password was given'),
+      resource: optional('The API that the access token is for (RFC 8707)'),
+      request_uri: optional('From the pushed authorization request'),
+    })
+    .partial()
+    .required({ client_id: true })
+    .meta({ id: 'AuthorizationRequest' }),
+  pushed: z.object(authorizationRequest).meta({ id: 'PushedAuthorizationRequest' }),
+  token: z
+    .union([
+      z.object({
+        grant_type: z.literal('client_credentials'),
+        scope: text('What of its permissions the token passes on', 'users:read:any'),
+      }),
+      z.object({
+        grant_type: z.literal('authorization_code'),
+        code: text('From the redirect', 'SplxlOBeZQQYbYS6WxSbIA'),
+        redirect_uri: text('As in the authorization request', 'https://app.example.com/callback'),
+        code_verifier: text('What the challenge was made of', 'dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk'),
+        client_id: clientId.optional(),
+      }),
+      z.object({
+        grant_type: z.literal('refresh_token'),
+        refresh_token: text('The newest one', 'tGzv3JOkF0XG5Qx2TlKWIA'),
+        client_id: clientId.optional(),
+      }),
+      z.object({
+        grant_type: z.literal('password'),
+        username: text('The mail address', 'ada@example.com'),
+        password: text('', 'correct horse battery staple'),
+        mfa_code: optional('Of the second factor, where one is due'),
+      }),
+    ])
+    .meta({ id: 'TokenRequest' }),
+  introspection: z
+    .object({ token: text('Of any kind', 'eyJhbGciOi…'), token_type_hint: optional('access_token or refresh_token') })
+    .meta({ id: 'IntrospectionRequest' }),
+  revocation: z
+    .object({ token: text('Of any kind', 'eyJhbGciOi…'), token_type_hint: optional('access_token or refresh_token') })
+    .meta({ id: 'RevocationRequest' }),
+  logout: z
+    .object({
+      id_token_hint: optional('An id_token of the session'),
+      client_id: optional('The application'),
+      post_logout_redirect_uri: optional('One of those registered'),
+      state: optional('Comes back unchanged'),
+    })
+    .meta({ id: 'LogoutRequest', example: { client_id: 'my-app' } }),
+};
+
+export const OAuthError = z
+  .looseObject({
+    error: text('Of RFC 6749 section 5.2 and the standards that extend it', 'invalid_grant'),
+    error_description: z
+      .string()
+      .optional()
+      .meta({ description: 'For developers', example: 'grant request is invalid' }),
+  })
+  .meta({ id: 'OAuthError' });
+
+export const TokenResponse = z
+  .looseObject({
+    access_token: text('For `Authorization: Bearer`', 'eyJhbGciOi…'),
+    token_type: z.enum(['Bearer', 'DPoP']),
+    expires_in: z.int().meta({ description: 'Seconds', example: 900 }),
+    refresh_token: optional('For the next access token; every use replaces it'),
+    id_token: optional('Who signed in (OpenID Connect)'),
+    scope: z.string().optional().meta({ example: 'openid profile email' }),
+  })
+  .meta({ id: 'OAuthTokens' });
+
+export const IntrospectionResponse = z
+  .looseObject({
+    active: z.boolean(),
+    sub: z.string().optional().meta({ example: '0199f0c1-7d2e-7c3a-9b55-3f6f0d1c2b4a' }),
+    client_id: z.string().optional().meta({ example: 'my-app' }),
+    scope: z.string().optional().meta({ example: 'users:read:own' }),
+    exp: z.int().optional().meta({ description: 'Seconds since 1970', example: 1_772_615_100 }),
+  })
+  .meta({ id: 'Introspection' });
+
+export const UserInfo = z
+  .looseObject({
+    sub: text('The account, for good', '0199f0c1-7d2e-7c3a-9b55-3f6f0d1c2b4a'),
+    name: z.string().optional().meta({ example: 'Ada Lovelace' }),
+    email: z.email().optional().meta({ example: 'ada@example.com' }),
+    email_verified: z.boolean().optional(),
+  })
+  .meta({ id: 'UserInfo' });
+
+const Jwk = z.looseObject({
+  kty: text('', 'EC'),
+  kid: text('', '2026-03-04'),
+  use: z.literal('sig'),
+  alg: text('', 'ES256'),
+});
+export const Jwks = z.object({ keys: z.array(Jwk) }).meta({ id: 'Jwks' });
+
+export const Discovery = z
+  .looseObject({
+    issuer: z.url(),
+    authorization_endpoint: z.url(),
+    token_endpoint: z.url(),
+    jwks_uri: z.url(),
+  })
+  .meta({ id: 'ProviderMetadata' });
+
+const part = z.enum(['ok', 'failing']);
+export const Health = z
+  .object({
+    status: part,
+    timestamp: z.iso.datetime(),
+    failing: z.array(z.string()).optional().meta({ description: 'The parts that fail', example: [] }),
+    parts: z
+      .record(z.string(), part)
+      .optional()
+      .meta({ example: { database: 'ok', server: 'ok' } }),
+  })
+  .meta({ id: 'Health' });

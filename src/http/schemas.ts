@@ -1,0 +1,30 @@
+/** Fields that requests and answers of several resources have in common. */
+import { z } from 'zod';
+
+/** A name as people write theirs: any script, no control characters. */
+export const PersonName = z
+  .string()
+  .trim()
+  .min(1)
+  .max(100)
+  .regex(/^\P{C}*$/u, 'must not contain control characters')
+  .meta({ example: 'Ada Lovelace' });
+export const Email = z.string().trim().max(254).pipe(z.email()).meta({ example: 'ada@example.com' });
+
+const isLocale = (locale: string) => {
+  try {
+    return Intl.getCanonicalLocales(locale).length === 1;
+  } catch {
+    return false;
+  }
+};
+/** BCP 47. */
+export const Locale = z.string().max(35).refine(isLocale, 'expected a language tag').meta({ example: 'en' });
+
+/** Ids of rows are UUIDs. */
+export const Id = z.uuid().meta({ example: '0192d3a0-5b1e-7c3a-9f00-1a2b3c4d5e6f' });
+/** RFC 3339, UTC. There was no year 0. */
+export const Time = z.iso
+  .datetime()
+  .regex(/^(?!0000)/)
+  .meta({ example: '2027-01-31T09:26:53.589Z' });

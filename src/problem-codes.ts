@@ -1,0 +1,97 @@
+/**
+ * Every code that a problem document can carry, and what it means with which status. Clients switch on codes, so one that
+ * has been released is never given another meaning. `docs/errors.md` and the OpenAPI document are generated from this.
+ */
+
+/** By status what it means, for whoever writes a client: what happened, and what to do where that is not plain. */
+type Meanings = Readonly<Record<number, string>>;
+
+export const problemCodes = {
+  // Of every route
+  invalid_request: {
+    400: 'Something in the path, the query or the body is not valid; `errors` lists every field that was refused.',
+  },
+  invalid_json: { 400: 'The body is not valid JSON.' },
+  unauthenticated: { 401: 'A token is needed, and none was sent.' },
+  invalid_token: {
+    400: 'The token from a mail is not valid, has expired or was used before.',
+    401: 'The access token or API key is malformed, expired or revoked, or its session, grant or account has ended.',
+  },
+  missing_permission: {
+    403: 'The caller, or the scope of the token, lacks the permission that `WWW-Authenticate` names.',
+  },
+  not_found: { 404: 'There is nothing at this address.' },
+  method_not_allowed: { 405: 'The address does not take this method; `Allow` lists those it takes.' },
+  request_too_large: { 413: 'The body is larger than the 100 kB that are taken.' },
+  unsupported_media_type: { 415: 'The body is not of the content type that the route takes.' },
+  too_many_requests: { 429: 'A limit was reached; try again after `Retry-After` seconds.' },
+  internal_error: { 500: 'A mistake of ours. The log has it under the `requestId`.' },
+  overloaded: { 503: 'More is being asked than can be done; try again after `Retry-After` seconds.' },
+  database_unavailable: { 503: 'A database is out of reach; try again after `Retry-After` seconds.' },
+
+  // Signing in and accounts
+  invalid_credentials: {
+    401: 'The address or the password is wrong, or the address is not confirmed yet; which of them is not said.',
+  },
+  mfa_required: { 401: 'The password is right, and a second factor is due.' },
+  invalid_refresh_token: {
+    401: 'The refresh token is not valid, has expired or was used before. Sign in again.',
+  },
+  invalid_code: { 400: 'The code is wrong, has expired, was used before or was tried too often.' },
+  sms_unavailable: { 400: 'This service sends no SMS.' },
+  invalid_signature: { 403: 'The request is not signed by the service that it claims to come from.' },
+  email_taken: { 409: 'Another account has this address.' },
+  password_too_long: { 400: 'The password is longer than 1024 bytes.' },
+  password_changed: { 409: 'The password was changed meanwhile, so this is void. Sign in again.' },
+  session_needed: { 403: 'This takes the token of a sign-in; that of an application or an API key does not do.' },
+  user_required: { 403: 'This is for people; the token speaks for an application.' },
+  issuer_unavailable: { 503: 'The issuer in AUTH_OIDC_ISSUER is out of reach, so its tokens cannot be judged.' },
+
+  // Users and roles
+  user_not_found: { 404: 'There is no such account, or not any more.' },
+  rank_too_low: { 403: 'This concerns somebody, or a role, that ranks above the caller.' },
+  last_super_admin: { 409: 'Nobody else would be left who may do everything.' },
+  own_account: { 409: 'Nobody does this to their own account.' },
+
+  // Machines
+  client_not_found: { 404: 'There is no such client, or not any more.' },
+  client_built_in: { 409: 'The client is part of the service and follows its configuration.' },
+  client_without_secret: { 409: 'The client authenticates without a secret.' },
+  invalid_client_metadata: { 400: 'Something in the metadata is not valid, or does not fit the rest (RFC 7591).' },
+  invalid_redirect_uri: { 400: 'A redirect URI is not valid (RFC 7591).' },
+  scope_exceeds_yours: { 403: 'The scope has a permission that the caller does not hold.' },
+  api_key_not_found: { 404: 'There is no such API key, or not any more.' },
+  api_key_limit_reached: { 409: 'The account has as many API keys as it may have. Revoke one.' },
+  users_only: { 403: 'This is for people; the token speaks for an application.' },
+  not_with_api_key: { 403: 'This cannot be done with an API key, nor with a token that came of one.' },
+
+  // Administration
+  grant_not_found: { 404: 'There is no such grant, or not any more.' },
+  keys_in_file: { 409: 'The signing keys are in the file of JWKS_PRIVATE_KEY_PATH; change them there.' },
+
+  // Machines
+  scope_exceeds_yours: {
+    403: 'A scope, asked for or present, has permissions that the caller does not hold, or that include something denied to them.',
+  },
+  invalid_client_metadata: { 400: 'The metadata of a client is not valid (RFC 7591 section 3.2.2).' },
+  invalid_redirect_uri: { 400: 'A redirect URI is not valid (RFC 7591 section 3.2.2).' },
+  client_not_found: { 404: 'There is no such client, or not any more.' },
+  client_built_in: { 409: 'The client follows the configuration of the service, and cannot be changed or deleted.' },
+  client_without_secret: { 409: 'The client does not authenticate with a secret, so there is none to rotate.' },
+  api_key_not_found: { 404: 'There is no such API key, or it is not the caller’s.' },
+  api_key_limit_reached: { 409: 'The account has as many API keys as it may; revoke one first.' },
+  not_with_api_key: { 403: 'This cannot be done with an API key, nor with a token that came of one.' },
+  users_only: { 403: 'This is for people with an account here, and the caller is none.' },
+
+  // Pages, which show the code to developers
+  request_expired: { 400: 'The posted authorization request waited too long. Begin again.' },
+  session_not_found: {
+    400: 'On a page: the sign-in has expired. Begin again at the application.',
+    404: 'There is no such session, or not any more.',
+  },
+  page_not_found: { 404: 'There is no page at this address.' },
+  cross_site: { 403: 'A form was sent from another site.' },
+} as const satisfies Readonly<Record<string, Meanings>>;
+
+/** A code that a caller can meet. */
+export type ProblemCode = keyof typeof problemCodes;

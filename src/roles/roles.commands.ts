@@ -1,0 +1,37 @@
+/** Gives people their roles. Nobody gives a role above their own, or takes one from somebody who ranks higher. */
+import type { Db } from '../../db/connect.ts';
+import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { invalid } from '../errors.ts';
+import { assertNotLastSuperAdmin, assertPresentRank, type By, lockTarget } from '../users/users.commands.ts';
+import { type Account, findAccount, updateUser } from '../users/users.queries.ts';
+import { findRole, type Role } from './roles.queries.ts';
+
+/** @throws AppError 400 invalid_request with the field `role` when there is none of that name */
+export const requireRole = async (db: Db, name: string): Promise<Role> => {
+  const role = await findRole(db, name);
+  if (role) return role;
+  throw invalid('invalid_request', 'The request is not valid', {
+    fields: [{ field: 'role', code: 'role_not_found', message: 'is no role' }],
+  });
+};
+
+/**
+ * Gives an account another primary role. It is in force with the next request: tokens carry names of roles, but what they
+ * may do here is looked up each time.
+ * @throws AppError 400 for a role that is not there, 404 user_not_found, 403 rank_too_low, 409 last_super_admin
+ */
+export const assignRole = (db: Db, actor: Actor, by: By, userId: string, name: string): Promise<Account> =>
+  db.transaction(async (db) => {
+    const role = await requireRole(db, name);
+    const account = await lockTarget(db, by, userId);
+    await assertPresentRank(db, by, role.rank);
+    if (account.role === role.name) return account;
+    await assertNotLastSuperAdmin(db, account);
+    await updateUser(db, account.id, { roleId: role.id });
+    await recordEvent(db, actor, {
+      action: 'user.assign_role',
+      target: { type: 'user', id: account.id },
+      meta: { from: account.role, to: role.name },
+    });
+    return (await findAccount(db, account.id)) as Account;
+  });

@@ -1,0 +1,51 @@
+/** Roles over REST. */
+import { z } from 'zod';
+import type { Db } from '../../db/connect.ts';
+import { listOf } from '../http/lists.ts';
+import { type Route, route } from '../http/route.ts';
+import { toUser, User, userParams } from '../users/users.routes.ts';
+import { assignRole } from './roles.commands.ts';
+import { listRoles } from './roles.queries.ts';
+
+const Role = z
+  .object({
+    name: z.string().meta({ example: 'moderator' }),
+    description: z.string().meta({ example: 'Looks after users and content' }),
+    rank: z.int().meta({ description: 'Nobody acts on whom, or gives what, ranks higher', example: 60 }),
+    permissions: z.array(z.string()).meta({ example: ['users:read:any', 'sessions:end:any'] }),
+  })
+  .meta({ id: 'Role' });
+
+const AssignRole = z
+  .object({ role: z.string().min(1).max(64).meta({ description: 'The name of a role', example: 'moderator' }) })
+  .meta({ id: 'AssignRole' });
+
+export const roleRoutes = ({ db }: { db: Db }): Route[] => [
+  route({
+    id: 'listRoles',
+    method: 'get',
+    path: '/roles',
+    tag: 'Users',
+    summary: 'List the roles with what they permit, the highest first',
+    access: 'roles:read:any',
+    returns: listOf(Role),
+    status: 200,
+    handle: async () => ({ data: await listRoles(db), nextCursor: null }),
+  }),
+  route({
+    id: 'assignRole',
+    method: 'put',
+    path: '/users/:id/role',
+    tag: 'Users',
+    summary: 'Give an account another primary role',
+    description: 'Nobody gives a role above their own, or takes one from somebody who ranks higher.',
+    access: 'roles:assign:any',
+    params: userParams,
+    body: AssignRole,
+    returns: User,
+    status: 200,
+    problems: { 403: ['rank_too_low'], 404: ['user_not_found'], 409: ['last_super_admin'] },
+    handle: async ({ params, body, caller, actor }) =>
+      toUser(await assignRole(db, actor, caller, params.id, body.role)),
+  }),
+];

@@ -1,0 +1,191 @@
+/** Introspection, userinfo, `/auth/validate`, `/auth/me` and the REST API agree about every token, JWT or opaque. */
+import { generateKeyPair, SignJWT } from 'jose';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { operator } from '../../src/audit/logs.commands.ts';
+import { rotateKeys } from '../../src/keys/keys.commands.ts';
+import { registerAccount } from '../support/browser.ts';
+import { nobody, type TestCaller } from '../support/callers.ts';
+import { startServer, type TestServer } from '../support/server.ts';
+import { type Application, openApplication } from '../support/tokens.ts';
+
+const password = 'correct horse battery staple';
+let server: TestServer;
+let anybody: TestCaller;
+let application: Application;
+beforeAll(async () => {
+  server = await startServer();
+  anybody = nobody(server);
+});
+afterAll(() => server.stop());
+
+/** What each surface says of the token: whether it is alive. */
+const verdicts = async (token: string): Promise<Record<string, boolean>> => {
+  const bearer = { authorization: `Bearer ${token}` };
+  const [introspection, validate, bearerValidate, me] = await Promise.all([
+    application.post('/oauth/introspect', { token }),
+    anybody.request('POST', '/auth/validate', { token }),
+    anybody.request('GET', '/auth/validate', undefined, bearer),
+    anybody.request('GET', '/auth/me', undefined, bearer),
+  ]);
+  return {
+    introspection: introspection.body.active === true,
+    'POST /auth/validate': validate.json.valid,
+    'GET /auth/validate': bearerValidate.status === 200,
+    'GET /auth/me': me.status === 200,
+  };
+};
+const all = (alive: boolean) => ({
+  introspection: alive,
+  'POST /auth/validate': alive,
+  'GET /auth/validate': alive,
+  'GET /auth/me': alive,
+});
+
+interface Held {
+  token: string;
+  userId: string;
+  refreshToken: string;
+}
+
+/** The kinds of token that speak for a person, each freshly given. */
+const kinds: Record<string, () => Promise<Held>> = {
+  'a JWT of the REST API': async () => {
+    const email = await registerAccount(server);
+    const { json } = await anybody.request('POST', '/auth/login', { email, password });
+    return { token: json.accessToken, userId: json.user.id, refreshToken: json.refreshToken };
+  },
+  'a JWT of an application': () => applicationToken({ scope: 'openid orders', resource: `${server.issuer}/api` }),
+  'an opaque token of an application': () => applicationToken({ scope: 'openid email' }),
+  'a JWT of the password grant': async () => {
+    const email = await registerAccount(server);
+    const { body } = await application.post('/oauth/token', { grant_type: 'password', username: email, password });
+    const { id: userId } = await server.database.db('users').where({ email }).first('id');
+    return { token: body.access_token as string, userId, refreshToken: body.refresh_token as string };
+  },
+};
+const applicationToken = async (parameters: Record<string, string>): Promise<Held> => {
+  const email = await registerAccount(server);
+  const other = await openApplication(server, { scope: 'openid email orders' }, { email });
+  const { access_token, refresh_token } = await other.tokens(parameters);
+  const { id: userId } = await server.database.db('users').where({ email }).first('id');
+  return { token: access_token, userId, refreshToken: refresh_token };
+};
+
+/** The ways in which a token dies before it expires. */
+const deaths: Record<string, (held: Held) => Promise<unknown>> = {
+  'its session is ended': ({ userId }) => server.database.db('sessions').where({ userId }).delete(),
+  'its grant is revoked': ({ userId }) => server.database.db('grants').where({ userId }).delete(),
+  'its user is deactivated': ({ userId }) =>
+    server.database.db('users').where({ id: userId }).update({ status: 'deactivated' }),
+  'its user is closed': ({ userId }) => server.database.db('users').where({ id: userId }).update({ status: 'closed' }),
+};
+
+describe('a token', () => {
+  beforeAll(async () => {
+    application = await openApplication(server, {
+      grant_types: ['authorization_code', 'refresh_token', 'password'],
+      scope: 'openid orders',
+    });
+  });
+  for (const [kind, give] of Object.entries(kinds)) {
+    for (const [death, kill] of Object.entries(deaths)) {
+      it(`${kind} is dead everywhere once ${death}`, async () => {
+        const held = await give();
+        expect(await verdicts(held.token)).toEqual(all(true));
+        await kill(held);
+        expect(await verdicts(held.token)).toEqual(all(false));
+      });
+    }
+  }
+
+  it('that was revoked is dead everywhere, and the others of its grant are not', async () => {
+    const email = await registerAccount(server);
+    const { body } = await application.post('/oauth/token', { grant_type: 'password', username: email, password });
+    const { access_token: token = '', refresh_token: refreshToken = '' } = body;
+    await application.post('/oauth/revoke', { token });
+    expect(await verdicts(token)).toEqual(all(false));
+    const { status } = await application.post('/oauth/token', {
+      grant_type: 'refresh_token',
+      refresh_token: refreshToken,
+    });
+    expect(status).toBe(200);
+  });
+
+  it('of a refresh token that was revoked dies with its grant', async () => {
+    const email = await registerAccount(server);
+    const { body } = await application.post('/oauth/token', { grant_type: 'password', username: email, password });
+    await application.post('/oauth/revoke', { token: body.refresh_token as string });
+    expect(await verdicts(body.access_token as string)).toEqual(all(false));
+  });
+
+  it('whose key has leaked and was rotated out is dead everywhere', async () => {
+    const { token } = await (kinds['a JWT of the REST API'] as () => Promise<Held>)();
+    await rotateKeys(server.database.db, server.app.secrets, operator, { revoke: true });
+    await server.app.provider.reload();
+    expect(await verdicts(token)).toEqual(all(false));
+  });
+
+  it('that somebody else signed is dead everywhere, whatever it says', async () => {
+    const { privateKey } = await generateKeyPair('RS256');
+    const { token, userId } = await (kinds['a JWT of the REST API'] as () => Promise<Held>)();
+    const [header = '', payload = ''] = token.split('.');
+    const claims = JSON.parse(Buffer.from(payload, 'base64url').toString());
+    const forged = await new SignJWT(claims)
+      .setProtectedHeader(JSON.parse(Buffer.from(header, 'base64url').toString()))
+      .sign(privateKey);
+    const unsigned = `${Buffer.from('{"alg":"none","typ":"at+jwt"}').toString('base64url')}.${payload}.`;
+    const other = await new SignJWT({ ...claims, iss: 'https://issuer.example.com' })
+      .setProtectedHeader({ alg: 'RS256', typ: 'at+jwt' })
+      .sign(privateKey);
+    expect(claims.sub).toBe(userId);
+    for (const bad of [forged, unsigned, other, token.slice(0, -3), `${token}x`, 'nonsense', 'a.b.c', 'jwt~abc'])
+      expect([bad.slice(0, 20), await verdicts(bad)]).toEqual([bad.slice(0, 20), all(false)]);
+  });
+
+  it('of an id, or a refresh token, is no access token', async () => {
+    const email = await registerAccount(server);
+    const { id_token, refresh_token } = await (await openApplication(server, {}, { email })).tokens();
+    for (const token of [id_token, refresh_token]) {
+      const { json } = await anybody.request('POST', '/auth/validate', { token });
+      expect(json).toEqual({ valid: false, user: null, error: 'invalid_token' });
+    }
+  });
+});
+
+describe('what is shown of the person', () => {
+  for (const { scope, members } of [
+    { scope: 'openid', members: ['id', 'kind', 'permissions'] },
+    { scope: 'openid email', members: ['email', 'emailVerified', 'id', 'kind', 'permissions'] },
+    { scope: 'openid profile', members: ['id', 'kind', 'locale', 'name', 'permissions'] },
+  ]) {
+    it(`follows the scope: ${scope}`, async () => {
+      const email = await registerAccount(server);
+      const other = await openApplication(server, { scope: 'openid email profile' }, { email });
+      const { access_token: token } = await other.tokens({ scope });
+      const { json } = await anybody.request('POST', '/auth/validate', { token });
+      expect(Object.keys(json.user).sort()).toEqual(members);
+      expect(json.user.permissions).toEqual([]);
+    });
+  }
+
+  it('and a machine’s token speaks for the machine', async () => {
+    const machine = await openApplication(server, {
+      redirect_uris: [],
+      response_types: [],
+      grant_types: ['client_credentials'],
+      scope: 'users:read:any orders',
+    });
+    const { body } = await machine.post('/oauth/token', { grant_type: 'client_credentials', scope: 'users:read:any' });
+    const { json } = await anybody.request('POST', '/auth/validate', { token: body.access_token as string });
+    const id = machine.client.client_id;
+    expect(json).toEqual({
+      valid: true,
+      user: { id, kind: 'client', permissions: ['users:read:any'] },
+      clientId: id,
+      error: null,
+    });
+    await server.database.db('clients').where({ clientId: id }).update({ scope: 'orders' });
+    const after = await anybody.request('POST', '/auth/validate', { token: body.access_token as string });
+    expect(after.json.user.permissions).toEqual([]);
+  });
+});
