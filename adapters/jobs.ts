@@ -154,7 +154,8 @@ export const createJobs = ({ db, listen, secrets, log }: Options): Jobs => {
       const reason = reasonOf(error);
       const { permanent = false } = error as { permanent?: boolean };
       const last = permanent || job.retryCount >= retryLimit;
-      log[last ? 'error' : 'warn'](
+      // What is permanent lies in what somebody asked for; it is no alarm.
+      log[last && !permanent ? 'error' : 'warn'](
         { queue, job: job.id, attempt: job.retryCount + 1, reason },
         last ? 'job given up' : 'job failed',
       );

@@ -39,6 +39,7 @@ export const engineMetadata = ({
 /** The stored hashes stand in for the secrets: see `compareClientSecret` in provider/provider.ts. */
 const engineClient = (client: Client): AdapterPayload => ({
   ...engineMetadata(clientMetadata(client)),
+  rank: client.rank,
   ...(client.clientSecretHash ? { client_secret: client.clientSecretHash } : {}),
   ...(client.previousSecretHash && client.previousSecretExpiresAt && client.previousSecretExpiresAt > new Date()
     ? { previous_secret_hash: client.previousSecretHash }
@@ -66,6 +67,9 @@ const unavailable = () =>
     },
   );
 
+/** A foreign key: what the row would belong to was deleted while the request was under way. */
+const isOrphan = (error: unknown) => (error as { code?: unknown }).code === '23503';
+
 const guarded = (adapter: Adapter): Adapter =>
   Object.fromEntries(
     Object.entries(adapter).map(([name, method]) => [
@@ -75,6 +79,7 @@ const guarded = (adapter: Adapter): Adapter =>
           return await (method as (...args: unknown[]) => Promise<unknown>)(...args);
         } catch (error) {
           if (isOutage(error)) throw Object.assign(unavailable(), { cause: error });
+          if (isOrphan(error)) throw new errors.InvalidGrant('the client or the account is gone');
           throw error;
         }
       },

@@ -32,7 +32,7 @@ export const createSmsSender = ({
   count(outcome: SmsOutcome): void;
 }): SmsSender | undefined => {
   const provider = smsProvider(config);
-  if (provider === 'console' && mailbox) return createSender(showInMailbox(mailbox, log), { log, count });
+  if (provider === 'console' && mailbox) return createSender(showInMailbox(mailbox), { log, count });
   if (provider === 'webhook') {
     const { SMS_WEBHOOK_URL: url = '', SMS_WEBHOOK_SECRET: secret = '' } = config;
     return createSender(sendByWebhook({ url, secret, fetch: fetchFrom(url) }), { log, count });

@@ -19,11 +19,15 @@ export interface TwilioOptions {
 }
 
 const Problem = z.object({ code: z.number().int() });
+const Message = z.object({ sid: z.string().regex(/^[A-Z]{2}[0-9a-f]{32}$/i) });
+
+const read = async <T extends z.ZodType>(response: Response, schema: T): Promise<z.output<T> | undefined> =>
+  schema.safeParse(await response.json().catch(() => undefined)).data;
 
 /** What went wrong, in Twilio's own number where it gives one: 21211 (no such number), 21610 (unsubscribed), 20003 … */
 const failureOf = async (response: Response) => {
-  const problem = Problem.safeParse(await response.json().catch(() => undefined));
-  return smsFailure(problem.success ? `twilio_${problem.data.code}` : `sms_http_${response.status}`, {
+  const problem = await read(response, Problem);
+  return smsFailure(problem ? `twilio_${problem.code}` : `sms_http_${response.status}`, {
     // A message that is refused as such stays refused; credentials (401, 403), limits and outages are not its fault.
     permanent: response.status === 400,
     retryAfterSeconds: retryAfterOf(response.headers),
@@ -32,7 +36,7 @@ const failureOf = async (response: Response) => {
 
 export const sendByTwilio =
   ({ apiUrl, accountSid, authToken, from, statusCallback, fetch }: TwilioOptions) =>
-  async ({ to, text, expiresAt }: Sms): Promise<void> => {
+  async ({ to, text, expiresAt }: Sms): Promise<string | undefined> => {
     const secondsLeft = Math.floor((Date.parse(expiresAt) - Date.now()) / 1000);
     const response = await request(fetch, new URL(`/2010-04-01/Accounts/${accountSid}/Messages.json`, apiUrl).href, {
       method: 'POST',
@@ -51,7 +55,7 @@ export const sendByTwilio =
       }).toString(),
     });
     if (response.status !== 201) throw await failureOf(response);
-    await response.body?.cancel();
+    return (await read(response, Message))?.sid;
   };
 
 /** What `X-Twilio-Signature` must be: HMAC-SHA1 over the URL and then each parameter, name and value, sorted by name. */

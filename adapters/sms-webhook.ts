@@ -18,7 +18,7 @@ export const signWebhook = (secret: string, id: string, timestamp: number, body:
 
 export const sendByWebhook =
   ({ url, secret, fetch }: { url: string; secret: string; fetch: typeof globalThis.fetch }) =>
-  async ({ id, to, text, expiresAt }: Sms): Promise<void> => {
+  async ({ id, to, text, expiresAt }: Sms): Promise<undefined> => {
     const now = new Date();
     const timestamp = Math.floor(now.getTime() / 1000);
     const body = JSON.stringify({ type: 'sms', timestamp: now.toISOString(), data: { to, text, expiresAt } });
@@ -33,7 +33,7 @@ export const sendByWebhook =
       body,
     });
     await response.body?.cancel();
-    if (response.ok) return;
+    if (response.ok) return undefined;
     throw smsFailure(`sms_http_${response.status}`, {
       permanent: permanentStatuses.has(response.status),
       retryAfterSeconds: retryAfterOf(response.headers),

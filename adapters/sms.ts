@@ -60,9 +60,12 @@ export const request = async (outboundFetch: typeof fetch, url: string, init: Re
   }
 };
 
-/** Sends nothing that is too late, and nothing while the provider has asked for a pause. */
+/**
+ * Sends nothing that is too late, and nothing while the provider has asked for a pause.
+ * @param send returns the provider's own name for the message, if there is one, by which it can be asked about
+ */
 export const createSender = (
-  send: (message: Sms) => Promise<void>,
+  send: (message: Sms) => Promise<string | undefined>,
   { log, count }: { log: Log; count(outcome: SmsOutcome): void },
 ): SmsSender => {
   let pausedUntil = 0;
@@ -75,7 +78,8 @@ export const createSender = (
       }
       if (Date.now() < pausedUntil) throw smsFailure('sms_paused');
       try {
-        await send(message);
+        const reference = await send(message);
+        log.info({ message: message.id, reference }, 'an SMS was taken');
       } catch (error) {
         const { permanent, retryAfterSeconds } = error as SmsFailure;
         if (retryAfterSeconds !== undefined) pausedUntil = Date.now() + retryAfterSeconds * 1000;
@@ -90,8 +94,8 @@ export const createSender = (
 
 /** Development: the developer reads SMS where the mails are. */
 export const showInMailbox =
-  (mailbox: DevMailbox, log: Log) =>
-  async ({ to, text }: Sms): Promise<void> => {
+  (mailbox: DevMailbox) =>
+  async ({ to, text }: Sms): Promise<string> => {
     mailbox.keep({ to, subject: 'SMS', text, html: '' });
-    log.info('an SMS is in the dev mailbox: /dev/mail');
+    return '/dev/mail';
   };

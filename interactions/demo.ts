@@ -8,7 +8,7 @@ import type Koa from 'koa';
 import { LRUCache } from 'lru-cache';
 import * as client from 'openid-client';
 import type { NewClient } from '../src/clients/client-metadata.ts';
-import { AppError } from '../src/errors.ts';
+import { foreignError } from '../src/errors.ts';
 import type { Pages } from './pages.ts';
 
 export const demoClientId = 'countersign-demo';
@@ -78,9 +78,9 @@ export const demo = ({ pages, issuer }: { pages: Pages; issuer: string }): Koa.M
           return redirect(ctx, '/demo?notice=accessEnded');
         }
         if (error instanceof client.ResponseBodyError || error instanceof client.AuthorizationResponseError) {
-          throw new AppError(400, error.error, `${error.error}: ${error.error_description ?? ''}`);
+          throw foreignError(400, error.error, `${error.error}: ${error.error_description ?? ''}`);
         }
-        if (error instanceof client.ClientError) throw new AppError(400, error.code ?? 'demo_failed', error.message);
+        if (error instanceof client.ClientError) throw foreignError(400, error.code ?? 'demo_failed', error.message);
         throw error;
       }
     };

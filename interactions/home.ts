@@ -27,7 +27,7 @@ export const home = ({
       {
         signedIn: visitor !== undefined,
         accountHref: '/account',
-        docs: { discovery: `${issuer}/.well-known/openid-configuration` },
+        docs: { api: '/docs', discovery: `${issuer}/.well-known/openid-configuration` },
         ...(demoHref ? { demoHref } : {}),
         ...(mailbox ? { mailHref: '/dev/mail' } : {}),
       },

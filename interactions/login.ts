@@ -3,11 +3,13 @@
 import type Koa from 'koa';
 import { z } from 'zod';
 import type { AccountDeps } from '../src/auth/accounts.commands.ts';
+import { isMfaRequired } from '../src/auth/mfa.commands.ts';
 import { recordSignIn, type SignIn, type SignInDeps, signIn } from '../src/auth/sign-in.commands.ts';
 import { actorOf } from '../src/http/actor.ts';
 import { findUser } from '../src/users/users.queries.ts';
 import type { Interaction, InteractionResult, Step } from './interactions.ts';
 import type { Pages } from './pages.ts';
+import { secondFactor } from './second-factor.ts';
 import type { Problem } from './view-props.ts';
 
 /** Lenient about the address: whatever is not an account's is answered as wrong credentials. */
@@ -43,6 +45,8 @@ export const login = ({
   signInDeps: SignInDeps;
   accountDeps: AccountDeps;
 }): Step => {
+  const factor = secondFactor({ pages, deps: signInDeps });
+
   const page = async (
     ctx: Koa.Context,
     { uid, params, session }: Interaction,
@@ -83,17 +87,22 @@ export const login = ({
 
   return {
     show: async (ctx, interaction) => {
+      if (factor.isDue(ctx, interaction)) {
+        await factor.show(ctx, interaction);
+        return undefined;
+      }
       const { registered } = pages.flow(ctx);
       if (registered && Date.now() - registered.at < registrationMs) {
         pages.remember(ctx, { registered: undefined });
         const user = await findUser(accountDeps.db, registered.userId);
         // Not if the account was taken in hand elsewhere since.
-        if (user?.status === 'active' && Number(user.passwordChangedAt ?? 0) === registered.credential) {
+        const untouched = user?.status === 'active' && Number(user.passwordChangedAt ?? 0) === registered.credential;
+        if (untouched && !(await isMfaRequired(signInDeps.mfa, user.id))) {
           const clientId = interaction.params.client_id as string;
           const actor = actorOf(ctx);
           const cookie = pages.device(ctx);
           const device = accountDeps.hashDevice(user.id, actor, cookie);
-          const signIn = await recordSignIn(accountDeps.db, actor, user, clientId, undefined, device);
+          const signIn = await recordSignIn(accountDeps.db, actor, user, { clientId, deviceHash: device });
           pages.rememberDevice(ctx, cookie);
           return loginResult(signIn);
         }
@@ -105,6 +114,13 @@ export const login = ({
     },
 
     submit: async (ctx, interaction) => {
+      if (factor.isDue(ctx, interaction)) {
+        const outcome = await factor.submit(ctx, interaction);
+        if (outcome === 'restart') await page(ctx, interaction, pages.flow(ctx).email ?? '', []);
+        if (!outcome || outcome === 'restart') return undefined;
+        pages.rememberDevice(ctx, pages.device(ctx));
+        return loginResult(outcome);
+      }
       const email = String((ctx.request.body as { email?: unknown } | undefined)?.email ?? '').slice(0, 254);
       try {
         const credentials = pages.form(ctx, Credentials);
@@ -119,6 +135,11 @@ export const login = ({
         if (outcome.kind === 'signed-in') {
           pages.rememberDevice(ctx, deviceCookie);
           return loginResult(outcome);
+        }
+        if (outcome.kind === 'mfa-required') {
+          const { mfaToken: token, methods } = outcome;
+          await factor.begin(ctx, interaction, { token, methods, email: credentials.email });
+          return undefined;
         }
         // Whatever was wrong; not even who knows the password learns that the address waits for confirmation.
         await page(ctx, interaction, credentials.email, [{ field: 'email', code: 'wrongCredentials' }], 401);

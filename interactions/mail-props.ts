@@ -41,7 +41,7 @@ export interface PasswordChangedMail {
 }
 
 /** Confirms the same by a code that the person types. */
-export interface VerifyEmailCodeMail {
+export interface CodeMail {
   name: string;
   code: string;
   minutes: number;
@@ -58,7 +58,8 @@ export interface CodeSms {
 /** Every mail and its props. */
 export interface MailProps {
   'verify-email': VerifyEmailMail;
-  'verify-email-code': VerifyEmailCodeMail;
+  'verify-email-code': CodeMail;
+  'sign-in-code': CodeMail;
   'already-registered': AlreadyRegisteredMail;
   'reset-password': ResetPasswordMail;
   invitation: InvitationMail;

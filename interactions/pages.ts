@@ -7,12 +7,13 @@ import type { Db } from '../db/connect.ts';
 import type { Actor } from '../src/audit/logs.commands.ts';
 import { type Client, findClient } from '../src/clients/clients.queries.ts';
 import { type Config, isDevelopment } from '../src/config.ts';
-import { AppError, databaseAway, type ErrorDetails, invalid, isOutage, refusedByEngine } from '../src/errors.ts';
+import { AppError, databaseAway, type ErrorDetails, foreignError, invalid, isOutage } from '../src/errors.ts';
 import { actorOf } from '../src/http/actor.ts';
 import type { Log } from '../src/log.ts';
 import { findUser, type User } from '../src/users/users.queries.ts';
 import { accountClientId } from './account.ts';
 import { createDeviceCookie, type DeviceCookie } from './device-cookie.ts';
+import type { SecondFactorFlow } from './second-factor.ts';
 import type { ErrorView, PageContext, Problem, ViewProps } from './view-props.ts';
 import type { Views } from './views.ts';
 
@@ -38,6 +39,8 @@ export interface Flow {
   another?: string;
   /** An account that was registered in this browser just now, with REGISTER_SIGNS_IN; `at` in milliseconds. */
   registered?: { userId: string; at: number; credential: number } | undefined;
+  /** A sign-in whose password was right. */
+  secondFactor?: SecondFactorFlow | undefined;
   /** What was just done, for the sign-in page to say once. */
   notice?: string | undefined;
 }
@@ -341,7 +344,7 @@ export const toAppError = (ctx: Koa.Context, error: unknown, log: Log): AppError
   if (error instanceof oidcErrors.SessionNotFound)
     return new AppError(400, 'session_not_found', error.error_description ?? error.message);
   if (error instanceof oidcErrors.OIDCProviderError && error.statusCode < 500) {
-    return refusedByEngine(error.statusCode, error.error, error.error_description ?? error.message);
+    return foreignError(error.statusCode, error.error, error.error_description ?? error.message);
   }
   if (error instanceof oidcErrors.OIDCProviderError && error.statusCode === 503) return databaseAway();
   log.error({ err: error, requestId: ctx.state.requestId, path: ctx.path }, 'a request failed');

@@ -1,7 +1,7 @@
 /** The pages that the engine shows in the middle of the protocol: errors, sign-out, signed out. */
 import type { KoaContextWithOIDC } from 'oidc-provider';
 import type { Db } from '../db/connect.ts';
-import { refusedByEngine } from '../src/errors.ts';
+import { foreignError } from '../src/errors.ts';
 import type { ProtocolPages } from '../src/provider/configuration.ts';
 import { findUser } from '../src/users/users.queries.ts';
 import type { Pages } from './pages.ts';
@@ -22,7 +22,7 @@ export const protocolPages = (db: Db, pages: () => Pages): ProtocolPages => ({
     const description = out.error_description ?? out.error;
     pages().error(
       ctx,
-      refusedByEngine(status, code, description),
+      foreignError(status, code, description),
       status < 500 ? `${out.error}: ${description}` : undefined,
     );
   },

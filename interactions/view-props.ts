@@ -74,6 +74,16 @@ export interface VerifyView {
   problems: Problem[];
 }
 
+/** Posts `code`; `send` (a method) for a new one, or `restart`. */
+export interface SecondFactorView {
+  action: string;
+  /** How the code went. */
+  method: 'email' | 'sms';
+  otherMethod?: 'email' | 'sms';
+  email: string;
+  problems: Problem[];
+}
+
 /** The address is confirmed. */
 export interface VerifyDoneView {
   continueHref?: string;
@@ -249,7 +259,7 @@ export interface HomeView {
   accountHref: string;
   demoHref?: string;
   mailHref?: string;
-  docs: { discovery: string };
+  docs: { api: string; discovery: string };
 }
 
 /** The demo relying party before sign-in. */
@@ -281,6 +291,7 @@ export interface ViewProps {
   register: RegisterView;
   resend: ResendView;
   'check-mail': CheckMailView;
+  'second-factor': SecondFactorView;
   verify: VerifyView;
   'verify-done': VerifyDoneView;
   'link-expired': LinkExpiredView;

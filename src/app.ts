@@ -36,12 +36,13 @@ import { callerOfHeaders } from './auth/dev-headers.commands.ts';
 import { createExternalTokens } from './auth/external-tokens.ts';
 import { createUser } from './auth/invitations.commands.ts';
 import { meRoutes } from './auth/me.routes.ts';
+import { isMfaRequired, type MfaDeps } from './auth/mfa.commands.ts';
 import { answerCodeRequest, type OtpDeps } from './auth/otp.commands.ts';
 import { otpRoutes } from './auth/otp.routes.ts';
 import { answerMailRequest } from './auth/password.commands.ts';
 import { passwordRoutes } from './auth/password.routes.ts';
 import { createPasswords } from './auth/passwords.ts';
-import { type SignInDeps, signIn } from './auth/sign-in.commands.ts';
+import { finishSignIn, type SignInDeps, signIn } from './auth/sign-in.commands.ts';
 import { smsRoutes } from './auth/sms.routes.ts';
 import { type TokenDeps, tokenRoutes } from './auth/tokens.routes.ts';
 import { ensureClient } from './clients/clients.commands.ts';
@@ -91,7 +92,7 @@ export interface App {
   provider: ProviderHost;
   accounts: AccountDeps;
   otp: OtpDeps;
-  /** In development without SMTP_URL. */
+  /** In development, unless mail and SMS both go elsewhere. */
   mailbox: DevMailbox | undefined;
   /** What the REST API is made of. */
   routes: readonly Route[];
@@ -159,8 +160,10 @@ export const createApp = async ({
   };
   const queueCodeRequest: OtpDeps['queueCodeRequest'] = (db, request) => jobs.send(db, 'code-request', request);
   const otp: OtpDeps = { ...accounts, ...codeLimits(limits), secrets, queueCodeRequest, queueSms };
+  const mfa: MfaDeps = { ...otp, requiredRoles: config.MFA_REQUIRED_ROLES };
   const signInDeps: SignInDeps = {
     ...accounts,
+    mfa,
     requireVerifiedEmail: config.REQUIRE_VERIFIED_EMAIL,
     countSignIn: (outcome) => metrics.countSignIn(outcome),
   };
@@ -251,6 +254,8 @@ export const createApp = async ({
   const tokens: TokenDeps = {
     db,
     signIn: (actor, input) => signIn(signInDeps, actor, { ...input, clientId: restClientId }),
+    finishSignIn: (actor, input) => finishSignIn(signInDeps, actor, { ...input, clientId: restClientId }),
+    needsMfa: (userId) => isMfaRequired(mfa, userId),
     issue: (actor, signIn) => issueRestTokens(issuerOfTokens(), actor, signIn),
     refresh: (actor, refreshToken) =>
       refreshRestTokens((actor, parameters) => requestToken(koa, protocol, actor, parameters), actor, refreshToken),
@@ -260,7 +265,7 @@ export const createApp = async ({
   const api = [
     ...authRoutes(accounts, tokens, { signsIn: config.REGISTER_SIGNS_IN, negotiate: views.negotiate }),
     ...passwordRoutes(accounts),
-    ...otpRoutes(otp),
+    ...otpRoutes({ ...otp, mfa }),
     ...smsRoutes(delivery.smsReports),
     ...tokenRoutes(tokens),
     ...meRoutes({ db, identify, limitInvalid }),

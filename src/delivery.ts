@@ -82,11 +82,12 @@ export const createDelivery = ({
 export const codeLimits = (limits: RateLimits): Pick<OtpDeps, 'limitSms' | 'limitCodes' | 'returnCode'> => ({
   limitSms: async (phoneNumber, userId, address) => {
     await limits.consume('smsClient', addressKey(address));
-    await limits.consume('smsAccountDaily', userId);
+    // What the hour refuses does not count for the day.
     await limits.consume('smsAccount', userId);
+    await limits.consume('smsAccountDaily', userId);
     const number = async () => {
-      await limits.consume('smsNumberDaily', phoneNumber);
       await limits.consume('smsNumber', phoneNumber);
+      await limits.consume('smsNumberDaily', phoneNumber);
     };
     return number().then(
       () => true,

@@ -37,8 +37,8 @@ export const unauthenticated = (code: 'unauthenticated' | 'invalid_token', messa
   new AppError(401, code, message);
 export const forbidden = (code: ProblemCode, message: string, details?: ErrorDetails) =>
   new AppError(403, code, message, details);
-/** What the engine refused, under its own code, which is one of RFC 6749 and the standards that extend it. */
-export const refusedByEngine = (status: number, code: string, message: string) =>
+/** Refused by the engine or a library, under its own code: one of RFC 6749 and the standards that extend it. */
+export const foreignError = (status: number, code: string, message: string) =>
   new AppError(status, code as ProblemCode, message);
 export const tooMany = (retryAfterSeconds: number) =>
   new AppError(429, 'too_many_requests', 'Too many attempts; try again later', { retryAfterSeconds });

@@ -166,4 +166,140 @@ const person: Flow = {
   ],
 };
 
-export const flows: readonly Flow[] = [person];
+/** Signing in as the administrator, whom `npm run create-admin` or the set-up page made. */
+const signInAsAdministrator: Step = {
+  name: 'Sign in as the administrator',
+  operation: 'login',
+  auth: 'none',
+  body: { email: '{{adminEmail}}', password: '{{adminPassword}}' },
+  test: [
+    ...expecting(200, { accessToken: isText, 'user.role': is("'super_admin'") }),
+    set('adminToken', 'body.accessToken'),
+  ],
+};
+
+const introspect = (name: string, active: boolean): Step => ({
+  name,
+  operation: 'introspect',
+  auth: 'client',
+  body: { token: '{{machineToken}}' },
+  test: expecting(200, {
+    active: is(String(active)),
+    ...(active ? { client_id: is("pm.collectionVariables.get('clientId')"), scope: is("'users:read:any'") } : {}),
+  }),
+});
+
+const machine: Flow = {
+  name: 'A machine',
+  description: 'An administrator registers a client; it gets a token, uses it, asks about it and revokes it.',
+  steps: [
+    signInAsAdministrator,
+    {
+      name: 'Register a client',
+      operation: 'createClient',
+      auth: 'administrator',
+      body: {
+        client_name: 'Nightly report',
+        grant_types: ['client_credentials'],
+        response_types: [],
+        redirect_uris: [],
+        scope: 'users:read:any',
+      },
+      test: [
+        ...expecting(201, { client_id: isText, client_secret: isText }),
+        set('clientId', 'body.client_id'),
+        set('clientSecret', 'body.client_secret'),
+      ],
+    },
+    {
+      name: 'Get a token',
+      operation: 'token',
+      auth: 'client',
+      body: { grant_type: 'client_credentials', scope: 'users:read:any' },
+      test: [
+        ...expecting(200, { access_token: isText, token_type: is("'Bearer'"), scope: is("'users:read:any'") }),
+        set('machineToken', 'body.access_token'),
+      ],
+    },
+    {
+      name: 'List accounts',
+      operation: 'listUsers',
+      auth: 'machine',
+      test: expecting(200, { data: ".to.be.an('array').and.not.empty" }),
+    },
+    {
+      name: 'What its scope does not name is refused',
+      operation: 'createUser',
+      auth: 'machine',
+      test: expecting(403, { code: is("'missing_permission'") }),
+    },
+    introspect('Ask about the token', true),
+    {
+      name: 'Revoke the token',
+      operation: 'revoke',
+      auth: 'client',
+      body: { token: '{{machineToken}}' },
+      test: expecting(200),
+    },
+    introspect('Ask again', false),
+    {
+      name: 'It is refused from now on',
+      operation: 'listUsers',
+      auth: 'machine',
+      test: expecting(401, { code: is("'invalid_token'") }),
+    },
+    {
+      name: 'Delete the client',
+      operation: 'deleteClient',
+      auth: 'administrator',
+      params: { client_id: '{{clientId}}' },
+      test: expecting(204),
+    },
+  ],
+};
+
+const apiKey: Flow = {
+  name: 'An API key',
+  description: 'Somebody makes a key for a program of theirs, the program uses it, and the key is revoked.',
+  steps: [
+    signInAsAdministrator,
+    {
+      name: 'Create a key',
+      operation: 'createApiKey',
+      auth: 'administrator',
+      body: { name: 'deployments', scopes: ['users:read:own'], expiresIn: 3600 },
+      test: [
+        ...expecting(201, { id: isText, key: '.to.match(/^cs_/)', scopes: is("['users:read:own']") }),
+        set('apiKeyId', 'body.id'),
+        set('apiKey', 'body.key'),
+      ],
+    },
+    {
+      name: 'Use it',
+      operation: 'getMe',
+      auth: 'apiKey',
+      test: expecting(200, { email: is("pm.variables.get('adminEmail')"), permissions: is("['users:read:own']") }),
+    },
+    {
+      name: 'It does no more than its scopes say',
+      operation: 'administerUsers',
+      auth: 'apiKey',
+      test: expecting(403, { code: is("'missing_permission'") }),
+    },
+    {
+      name: 'Revoke it',
+      operation: 'revokeApiKey',
+      auth: 'administrator',
+      params: { id: '{{apiKeyId}}' },
+      test: expecting(204),
+    },
+    {
+      name: 'It is refused from now on',
+      operation: 'getMe',
+      auth: 'apiKey',
+      test: expecting(401, { code: is("'invalid_token'") }),
+    },
+  ],
+};
+
+export const flows: readonly Flow[] = [person, machine, apiKey];

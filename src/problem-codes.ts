@@ -33,7 +33,11 @@ export const problemCodes = {
   invalid_credentials: {
     401: 'The address or the password is wrong, or the address is not confirmed yet; which of them is not said.',
   },
-  mfa_required: { 401: 'The password is right, and a second factor is due.' },
+  mfa_required: {
+    401: 'The password is right, and a second factor is due: have a code sent with the `mfaToken`, by one of the `methods`.',
+  },
+  invalid_mfa_token: { 401: 'The sign-in that the token is of has expired, or is void. Sign in again.' },
+  invalid_mfa_code: { 401: 'The second factor’s code is wrong, has expired, was used before or was tried too often.' },
   invalid_refresh_token: {
     401: 'The refresh token is not valid, has expired or was used before. Sign in again.',
   },
@@ -44,7 +48,6 @@ export const problemCodes = {
   password_too_long: { 400: 'The password is longer than 1024 bytes.' },
   password_changed: { 409: 'The password was changed meanwhile, so this is void. Sign in again.' },
   session_needed: { 403: 'This takes the token of a sign-in; that of an application or an API key does not do.' },
-  user_required: { 403: 'This is for people; the token speaks for an application.' },
   issuer_unavailable: { 503: 'The issuer in AUTH_OIDC_ISSUER is out of reach, so its tokens cannot be judged.' },
 
   // Users and roles
@@ -62,26 +65,11 @@ export const problemCodes = {
   scope_exceeds_yours: { 403: 'The scope has a permission that the caller does not hold.' },
   api_key_not_found: { 404: 'There is no such API key, or not any more.' },
   api_key_limit_reached: { 409: 'The account has as many API keys as it may have. Revoke one.' },
-  users_only: { 403: 'This is for people; the token speaks for an application.' },
   not_with_api_key: { 403: 'This cannot be done with an API key, nor with a token that came of one.' },
 
   // Administration
   grant_not_found: { 404: 'There is no such grant, or not any more.' },
   keys_in_file: { 409: 'The signing keys are in the file of JWKS_PRIVATE_KEY_PATH; change them there.' },
-
-  // Machines
-  scope_exceeds_yours: {
-    403: 'A scope, asked for or present, has permissions that the caller does not hold, or that include something denied to them.',
-  },
-  invalid_client_metadata: { 400: 'The metadata of a client is not valid (RFC 7591 section 3.2.2).' },
-  invalid_redirect_uri: { 400: 'A redirect URI is not valid (RFC 7591 section 3.2.2).' },
-  client_not_found: { 404: 'There is no such client, or not any more.' },
-  client_built_in: { 409: 'The client follows the configuration of the service, and cannot be changed or deleted.' },
-  client_without_secret: { 409: 'The client does not authenticate with a secret, so there is none to rotate.' },
-  api_key_not_found: { 404: 'There is no such API key, or it is not the caller’s.' },
-  api_key_limit_reached: { 409: 'The account has as many API keys as it may; revoke one first.' },
-  not_with_api_key: { 403: 'This cannot be done with an API key, nor with a token that came of one.' },
-  users_only: { 403: 'This is for people with an account here, and the caller is none.' },
 
   // Pages, which show the code to developers
   request_expired: { 400: 'The posted authorization request waited too long. Begin again.' },

@@ -19,6 +19,7 @@ export type Purpose =
   | 'job'
   | 'phone-index'
   | 'one-time-code'
+  | 'mfa-token'
   | 'device'
   | 'cookie'
   | 'pairwise'

@@ -1,6 +1,6 @@
 /**
- * Documentation that takes a whole service to write: `openapi.json`, the Postman collection, the table of problem codes
- * and the data model. `npm run docs` rewrites the files; a test compares them.
+ * Documentation that takes a whole service to write: `openapi.json`, the Postman collection, the table of problem codes,
+ * the data model, and the roles and permissions. `npm run docs` rewrites the files; a test compares them.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -13,6 +13,8 @@ import { loadConfig } from './config.ts';
 import { errorsMarkdown } from './errors.docs.ts';
 import { createLog } from './log.ts';
 import { postmanCollection } from './postman.docs.ts';
+import { permissionsMarkdown } from './roles/permissions.docs.ts';
+import { listRoles } from './roles/roles.queries.ts';
 
 /** What the description is written for: a development server as it starts by itself. */
 export const documentedIssuer = 'http://localhost:3000';
@@ -20,13 +22,17 @@ export const documentedIssuer = 'http://localhost:3000';
 const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
 
 /** The files by their paths in the repository. @param db migrated */
-export const generatedFiles = async (app: Pick<App, 'createDocument'>, db: Db): Promise<Record<string, string>> => {
+export const generatedFiles = async (
+  app: Pick<App, 'createDocument' | 'routes'>,
+  db: Db,
+): Promise<Record<string, string>> => {
   const document = await app.createDocument();
   return {
     'openapi.json': json(document),
     'postman/countersign.postman_collection.json': json(postmanCollection(document)),
     'docs/errors.md': errorsMarkdown(),
     'docs/data-model.md': await dataModelMarkdown(db),
+    'docs/permissions.md': permissionsMarkdown(await listRoles(db), app.routes),
   };
 };
 

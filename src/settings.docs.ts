@@ -4,7 +4,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { z } from 'zod';
-import { secretNames, settings } from './config.ts';
+import { secretNames, settings } from './settings.ts';
 
 export interface SettingDocs {
   name: string;

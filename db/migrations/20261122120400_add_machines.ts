@@ -3,6 +3,8 @@
 export const up = [
   // Built-in clients follow the configuration and are written at each start; nobody else may change them.
   'alter table clients add column built_in boolean not null default false',
+  // Those that are there were registered at the command line.
+  'update clients set rank = 100',
   'alter table clients add column audience text',
   `alter table clients add column access_token_format text not null default 'jwt'
      constraint clients_access_token_format_check check (access_token_format in ('jwt', 'opaque'))`,

@@ -74,12 +74,6 @@ const shown = ({ expiresAt, lastUsedAt, revokedAt, createdAt, ...key }: StoredKe
   createdAt: createdAt.toISOString(),
 });
 
-/** @throws AppError 403 users_only: applications and strangers have no keys of their own */
-const ownId = ({ kind, id }: Caller): string => {
-  if (kind !== 'user') throw forbidden('users_only', 'API keys belong to people');
-  return id;
-};
-
 /** @throws AppError 404 api_key_not_found, also for a key that is none of the caller's business */
 const findKeyFor = async (db: Db, caller: Caller, id: string, permission: string): Promise<StoredKey> => {
   const key = await findApiKey(db, id);
@@ -100,13 +94,12 @@ export const apiKeyRoutes = ({ db, revokeGrants }: ApiKeyRouteDeps): Route[] => 
     body: CreateApiKey,
     returns: CreatedApiKey,
     status: 201,
-    problems: { 403: ['scope_exceeds_yours', 'users_only', 'not_with_api_key'], 409: ['api_key_limit_reached'] },
+    problems: { 403: ['scope_exceeds_yours', 'not_with_api_key'], 409: ['api_key_limit_reached'] },
     handle: async ({ body, caller, actor }) => {
-      const userId = ownId(caller);
       // Else whoever finds a key could make another one, which its owner does not know of.
       if (caller.apiKeyId || (caller.grantId && (await isGrantOfApiKey(db, caller.grantId))))
         throw forbidden('not_with_api_key', 'An API key cannot create API keys; sign in');
-      const { key, ...stored } = await createApiKey(db, actor, caller.permissions, { userId, ...body });
+      const { key, ...stored } = await createApiKey(db, actor, caller.permissions, { userId: caller.id, ...body });
       return { ...shown(stored), key };
     },
   }),
@@ -121,9 +114,8 @@ export const apiKeyRoutes = ({ db, revokeGrants }: ApiKeyRouteDeps): Route[] => 
     query: Search,
     returns: listOf(ApiKey),
     status: 200,
-    problems: { 403: ['users_only'] },
     handle: async ({ query, caller }) => {
-      const userId = query.userId ?? ownId(caller);
+      const userId = query.userId ?? caller.id;
       const permission = 'api_keys:read:any';
       if (!may(caller, 'api_keys:read:own', userId))
         throw forbidden('missing_permission', `This needs the permission ${permission}`, { permission });

@@ -11,6 +11,7 @@ import {
   findUser,
   findUserByEmail,
   insertUser,
+  lockUserByEmail,
   normalizeEmail,
   type User,
   updateUser,
@@ -29,6 +30,7 @@ import type { Passwords } from './passwords.ts';
 /** A mail to queue in the transaction that causes it. Links are absolute; `at` is when it happened. */
 export type OutgoingMail =
   | { mail: 'verify-email'; props: { name: string; link: string; minutes: number } }
+  | { mail: 'sign-in-code'; props: { name: string; code: string; minutes: number } }
   | { mail: 'verify-email-code'; props: { name: string; code: string; minutes: number } }
   | { mail: 'already-registered'; props: { name: string; signInLink: string; resetLink: string } }
   | {
@@ -51,7 +53,7 @@ export interface AccountDeps {
    * @throws AppError 429 when too many mails were asked for from this address
    */
   limitMail(
-    kind: 'registration' | 'verification-code' | MailRequest['kind'],
+    kind: 'registration' | 'verification-code' | 'sign-in-code' | MailRequest['kind'],
     email: string,
     address: string,
   ): Promise<boolean>;
@@ -185,7 +187,7 @@ export const requestMail = async (
 /** Mails a new verification link if the address has an account that waits for one. */
 export const resendVerification = async (deps: AccountDeps, actor: Actor, address: string): Promise<void> => {
   await deps.db.transaction(async (db) => {
-    const user = await findUserByEmail(db, address);
+    const user = await lockUserByEmail(db, address);
     if (user?.status !== 'active' || user.emailVerifiedAt) return;
     await sendVerification(deps, db, user);
     await recordEvent(db, actor, { action: 'user.verify_requested', target: userTarget(user.id) });

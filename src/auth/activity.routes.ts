@@ -2,7 +2,6 @@
 import { z } from 'zod';
 import type { Db } from '../../db/connect.ts';
 import { beforeOf } from '../audit/logs.routes.ts';
-import { forbidden } from '../errors.ts';
 import { ListQuery, listOf, pageOf } from '../http/lists.ts';
 import { type Route, route } from '../http/route.ts';
 import { describeDevice } from '../sessions/device.ts';
@@ -56,14 +55,11 @@ export const activityRoutes = ({ db }: { db: Db }): Route[] => [
     path: '/auth/me/activity',
     tag: 'Accounts',
     summary: 'What one did, and what was done to one’s account, the newest first',
-    description: 'For people: an application that acts for itself has no account, and is refused.',
     access: 'audit:read:own',
     query: ListQuery,
     returns: listOf(ActivityEvent),
     status: 200,
-    problems: { 403: ['user_required'] },
     handle: async ({ query: { limit, cursor }, caller }) => {
-      if (caller.kind !== 'user') throw forbidden('user_required', 'This is for people, not for applications');
       const rows = await listActivity(db, caller.id, { limit: limit + 1, before: beforeOf(cursor) });
       const { data, nextCursor } = pageOf(rows, limit, ({ key }) => key);
       return { data: data.map(shown), nextCursor };

@@ -72,8 +72,8 @@ export const authRoutes = (
       const role = await roleFor(deps, caller, wanted);
       const id = await register(deps, actor, { email, password, name, role, locale: negotiate(locales) });
       const user = id && signsIn && !caller ? await findUser(deps.db, id) : undefined;
-      if (!user) return { verificationSent: true as const };
-      const signIn = await recordSignIn(deps.db, actor, user, undefined);
+      if (!user || (await tokens.needsMfa(user.id))) return { verificationSent: true as const };
+      const signIn = await recordSignIn(deps.db, actor, user);
       return { verificationSent: true as const, ...tokensOf(await tokens.issue(actor, signIn)) };
     },
   }),

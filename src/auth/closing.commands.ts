@@ -10,6 +10,7 @@ import { type AccountDeps, guessPassword, userTarget } from './accounts.commands
 /** What goes with a person, as `on delete cascade` would have it if the row itself went. */
 export const belongings = [
   'action_tokens',
+  'api_keys',
   'consents',
   'domain_members',
   'grants',

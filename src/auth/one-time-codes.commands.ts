@@ -72,6 +72,7 @@ export interface CodeUse {
 interface CodeRow {
   id: string;
   userId: string | null;
+  channel: CodeChannel;
   codeHash: string;
   destinationEncrypted: Uint8Array | null;
 }
@@ -86,14 +87,17 @@ export const useOneTimeCode = async <T>(
   db: Db,
   secrets: Secrets,
   { purpose, subject, code, destination }: CodeUse,
-  effect: (db: Db, used: { userId: string | null; destination: string | undefined }) => Promise<T>,
+  effect: (
+    db: Db,
+    used: { userId: string | null; channel: CodeChannel; destination: string | undefined },
+  ) => Promise<T>,
 ): Promise<T | undefined> => {
   const [row]: CodeRow[] = await db('oneTimeCodes')
     .where({ purpose, subject, consumedAt: null })
     .where('expiresAt', '>', db.fn.now())
     .where('tries', '<', codeTries)
     .update({ tries: db.raw('tries + 1') })
-    .returning(['id', 'userId', 'codeHash', 'destinationEncrypted']);
+    .returning(['id', 'userId', 'channel', 'codeHash', 'destinationEncrypted']);
   const expected = row?.codeHash ?? hashCode(secrets, nobody, '');
   const right = equalInConstantTime(hashCode(secrets, row?.id ?? nobody, code), expected);
   if (!row || !right) return undefined;
@@ -105,6 +109,6 @@ export const useOneTimeCode = async <T>(
     return undefined;
   return db.transaction(async (db) => {
     const won = await db('oneTimeCodes').where({ id: row.id, consumedAt: null }).update({ consumedAt: db.fn.now() });
-    return won === 1 ? effect(db, { userId: row.userId, destination: sentTo }) : undefined;
+    return won === 1 ? effect(db, { userId: row.userId, channel: row.channel, destination: sentTo }) : undefined;
   });
 };

@@ -6,8 +6,10 @@ import { type Caller, may } from '../http/caller.ts';
 import { type Route, type RouteRequest, route } from '../http/route.ts';
 import { findUser } from '../users/users.queries.ts';
 import { Email } from './credentials.ts';
+import { type MfaDeps, sendMfaCode } from './mfa.commands.ts';
 import { codeMinutes } from './one-time-codes.commands.ts';
 import { type OtpDeps, requestEmailCode, sendSmsCode, verifyEmailByCode, verifyPhoneByCode } from './otp.commands.ts';
+import { MfaToken } from './tokens.routes.ts';
 
 const permission = 'users:write:own';
 
@@ -29,7 +31,15 @@ const recipient = {
   }),
 };
 
-const SendCode = z.object(recipient).meta({ id: 'SendCode' });
+const SendCode = z
+  .object({
+    ...recipient,
+    mfaToken: MfaToken.optional().meta({
+      description:
+        'Of a sign-in that asked for a second factor: the code finishes it, and goes to the account’s own address or number',
+    }),
+  })
+  .meta({ id: 'SendCode' });
 const CodeSent = z
   .object({
     sent: z.literal(true).meta({ description: 'If there is something to verify', example: true }),
@@ -84,7 +94,7 @@ const emailOf = async (
   return user.email;
 };
 
-export const otpRoutes = (deps: OtpDeps): Route[] => [
+export const otpRoutes = (deps: OtpDeps & { mfa: MfaDeps }): Route[] => [
   route({
     id: 'sendCode',
     method: 'post',
@@ -98,10 +108,12 @@ export const otpRoutes = (deps: OtpDeps): Route[] => [
     body: SendCode,
     returns: CodeSent,
     status: 202,
-    problems: { 400: ['sms_unavailable'] },
+    problems: { 400: ['sms_unavailable'], 401: ['invalid_mfa_token'] },
     handle: async (request) => {
       const { actor, caller, body } = request;
-      if (body.channel === 'email') await requestEmailCode(deps, actor, await emailOf(deps, 'sendCode', request));
+      const { channel, mfaToken } = body;
+      if (mfaToken) await sendMfaCode(deps.mfa, actor, { mfaToken, channel });
+      else if (body.channel === 'email') await requestEmailCode(deps, actor, await emailOf(deps, 'sendCode', request));
       else {
         const userId = await requireOwner(deps, 'sendCode', actor, caller);
         await sendSmsCode(deps, actor, { userId, phoneNumber: body.phoneNumber });

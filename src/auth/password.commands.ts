@@ -3,7 +3,7 @@ import type { Db } from '../../db/connect.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { conflict, invalid } from '../errors.ts';
 import { isSessionLive } from '../sessions/sessions.queries.ts';
-import { findUser, findUserByEmail, replacePasswordHash, type User, updateUser } from '../users/users.queries.ts';
+import { findUser, lockUserByEmail, replacePasswordHash, type User, updateUser } from '../users/users.queries.ts';
 import {
   type AccountDeps,
   checkPassword,
@@ -26,7 +26,7 @@ export const answerMailRequest = (deps: AccountDeps, { kind, email, actor }: Mai
 export const forgotPassword = async (deps: AccountDeps, actor: Actor, address: string): Promise<void> => {
   const { issuer, describeDevice } = deps;
   await deps.db.transaction(async (db) => {
-    const user = await findUserByEmail(db, address);
+    const user = await lockUserByEmail(db, address);
     if (user?.status !== 'active') return;
     const token = await createActionToken(db, 'reset-password', user.id);
     await deps.queueMail(db, user, {

@@ -8,6 +8,16 @@ import { findUserByEmail, normalizeEmail, type User } from '../users/users.queri
 import { type AccountDeps, guessPassword } from './accounts.commands.ts';
 import type { Device } from './guesses.ts';
 import { isKnownDevice, rememberDevice } from './known-devices.queries.ts';
+import {
+  createMfaToken,
+  invalidMfaToken,
+  isMfaRequired,
+  type MfaDeps,
+  type MfaMethod,
+  mfaMethods,
+  openMfaToken,
+  useMfaCode,
+} from './mfa.commands.ts';
 
 /** What became of a sign-in, for `sign_ins_total`. */
 export type SignInMetric =
@@ -17,10 +27,13 @@ export type SignInMetric =
   | 'email_not_verified'
   | 'deactivated'
   | 'locked'
-  | 'delayed';
+  | 'delayed'
+  | 'mfa_required'
+  | 'wrong_code';
 
 export interface SignInDeps extends Pick<AccountDeps, 'db' | 'passwords' | 'guesses' | 'hashDevice'> {
   requireVerifiedEmail: boolean;
+  mfa: MfaDeps;
   countSignIn(outcome: SignInMetric): void;
 }
 
@@ -45,7 +58,13 @@ export interface SignIn {
   credential: number;
 }
 
-export type SignInOutcome = ({ kind: 'signed-in' } & SignIn) | { kind: 'refused' };
+export type SignInOutcome =
+  | ({ kind: 'signed-in' } & SignIn)
+  | { kind: 'refused' }
+  /** The password was right; `mfaToken` says so to whoever brings the second factor, for a quarter of an hour. */
+  | { kind: 'mfa-required'; mfaToken: string; methods: MfaMethod[] }
+  /** The password was right, the second factor was not. */
+  | { kind: 'wrong-code' };
 
 /** In place of an account, so that looking for its devices costs the same. */
 const nobody = '00000000-0000-0000-0000-000000000000';
@@ -81,10 +100,62 @@ export const signIn = async (deps: SignInDeps, actor: Actor, input: SignInInput)
     return { kind: 'refused' };
   }
   const upgraded = upgrade ? { from: user.passwordHash, to: upgrade } : undefined;
-  const signedIn = await recordSignIn(db, actor, user, clientId, upgraded, deviceHash);
+  const facts = { clientId, upgrade: upgraded, deviceHash };
+  if (await isMfaRequired(deps.mfa, user.id)) {
+    if (input.mfaCode !== undefined) return signInWithCode(deps, actor, user, facts, input.mfaCode);
+    deps.countSignIn('mfa_required');
+    const mfaToken = createMfaToken(deps.mfa, {
+      userId: user.id,
+      credential: Number(user.passwordChangedAt ?? 0),
+      clientId,
+      deviceHash,
+    });
+    return { kind: 'mfa-required', mfaToken, methods: mfaMethods(deps.mfa, user) };
+  }
+  const signedIn = await recordSignIn(db, actor, user, facts);
   await deps.guesses.release(email);
   deps.countSignIn('signed_in');
   return { kind: 'signed-in', ...signedIn };
+};
+
+/** The second factor of somebody whose password was right. */
+const signInWithCode = async (
+  deps: SignInDeps,
+  actor: Actor,
+  user: User,
+  facts: SignInFacts,
+  code: string,
+): Promise<SignInOutcome> => {
+  const signedIn = await useMfaCode(deps.mfa, actor, user.id, code, (db, amr) =>
+    recordSignIn(db, actor, user, { ...facts, amr }),
+  );
+  if (!signedIn) {
+    await recordFailure(deps.db, actor, {
+      userId: user.id,
+      clientId: facts.clientId,
+      reason: 'wrong_code',
+      locks: false,
+    });
+    deps.countSignIn('wrong_code');
+    return { kind: 'wrong-code' };
+  }
+  await deps.guesses.release(user.email);
+  deps.countSignIn('signed_in');
+  return { kind: 'signed-in', ...signedIn };
+};
+
+/**
+ * Finishes a sign-in that asked for a second factor, at the application where it was begun.
+ * @throws AppError 401 invalid_mfa_token, 429
+ */
+export const finishSignIn = async (
+  deps: SignInDeps,
+  actor: Actor,
+  { mfaToken, code, clientId }: { mfaToken: string; code: string; clientId: string },
+): Promise<SignInOutcome> => {
+  const { user, deviceHash, clientId: begunWith } = await openMfaToken(deps.mfa, mfaToken);
+  if (begunWith !== clientId) throw invalidMfaToken();
+  return signInWithCode(deps, actor, user, { clientId, deviceHash }, code);
 };
 
 const recordFailure = (
@@ -105,6 +176,16 @@ const recordFailure = (
     if (locks) await recordEvent(db, system, { action: 'account.locked', ...target, meta: {} });
   });
 
+/** What is written down of a sign-in. */
+export interface SignInFacts {
+  clientId?: string | undefined;
+  /** A hash of an older kind, and the one that takes its place. */
+  upgrade?: { from: string | null; to: string } | undefined;
+  deviceHash?: string | undefined;
+  /** Authentication methods (RFC 8176); the password alone unless told otherwise. */
+  amr?: string[];
+}
+
 /**
  * The pipeline's last step: writes down that somebody has signed in, knows their device from now on, and replaces a hash
  * of an older kind.
@@ -113,11 +194,8 @@ export const recordSignIn = async (
   db: Db,
   actor: Actor,
   { id: userId, passwordChangedAt }: Pick<User, 'id' | 'passwordChangedAt'>,
-  clientId: string | undefined,
-  upgrade?: { from: string | null; to: string },
-  deviceHash?: string,
+  { clientId, upgrade, deviceHash, amr = ['pwd'] }: SignInFacts = {},
 ): Promise<SignIn> => {
-  const amr = ['pwd'];
   await db.transaction(async (db) => {
     await db('users').where({ id: userId }).update({ lastSignInAt: db.fn.now() });
     // Only while the hash is still the one that was checked: a password changed meanwhile must stay changed.

@@ -20,6 +20,8 @@ export interface IssuedTokens {
 export interface TokenDeps {
   db: Db;
   signIn(actor: Actor, input: SignInInput): Promise<SignInOutcome>;
+  finishSignIn(actor: Actor, input: { mfaToken: string; code: string }): Promise<SignInOutcome>;
+  needsMfa(userId: string): Promise<boolean>;
   /** Begins a session with the REST API and gives tokens for it. */
   issue(actor: Actor, signIn: SignIn): Promise<IssuedTokens>;
   /** @throws AppError 401 invalid_refresh_token */
@@ -55,6 +57,20 @@ const SignedIn = Tokens.extend({
     role: z.string().meta({ example: 'user' }),
   }),
 }).meta({ id: 'SignedIn' });
+
+/** A code of digits; spaces and dashes between them do no harm. */
+const MfaCode = z
+  .string()
+  .min(1)
+  .max(64)
+  .transform((code) => code.replace(/[\s-]/g, ''))
+  .meta({ example: '123456' });
+export const MfaToken = z
+  .string()
+  .min(1)
+  .max(1024)
+  .regex(/^[\w-]+$/, 'is not an mfaToken')
+  .meta({ description: 'From the answer `mfa_required`', example: 'AbCd…' });
 
 const Login = z
   .object({
@@ -97,6 +113,18 @@ export const signedIn = async (deps: TokenDeps, actor: Actor, signIn: SignIn): P
   return { ...tokensOf(tokens), user: person };
 };
 
+/** @throws AppError 401 for whatever is wrong or missing */
+const answer = (deps: TokenDeps, actor: Actor, outcome: SignInOutcome): ReturnType<typeof signedIn> => {
+  if (outcome.kind === 'signed-in') return signedIn(deps, actor, outcome);
+  if (outcome.kind === 'refused') throw invalidCredentials();
+  if (outcome.kind === 'wrong-code')
+    throw new AppError(401, 'invalid_mfa_code', 'The code is wrong, or no longer valid; ask for a new one');
+  const { mfaToken, methods } = outcome;
+  throw new AppError(401, 'mfa_required', 'A second factor is needed', {
+    members: { mfaRequired: true, mfaToken, methods },
+  });
+};
+
 const invalidCredentials = () =>
   new AppError(401, 'invalid_credentials', 'The address or the password is wrong, or the address is not confirmed yet');
 
@@ -113,12 +141,26 @@ export const tokenRoutes = (deps: TokenDeps): Route[] => [
     body: Login,
     returns: SignedIn,
     status: 200,
-    problems: { 401: ['invalid_credentials', 'mfa_required'] },
+    problems: { 401: ['invalid_credentials', 'mfa_required', 'invalid_mfa_code'] },
     handle: async ({ body, actor }) => {
       const outcome = await deps.signIn(actor, body);
-      if (outcome.kind === 'refused') throw invalidCredentials();
-      return signedIn(deps, actor, outcome);
+      return answer(deps, actor, outcome);
     },
+  }),
+  route({
+    id: 'finishLogin',
+    method: 'post',
+    path: '/auth/mfa/verify',
+    tag: 'Sign-in',
+    summary: 'Finish a sign-in that asked for a second factor',
+    description:
+      'Have a code sent with `POST /auth/otp/send { channel, mfaToken }`, for one of the `methods` that the login named.',
+    access: 'public',
+    body: z.object({ mfaToken: MfaToken, code: MfaCode }).meta({ id: 'FinishLogin' }),
+    returns: SignedIn,
+    status: 200,
+    problems: { 401: ['invalid_mfa_token', 'invalid_mfa_code', 'invalid_credentials'] },
+    handle: async ({ body, actor }) => answer(deps, actor, await deps.finishSignIn(actor, body)),
   }),
   route({
     id: 'refresh',

@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Db } from '../../db/connect.ts';
 import { type Actor, recordEvent, system } from '../audit/logs.commands.ts';
-import { conflict, forbidden, invalid, notFound, refusedByEngine } from '../errors.ts';
+import { conflict, forbidden, foreignError, invalid, notFound } from '../errors.ts';
 import { assertRank } from '../http/caller.ts';
 import { mayPassOn, permissionsOf } from '../roles/permissions.ts';
 import { equalInConstantTime, hashToken, randomToken } from '../secrets.ts';
@@ -62,7 +62,7 @@ const assertValid = async (
   await validate({ ...metadata, client_id: clientId, ...(secret ? { client_secret: secret } : {}) }).catch(
     (error: unknown) => {
       const { error: code, error_description: description } = error as { error?: string; error_description?: string };
-      throw code ? refusedByEngine(400, code, description ?? code) : error;
+      throw code ? foreignError(400, code, description ?? code) : error;
     },
   );
 };
@@ -239,7 +239,7 @@ export const deleteClient = (
 /** The built-in clients' metadata follows the configuration, so it is written anew at each start. */
 export const ensureClient = (db: Db, clientId: string, metadata: NewClient): Promise<void> =>
   db.transaction(async (db) => {
-    const row = { ...toRow(withDefaults(metadata)), clientId, builtIn: true };
+    const row = { ...toRow(withDefaults(metadata)), clientId, builtIn: true, rank: operatorPowers.rank };
     const [created] = await db('clients').insert(row).onConflict('clientId').ignore().returning('clientId');
     if (!created) await db('clients').where({ clientId }).update(row);
     else

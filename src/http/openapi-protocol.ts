@@ -186,8 +186,8 @@ const person = (endpoints: ProtocolPaths): ZodOpenApiPathsObject => {
   return {
     [endpoints.userinfo]: { get: userinfo('userinfo', 'GET'), post: userinfo('userinfoByPost', 'POST') },
     [endpoints.end_session]: {
-      get: { ...logout('endSession', 'GET'), requestParams: { query: Form.logout } },
-      post: { ...logout('endSessionByPost', 'POST'), requestBody: body(Form.logout) },
+      get: { ...logout('rpInitiatedLogout', 'GET'), requestParams: { query: Form.logout } },
+      post: { ...logout('rpInitiatedLogoutByPost', 'POST'), requestBody: body(Form.logout) },
     },
   };
 };

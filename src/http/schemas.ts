@@ -28,3 +28,11 @@ export const Time = z.iso
   .datetime()
   .regex(/^(?!0000)/)
   .meta({ example: '2027-01-31T09:26:53.589Z' });
+
+/** Which roles there are is for the database to say. */
+export const RoleName = z
+  .string()
+  .min(1)
+  .max(64)
+  .regex(/^\P{C}*$/u, 'must not contain control characters')
+  .meta({ description: 'The name of a role', example: 'user' });

@@ -105,6 +105,7 @@ export const buildConfiguration = (
         'audience',
         'access_token_format',
         'previous_secret_hash',
+        'rank',
       ],
     },
     // Secrets are stored hashed, so nothing can be signed with them: no HS256, no client_secret_jwt.

@@ -48,6 +48,13 @@ export const registerPasswordGrant = (
     const clientId = client?.clientId as string;
     try {
       const outcome = await signIn(actorOf(ctx), { email, password, clientId, ...(mfaCode ? { mfaCode } : {}) });
+      if (outcome.kind === 'mfa-required') {
+        const { mfaToken: mfa_token, methods } = outcome;
+        ctx.status = 400;
+        ctx.body = { error: 'mfa_required', error_description: 'a second factor is needed', mfa_token, methods };
+        return;
+      }
+      if (outcome.kind === 'wrong-code') throw new errors.InvalidGrant('the code is not right');
       if (outcome.kind === 'refused') throw new errors.InvalidGrant('the credentials are not right');
       ctx.body = await issueTokens({ ...issuer, provider }, actorOf(ctx), outcome, { clientId, scope });
     } catch (error) {

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { Db } from '../../db/connect.ts';
 import { listOf } from '../http/lists.ts';
 import { type Route, route } from '../http/route.ts';
+import { RoleName } from '../http/schemas.ts';
 import { toUser, User, userParams } from '../users/users.routes.ts';
 import { assignRole } from './roles.commands.ts';
 import { listRoles } from './roles.queries.ts';
@@ -16,9 +17,7 @@ const Role = z
   })
   .meta({ id: 'Role' });
 
-const AssignRole = z
-  .object({ role: z.string().min(1).max(64).meta({ description: 'The name of a role', example: 'moderator' }) })
-  .meta({ id: 'AssignRole' });
+const AssignRole = z.object({ role: RoleName }).meta({ id: 'AssignRole' });
 
 export const roleRoutes = ({ db }: { db: Db }): Route[] => [
   route({

@@ -62,7 +62,7 @@ const cursorOf = ({ startedAt, uid }: StoredSession) => `${startedAt.getTime()}.
 const afterOf = (cursor: string | undefined): { startedAt: Date; uid: string } | undefined => {
   const key = keyOf(cursor);
   if (key === undefined) return undefined;
-  const [, time, uid] = /^(\d{1,15})\.([\x21-\x7e]{1,200})$/.exec(key) ?? [];
+  const [, time, uid] = /^(\d{1,14})\.([\x21-\x7e]{1,200})$/.exec(key) ?? [];
   if (time && uid) return { startedAt: new Date(Number(time)), uid };
   throw invalid('invalid_request', 'The request is not valid', {
     fields: [{ field: 'cursor', code: 'invalid_format', message: 'expected the nextCursor of an earlier page' }],

@@ -16,7 +16,7 @@ export interface Revoked {
   sessions: number;
   grants: number;
   refreshTokens: number;
-  /** Codes and opaque access tokens. */
+  /** Codes and opaque access tokens, used ones included. */
   opaqueTokens: number;
 }
 

@@ -38,7 +38,7 @@ const RevokedTokens = z
     sessions: count('Ended, for a user', 1),
     grants: count('With each, its JWTs are dead at once', 2),
     refreshTokens: count('Used ones included', 5),
-    opaqueTokens: count('Codes and opaque access tokens', 1),
+    opaqueTokens: count('Codes and opaque access tokens, used ones included', 1),
   })
   .meta({ id: 'RevokedTokens' });
 

@@ -44,6 +44,14 @@ export const findUserByEmail = (db: Db, email: string): Promise<User | undefined
     .whereNot({ status: 'closed' })
     .first(...columns);
 
+/** Likewise; until the transaction ends the account keeps the address, so that what is mailed to it is its holder's. */
+export const lockUserByEmail = (db: Db, email: string): Promise<User | undefined> =>
+  db('users')
+    .where({ email: normalizeEmail(email) })
+    .whereNot({ status: 'closed' })
+    .forShare()
+    .first(...columns);
+
 /** Whether the user may have live tokens. */
 export const isActiveUser = async (db: Db, id: string): Promise<boolean> =>
   (await db('users').where({ id, status: 'active' }).first('id')) !== undefined;

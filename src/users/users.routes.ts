@@ -6,11 +6,10 @@ import { forbidden, notFound } from '../errors.ts';
 import { type Caller, may } from '../http/caller.ts';
 import { idKeyOf, ListQuery, listOf, pageOf } from '../http/lists.ts';
 import { type Route, route } from '../http/route.ts';
-import { Email, Id, Locale, PersonName, Time } from '../http/schemas.ts';
+import { Email, Id, Locale, PersonName, RoleName, Time } from '../http/schemas.ts';
 import { changeUser, deactivateUser, reactivateUser, type UserDeps } from './users.commands.ts';
 import { type Account, type AccountFilter, findAccount, listAccounts } from './users.queries.ts';
 
-const RoleName = z.string().min(1).max(64).meta({ description: 'The primary role', example: 'user' });
 const Status = z.enum(['active', 'deactivated', 'closed']).meta({ example: 'active' });
 
 export const User = z
@@ -225,7 +224,7 @@ const writing = (deps: UserRouteDeps): Route[] => [
     method: 'post',
     path: '/users/:id/reactivate',
     tag: 'Users',
-    summary: 'Open a deactivated account again; tokens from before stay dead',
+    summary: 'Open a deactivated account again: its API keys work again, tokens from before stay dead',
     access: 'users:deactivate:any',
     params: userParams,
     returns: User,

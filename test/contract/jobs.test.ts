@@ -116,6 +116,20 @@ for (const backend of server ? [embedded, postgres] : [embedded]) {
       expect(new Set(seen).size).toBe(40);
     });
 
+    it('does not try a job again whose failure is permanent', async () => {
+      const jobs = create();
+      let tries = 0;
+      await jobs.start();
+      await jobs.send(database.db, 'sms', { id: 'i', to: '+4930901820', text: 'a code', expiresAt: '' });
+      await jobs.work('sms', async () => {
+        tries++;
+        throw Object.assign(new Error('no such number'), { code: 'twilio_21211', permanent: true });
+      });
+      await vi.waitFor(async () => expect((await rows())[0]).toMatchObject({ state: 'completed' }), soon);
+      expect(tries).toBe(1);
+      expect(JSON.stringify(await rows())).not.toMatch(/4930901820|a code/);
+    });
+
     it('keeps the data unreadable, and an error out of the row', async () => {
       const jobs = create();
       await jobs.start();

@@ -165,7 +165,12 @@ export const samples: Sample[] = [
   {
     view: 'sign-in',
     state: 'error',
-    props: { ...signIn, email, problems: [{ field: 'email', code: 'wrongCredentials' }] },
+    props: {
+      ...signIn,
+      email,
+      problems: [{ field: 'email', code: 'wrongCredentials' }],
+      resendHref: '/verify/resend',
+    },
     page: { client: acme, development: true },
   },
   {
@@ -222,11 +227,33 @@ export const samples: Sample[] = [
     state: 'error',
     props: { action: '/verify', token, asksPassword: false, problems: [{ code: 'busy' }] },
   },
+  {
+    view: 'second-factor',
+    state: 'email',
+    props: { action: '/interaction/x', method: 'email', email, problems: [] },
+    page: { client: acme },
+  },
+  {
+    view: 'second-factor',
+    state: 'wrong',
+    props: {
+      action: '/interaction/x',
+      method: 'sms',
+      otherMethod: 'email',
+      email: longEmail,
+      problems: [{ field: 'code', code: 'wrongCode' }],
+    },
+  },
   { view: 'verify-done', state: 'continue', props: { continueHref: '/account' } },
   { view: 'verify-done', state: 'close', props: {} },
   { view: 'link-expired', state: 'verify', props: { purpose: 'verify', action: '/register/resend' } },
   { view: 'link-expired', state: 'reset', props: { purpose: 'reset', action: '/forgot-password' } },
   { view: 'link-expired', state: 'setup', props: { purpose: 'setup' } },
+  {
+    view: 'resend',
+    state: 'empty',
+    props: { action: '/verify/resend', email, problems: [], signInHref: '/sign-in' },
+  },
   { view: 'forgot', state: 'empty', props: { action: '/forgot', email: '', problems: [], signInHref: '/sign-in' } },
   {
     view: 'forgot',
@@ -384,14 +411,14 @@ export const samples: Sample[] = [
       accountHref: '/account',
       demoHref: '/demo',
       mailHref: '/dev/mail',
-      docs: { discovery: '/.well-known/openid-configuration' },
+      docs: { api: '/docs', discovery: '/.well-known/openid-configuration' },
     },
     page: { development: true },
   },
   {
     view: 'home',
     state: 'signed-in',
-    props: { signedIn: true, accountHref: '/account', docs: { discovery: '/.well-known/openid-configuration' } },
+    props: { signedIn: true, accountHref: '/account', docs: { api: '/docs', discovery: '/.well-known/openid-configuration' } },
     page: { signedInAs: email },
   },
   { view: 'demo-home', state: 'start', props: { signInHref: '/demo/sign-in' }, page: { development: true } },
@@ -408,6 +435,7 @@ export const samples: Sample[] = [
 export const mailSamples: MailProps = {
   'verify-email': { name, link: 'https://id.example/verify?token=abc&x=1', minutes: 1440 },
   'verify-email-code': { name, code: '048151', minutes: 10 },
+  'sign-in-code': { name, code: '048151', minutes: 10 },
   'already-registered': { name, signInLink: 'https://id.example/account', resetLink: 'https://id.example/forgot' },
   'reset-password': {
     name,

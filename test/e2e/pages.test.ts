@@ -265,6 +265,7 @@ const states: State[] = [
       await page.waitForSelector('[role=alert]');
     },
   },
+  { name: 'resend', open: (page) => go(page, '/verify/resend') },
   {
     name: 'check-mail reset',
     open: async (page) => {

@@ -128,7 +128,7 @@ describe('refuses', () => {
       () => callerOf(server, { thirdParty: true, scope: 'users:read:own' }),
       [403, 'missing_permission'],
     ],
-    ['an application that acts for itself', () => machineOf(server, 'audit:read:own'), [403, 'user_required']],
+    ['an application that acts for itself', () => machineOf(server, 'audit:read:own'), [403, 'missing_permission']],
     ['a cursor that is none', () => ada, [400, 'invalid_request'], 'cursor=AAAA'],
     ['a limit out of range', () => ada, [400, 'invalid_request'], 'limit=1000'],
   ];

@@ -115,6 +115,9 @@ describe('while the server runs on the embedded database', () => {
       ],
       [['create-admin', '--mail', 'b@example.com'], /Unknown option '--mail'/],
       [['client', 'create'], /--file is needed/],
+      [['client', 'rotate-secret'], /--id is needed/],
+      [['client', 'rotate-secret', '--id', 'nobody'], /No such client/],
+      [['client', 'delete', '--id', 'countersign-rest'], /follows the configuration/],
       [['client', 'create', '--file', 'nothing.json'], /nothing\.json/],
       [['client', 'create', '--file', file('broken.json', '{')], /JSON/],
       [['client', 'create', '--file', file('wrong.json', '{"redirect_uris":["nowhere"]}')], /redirect_uris/],
@@ -144,6 +147,22 @@ describe('while the server runs on the embedded database', () => {
       body: new URLSearchParams({ grant_type: 'authorization_code', code: 'x', redirect_uri: 'https://x' }),
     });
     expect(await token.json()).toMatchObject({ error: 'invalid_grant' });
+  });
+
+  it('client rotate-secret shows another secret once, and client delete ends it', async () => {
+    const metadata = { grant_types: ['client_credentials'] };
+    const client = await json('client', 'create', '--file', file('machine.json', JSON.stringify(metadata)));
+    const id = client.client_id as string;
+    const rotated = await json('client', 'rotate-secret', '--id', id, '--grace', '60');
+    expect(rotated.previous_client_secret_expires_at).toBeGreaterThan(Date.now() / 1000);
+    const status = async (secret: unknown) => {
+      const headers = { authorization: `Basic ${btoa(`${id}:${secret}`)}` };
+      const body = new URLSearchParams({ grant_type: 'client_credentials' });
+      return (await fetch(`${issuer}/oauth/token`, { method: 'POST', headers, body })).status;
+    };
+    expect([await status(client.client_secret), await status(rotated.client_secret)]).toEqual([200, 200]);
+    expect(await json('client', 'delete', '--id', id)).toEqual({ deleted: id });
+    expect(await status(rotated.client_secret)).toBe(401);
   });
 
   it('rotate-keys is taken over by the server at once, and keeps the old keys published', async () => {

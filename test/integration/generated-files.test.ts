@@ -4,7 +4,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { documentedIssuer, generatedFiles } from '../../src/service.docs.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 
-const names = ['openapi.json', 'postman/countersign.postman_collection.json', 'docs/errors.md', 'docs/data-model.md'];
+const names = [
+  'openapi.json',
+  'postman/countersign.postman_collection.json',
+  'docs/errors.md',
+  'docs/data-model.md',
+  'docs/permissions.md',
+];
 
 let server: TestServer;
 let files: Record<string, string>;

@@ -8,9 +8,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createSetupToken } from '../../src/auth/administrators.commands.ts';
 import { createLog } from '../../src/log.ts';
 import { Browser } from '../support/browser.ts';
+import { callerOf } from '../support/callers.ts';
 import { onPostgres } from '../support/database.ts';
 import { dumpTables } from '../support/dump.ts';
 import { findSecrets } from '../support/needles.ts';
+import { basic, post, tampered } from '../support/relying-party.ts';
 import { postForm, tokenOf } from '../support/requests.ts';
 import { defaultSettings, startServer, type TestServer } from '../support/server.ts';
 import { openApplication, redirectUri } from '../support/tokens.ts';
@@ -133,6 +135,32 @@ const useTokens = async (browser: Browser) => {
   keep('a secret for post', machine.client.client_secret);
 };
 
+/** API keys and rotated secrets, with all that is done with them. */
+const useMachines = async () => {
+  const admin = await callerOf(server, { role: 'admin' });
+  keep('the token of an administrator', admin.token);
+  const exchange = 'urn:ietf:params:oauth:grant-type:token-exchange';
+  const metadata = { grant_types: [exchange, 'client_credentials'], scope: 'users:read:own' };
+  const { json: client } = await admin.request('post', '/clients', { ...metadata, access_token_format: 'opaque' });
+  keep('a secret that was rotated out', client.client_secret);
+  const { json: rotated } = await admin.request('post', `/clients/${client.client_id}/secret`, {});
+  keep('a secret that was rotated in', rotated.client_secret);
+  const ask = async (form: Record<string, string>, { client_secret }: { client_secret: string }) =>
+    post(server, '/oauth/token', form, basic({ client_id: client.client_id, client_secret }));
+  for (const secret of [client, rotated])
+    keep('a token of a machine', (await ask({ grant_type: 'client_credentials' }, secret)).body.access_token);
+
+  const { json: made } = await admin.request('post', '/api-keys', { name: 'ci', scopes: ['users:read:own'] });
+  const key = keep('an API key', made.key);
+  const mistyped = keep('a mistyped API key', tampered(key, 20));
+  const subject_token_type = 'urn:countersign:params:oauth:token-type:api_key';
+  for (const subject_token of [key, mistyped]) {
+    await fetch(`${server.issuer}/auth/me`, { headers: { authorization: `Bearer ${subject_token}` } });
+    const { body } = await ask({ grant_type: exchange, subject_token, subject_token_type }, rotated);
+    if (subject_token === key) keep('a token for an API key', body.access_token);
+  }
+};
+
 beforeAll(async () => {
   lines = [];
   const log = createLog('debug', { write: (line) => void lines.push(line) });
@@ -140,6 +168,7 @@ beforeAll(async () => {
   const browser = new Browser(server.issuer);
   await useAccount(browser);
   await useTokens(browser);
+  await useMachines();
   await useKeys();
   for (const line of browser.setCookies) {
     const [, name = '', value = ''] = /^([^=]+)=([^;]*)/.exec(line) ?? [];
@@ -193,6 +222,7 @@ describe('after a whole journey no secret is found', () => {
       'consents',
       'actionTokens',
       'revokedTokens',
+      'apiKeys',
       'pgboss.job',
     ])
       expect(await db(table).first(db.raw('1 as one')), table).toBeDefined();

@@ -210,6 +210,7 @@ describe('a full hash queue', () => {
         },
         release: async () => void counts.forgiven++,
       },
+      mfa: { ...server.app.otp, requiredRoles: [] },
       passwords: { ...accounts.passwords, verify: () => Promise.reject(new Error('full')) },
     };
     await expect(signIn(deps, anonymous, { email: 'a@example.com', password })).rejects.toThrow('full');

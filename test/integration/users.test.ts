@@ -70,6 +70,7 @@ describe('who may', () => {
         { email: 'a@example.com', name: '' },
         { email: 'a@example.com', name: 'a\0b' },
         { email: 'a@example.com', name: 'New', role: 'emperor' },
+        { email: 'a@example.com', name: 'New', role: '\0' },
         { email: 'a@example.com', name: 'New', password: 'short' },
         { email: 'a@example.com', name: 'New', emailVerified: 'yes' },
         { email: 'a@example.com', name: 'New', locale: 'not a language' },
@@ -88,7 +89,7 @@ describe('who may', () => {
       body: { role: 'user' },
       mayNot: ['user', 'moderator', 'an admin without scope'],
       permission: 'roles:assign:any',
-      malformed: [{}, { role: 'emperor' }, { role: '' }, { role: ['user'] }],
+      malformed: [{}, { role: 'emperor' }, { role: '' }, { role: 'a\0' }, { role: ['user'] }],
     },
     {
       route: 'POST /users/:other/deactivate',
@@ -263,6 +264,7 @@ describe('lists', () => {
     'createdFrom=yesterday',
     'createdFrom=0000-01-01T00:00:00Z',
     'q=%00',
+    'role=%00',
     `q=${'x'.repeat(101)}`,
   ])
     it(`refuse ${query.slice(0, 40)}`, async () => {

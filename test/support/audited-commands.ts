@@ -6,13 +6,21 @@ import type { Db } from '../../db/connect.ts';
 import * as apiKeys from '../../src/api-keys/api-keys.commands.ts';
 import { type Actor, expireEvents, operator } from '../../src/audit/logs.commands.ts';
 import * as registered from '../../src/auth/accounts.commands.ts';
+import { dropMailedLinks } from '../../src/auth/action-tokens.commands.ts';
 import * as administrators from '../../src/auth/administrators.commands.ts';
+import { closeAccount } from '../../src/auth/closing.commands.ts';
+import { createUser } from '../../src/auth/invitations.commands.ts';
+import { createMfaToken, type MfaDeps, sendMfaCode } from '../../src/auth/mfa.commands.ts';
+import { createOneTimeCode } from '../../src/auth/one-time-codes.commands.ts';
 import * as codes from '../../src/auth/otp.commands.ts';
 import * as passwords from '../../src/auth/password.commands.ts';
-import { type SignInDeps, signIn } from '../../src/auth/sign-in.commands.ts';
+import { finishSignIn, type SignInDeps, signIn } from '../../src/auth/sign-in.commands.ts';
 import * as clients from '../../src/clients/clients.commands.ts';
 import { deleteRetiredKeys, ensureKeys, rotateKeys } from '../../src/keys/keys.commands.ts';
+import { assignRole } from '../../src/roles/roles.commands.ts';
 import { endSessions, grantConsent, revokeGrantsOf, withdrawConsent } from '../../src/sessions/sessions.commands.ts';
+import { revokeTokens } from '../../src/sessions/tokens.commands.ts';
+import * as users from '../../src/users/users.commands.ts';
 import { updateProfile, verifyPhone } from '../../src/users/users.commands.ts';
 import { tokenOf } from './requests.ts';
 import type { TestServer } from './server.ts';
@@ -95,15 +103,17 @@ export const openWorld = (server: TestServer) => {
     tokenOf((await server.mail(email, subject)).links, page);
   const queueLogout = (db: Db, logout: { clientId: string; sub: string; sid: string }) =>
     server.app.jobs.send(db, 'backchannel-logout', logout);
+  const mfaDeps = (): MfaDeps => ({ ...server.app.otp, requiredRoles: ['user'] });
   const signInDeps = (): SignInDeps => ({
     db,
+    mfa: { ...mfaDeps(), requiredRoles: [] },
     passwords: server.app.accounts.passwords,
     requireVerifiedEmail: true,
     guesses: server.app.accounts.guesses,
     hashDevice: server.app.accounts.hashDevice,
     countSignIn: () => {},
   });
-  return { server, db, register, registerVerified, openSession, mailed, queueLogout, signInDeps };
+  return { server, db, register, registerVerified, openSession, mailed, queueLogout, signInDeps, mfaDeps };
 };
 const accounts = { ...registered, ...administrators, ...passwords };
 export type World = ReturnType<typeof openWorld>;
@@ -132,6 +142,15 @@ const onClient = (action: string, id: string, meta = {}): Expected => ({
   meta,
 });
 const powers = clients.operatorPowers;
+const byOperator = (action: string, id: string, meta = {}): Expected => ({
+  action,
+  actor: ['operator'],
+  target: ['user', id],
+  meta,
+});
+/** Somebody who may do everything. */
+const superAdmin = { kind: 'client', id: 'acme', rank: 100, roles: [], permissions: ['*:*:*'] } as const;
+const userDeps = ({ app }: TestServer): users.UserDeps => ({ ...app.accounts, dropMailedLinks });
 const newClient = { client_name: name, redirect_uris: ['https://app.example.com/'] };
 const agreement = { scopes: ['openid', 'email'], claims: ['name'], resources: { 'https://api.example.com': ['read'] } };
 
@@ -272,6 +291,34 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
       expected: () => [asUser('session.sign_in', id, { clientId: 'acme', amr: ['pwd'] })],
     };
   },
+  'signIn, with a second factor': async ({ registerVerified, signInDeps, mfaDeps, db, server }) => {
+    const { id, email } = await registerVerified();
+    const deps = { ...signInDeps(), mfa: mfaDeps() };
+    const first = await signIn(deps, anonymous, { email, password, clientId: 'acme' });
+    const mfaToken = first.kind === 'mfa-required' ? first.mfaToken : '';
+    const code = await createOneTimeCode(db, server.app.secrets, {
+      purpose: 'mfa',
+      subject: id,
+      userId: id,
+      channel: 'email',
+    });
+    return {
+      run: () =>
+        finishSignIn(deps, anonymous, { mfaToken, code, clientId: 'acme' }).finally(() =>
+          db('oneTimeCodes').where({ subject: id }).update({ tries: 0 }),
+        ),
+      expected: () => [asUser('session.sign_in', id, { clientId: 'acme', amr: ['pwd', 'otp', 'mfa'] })],
+    };
+  },
+  sendMfaCode: async ({ db, registerVerified, mfaDeps }) => {
+    const { id } = await registerVerified();
+    const { passwordChangedAt } = await db('users').where({ id }).first('passwordChangedAt');
+    const mfaToken = createMfaToken(mfaDeps(), { userId: id, credential: Number(passwordChangedAt) });
+    return {
+      run: () => sendMfaCode(mfaDeps(), anonymous, { mfaToken, channel: 'email' }),
+      expected: () => [asAnybody('otp.send', id, { purpose: 'mfa', channel: 'email' })],
+    };
+  },
   'signIn, with a hash of another kind': async ({ db, registerVerified, signInDeps }) => {
     const { id, email } = await registerVerified();
     await db('users')
@@ -287,6 +334,18 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
     return {
       run: () => signIn(signInDeps(), anonymous, { email, password: 'not the password' }),
       expected: () => [asAnybody('session.sign_in_failed', id, { reason: 'wrong_password' })],
+    };
+  },
+  'signIn, that locks the account': async ({ registerVerified, signInDeps }) => {
+    const { id, email } = await registerVerified();
+    const nothing = () => Promise.resolve();
+    const begin = () => Promise.resolve({ held: 'delayed' as const, locks: true, undo: nothing, forgive: nothing });
+    return {
+      run: () => signIn({ ...signInDeps(), guesses: { begin, release: nothing } }, anonymous, { email, password }),
+      expected: () => [
+        asAnybody('session.sign_in_failed', id, { reason: 'delayed' }),
+        { action: 'account.locked', actor: ['system'], target: ['user', id], meta: {} },
+      ],
     };
   },
   createClient: async ({ server, db }) => ({
@@ -391,6 +450,108 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
       run: () => ensureKeys(db, server.app.secrets),
       expected: () => [
         { action: 'key.create', actor: ['system'], target: ['key', expect.any(String)], meta: { alg: 'EdDSA' } },
+      ],
+    };
+  },
+  createUser: async ({ server }) => ({
+    run: () =>
+      createUser(server.app.accounts, operator, superAdmin, {
+        email: `${uuid()}@example.com`,
+        name,
+        role: 'partner',
+        emailVerified: false,
+        sendInvitation: true,
+        locale: null,
+      }),
+    expected: ({ id }: { id: string }) => [byOperator('user.create', id, { role: 'partner', invited: true })],
+  }),
+  changeUser: async ({ server, registerVerified }) => {
+    const { id } = await registerVerified();
+    const email = `${uuid()}@example.com`;
+    return {
+      run: () => users.changeUser(userDeps(server), operator, superAdmin, id, { email, name: 'Ada King' }),
+      expected: () => [byOperator('user.update', id, { members: ['name', 'email', 'emailVerified'] })],
+    };
+  },
+  assignRole: async ({ db, registerVerified }) => {
+    const { id } = await registerVerified();
+    return {
+      run: () => assignRole(db, operator, superAdmin, id, 'partner'),
+      expected: () => [byOperator('user.assign_role', id, { from: 'user', to: 'partner' })],
+    };
+  },
+  deactivateUser: async ({ server, registerVerified, openSession }) => {
+    const { id } = await registerVerified();
+    const uid = await openSession(id);
+    return {
+      run: () => users.deactivateUser(userDeps(server), operator, superAdmin, id),
+      expected: () => [
+        byOperator('session.end', id, { sessions: [uid], reason: 'deactivated' }),
+        byOperator('user.deactivate', id),
+      ],
+    };
+  },
+  reactivateUser: async ({ server, db, registerVerified }) => {
+    const { id } = await registerVerified();
+    await db('users').where({ id }).update({ status: 'deactivated' });
+    return {
+      run: () => users.reactivateUser(userDeps(server), operator, superAdmin, id),
+      expected: () => [byOperator('user.reactivate', id)],
+    };
+  },
+  closeAccount: async ({ server, registerVerified, openSession }) => {
+    const { id } = await registerVerified();
+    const uid = await openSession(id);
+    return {
+      run: () => closeAccount(server.app.accounts, operator, superAdmin, { userId: id, password: undefined }),
+      expected: () => [
+        byOperator('session.end', id, { sessions: [uid], reason: 'closed' }),
+        byOperator('user.close', id),
+      ],
+    };
+  },
+  'revokeTokens, of a user': async ({ db, registerVerified, openSession, queueLogout }) => {
+    const { id } = await registerVerified();
+    const uid = await openSession(id);
+    return {
+      run: () => revokeTokens(db, operator, { kind: 'user', userId: id }, 'INC-1', queueLogout),
+      expected: () => [
+        byOperator('session.end', id, { sessions: [uid], reason: 'tokens_revoked' }),
+        byOperator('token.revoke', id, {
+          sessions: 1,
+          grants: 1,
+          refreshTokens: 1,
+          opaqueTokens: 1,
+          reason: 'INC-1',
+        }),
+      ],
+    };
+  },
+  'revokeTokens, of a client': async ({ db, registerVerified, openSession, queueLogout }) => {
+    const clientId = await openSession((await registerVerified()).id);
+    return {
+      run: () => revokeTokens(db, operator, { kind: 'client', clientId }, undefined, queueLogout),
+      expected: () => [
+        {
+          action: 'token.revoke',
+          actor: ['operator'],
+          target: ['client', clientId],
+          meta: { sessions: 0, grants: 1, refreshTokens: 1, opaqueTokens: 1 },
+        },
+      ],
+    };
+  },
+  'revokeTokens, of a grant': async ({ db, registerVerified, openSession, queueLogout }) => {
+    const grantId = await openSession((await registerVerified()).id);
+    return {
+      run: () => revokeTokens(db, operator, { kind: 'grant', grantId }, undefined, queueLogout),
+      expected: () => [
+        {
+          action: 'token.revoke',
+          actor: ['operator'],
+          target: ['grant', grantId],
+          meta: { sessions: 0, grants: 1, refreshTokens: 1, opaqueTokens: 1 },
+        },
       ],
     };
   },

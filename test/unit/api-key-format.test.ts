@@ -22,7 +22,15 @@ describe('an API key', () => {
     }
   });
 
-  for (const text of ['', 'cs_', 'cs_\0', `x${createKey()}`, `${createKey()}\n`, createKey().toUpperCase(), createKey().slice(3)])
+  for (const text of [
+    '',
+    'cs_',
+    'cs_\0',
+    `x${createKey()}`,
+    `${createKey()}\n`,
+    createKey().toUpperCase(),
+    createKey().slice(3),
+  ])
     it(`is not ${JSON.stringify(text)}`, () => expect(isKey(text)).toBe(false));
 
   it('is told apart by its beginning', () => expect(displayPrefix(createKey())).toMatch(/^cs_[0-9A-Za-z]{6}$/));

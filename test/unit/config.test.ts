@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ConfigError, isDevelopment, loadConfig, secretNames, smsProvider } from '../../src/config.ts';
+import { ConfigError, isDevelopment, loadConfig, smsProvider } from '../../src/config.ts';
 import { envExample, markedTable, settingDocs, settingsTable } from '../../src/settings.docs.ts';
+import { secretNames } from '../../src/settings.ts';
 
 type Environment = Record<string, string | undefined>;
 

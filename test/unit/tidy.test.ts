@@ -110,7 +110,9 @@ const findCycles = (): string[] => {
 
 describe('imports', () => {
   it('are found', () => {
-    expect(importsOf('test/unit/config.test.ts')).toEqual(['src/config.ts', 'src/settings.docs.ts']);
+    expect(importsOf('test/unit/config.test.ts')).toEqual(
+      expect.arrayContaining(['src/config.ts', 'src/settings.docs.ts']),
+    );
   });
   it('lead to files that exist', () =>
     expect(imports.filter(({ to }) => !typescript.includes(to)).map(arrow)).toEqual([]));

@@ -1,0 +1,203 @@
+/** Every setting, declared once: `config.ts` parses them, `settings.docs.ts` documents them. */
+import { z } from 'zod';
+import { proxyAddresses, rateLimitFactor, roleLimits } from './limit-settings.ts';
+import { smsSettings } from './sms-settings.ts';
+
+const unitSeconds = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
+
+/** `15m`, `30d`, `90s`, `12h`, or a bare number of seconds; parsed to seconds. */
+const duration = z
+  .string()
+  .regex(/^\d+[smhd]?$/, 'expected a duration such as 90s, 15m, 12h or 30d')
+  .transform(
+    (text) => Number.parseInt(text, 10) * unitSeconds[(/[smhd]$/.exec(text)?.[0] ?? 's') as 's' | 'm' | 'h' | 'd'],
+  );
+
+const flag = z
+  .enum(['true', 'false', '1', '0'], 'expected true or false')
+  .transform((text) => text === 'true' || text === '1');
+
+const list = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((item) => item.trim())
+    .filter(Boolean),
+);
+
+/** Origins as browsers write them: a slash at the end, say, would never match. */
+const origins = list.transform((items, context) =>
+  items.map((item) => {
+    const origin = URL.parse(item)?.origin;
+    if (origin && origin !== 'null') return origin;
+    context.addIssue({ code: 'custom', message: `${item} is not an origin such as https://app.example.com` });
+    return z.NEVER;
+  }),
+);
+
+const integer = (min: number, max: number) => {
+  const message = `expected a whole number from ${min} to ${max}`;
+  return z.coerce.number(message).int(message).min(min, message).max(max, message);
+};
+
+export const loopback = new Set(['localhost', '127.0.0.1', '[::1]']);
+
+const issuer = z.string().transform((text, context) => {
+  const url = URL.parse(text);
+  if (!url || !['http:', 'https:'].includes(url.protocol)) {
+    context.addIssue({ code: 'custom', message: 'expected an http(s) URL' });
+    return z.NEVER;
+  }
+  if (url.pathname !== '/' || url.search || url.hash || url.username || url.password) {
+    context.addIssue({ code: 'custom', message: 'expected an origin alone: no path, query, fragment or credentials' });
+    return z.NEVER;
+  }
+  return url.origin;
+});
+
+/** Settings whose value may be read from the file named by `<NAME>_FILE`. */
+export const secretNames = [
+  'ENCRYPTION_MASTER_KEY',
+  'DATABASE_URL',
+  'REDIS_URL',
+  'SMTP_URL',
+  'SMS_WEBHOOK_SECRET',
+  'TWILIO_AUTH_TOKEN',
+] as const;
+
+/** The settings by name, in the order in which the README lists them. */
+export const settings = z.object({
+  NODE_ENV: z.enum(['development', 'test', 'production']).default('development').meta({
+    description:
+      '`production` refuses weak secrets and every development switch, and turns the dev mailbox and the demo off',
+  }),
+  PORT: integer(0, 65_535).default(3000).meta({ description: 'TCP port to listen on (0 picks a free one)' }),
+  HOST: z.string().optional().meta({
+    description: 'Address to listen on; loopback alone in development, all addresses in production',
+  }),
+  JWT_ISSUER: issuer.default('http://localhost:3000').meta({
+    description:
+      'The issuer: the origin under which browsers and relying parties reach the service; follows PORT unless set',
+  }),
+  JWT_AUD: z.string().min(1).default('countersign-api').meta({
+    description: 'Audience of access tokens for the default resource `<issuer>/api`; need not be a URI',
+  }),
+  JWT_ACCESS_TTL: duration.default(900).meta({ description: 'Lifetime of access tokens; 5m to 15m in production' }),
+  JWT_REFRESH_TTL: duration.default(30 * 86_400).meta({ description: 'Lifetime of refresh tokens' }),
+  REFRESH_TOKEN_GRACE: duration.default(10).meta({
+    description: 'For how long a refresh whose answer was lost may be repeated; 0 makes every repeat a replay',
+  }),
+  SESSION_TTL: duration.default(14 * 86_400).meta({ description: 'A session that is not used for this long ends' }),
+  SESSION_MAX_TTL: duration
+    .default(30 * 86_400)
+    .meta({ description: 'However much it is used, a session asks for the password again after this long' }),
+  JWKS_PRIVATE_KEY_PATH: z.string().optional().meta({
+    description:
+      'PEM file with the signing key (the first block signs, further blocks are only published) instead of keys in the database',
+  }),
+  JWKS_KEY_ID: list
+    .optional()
+    .meta({ description: 'The `kid` of each key in JWKS_PRIVATE_KEY_PATH, in order, separated by commas' }),
+  ENCRYPTION_MASTER_KEY: z.string().min(1).optional().meta({
+    description:
+      'At least 32 random characters (`openssl rand -base64 32`); encrypts signing keys and personal data, keys cookies',
+  }),
+  DATABASE_URL: z
+    .string()
+    .regex(/^postgres(ql)?:\/\//, 'expected postgres://…')
+    .optional()
+    .meta({
+      description: 'PostgreSQL 15 or newer; without it an embedded database in DATA_DIR',
+    }),
+  DATABASE_POOL_MAX: integer(2, 200).default(10).meta({ description: 'Connections to PostgreSQL per process' }),
+  REDIS_URL: z
+    .string()
+    .regex(/^rediss?:\/\//, 'expected redis:// or rediss://')
+    .optional()
+    .meta({
+      description: 'Redis for rate limits shared by replicas; without it they are counted in memory',
+    }),
+  REDIS_KEY_PREFIX: z.string().max(60).default('countersign:').meta({
+    description: 'Put before each key in Redis, so that several installations can share one',
+  }),
+  DATA_DIR: z.string().min(1).default('.data').meta({
+    description: 'Folder for the embedded database, generated development secrets and the control socket',
+  }),
+  TRUST_PROXY: integer(0, 10).default(0).meta({
+    description:
+      'How many reverse proxies in front append to X-Forwarded-For. With more than one, an inner one must be reached through the outer one alone',
+  }),
+  TRUST_PROXY_ADDRESSES: proxyAddresses,
+  REQUIRE_VERIFIED_EMAIL: flag.default(true).meta({ description: 'Sign-in waits until the email address is verified' }),
+  REGISTER_SIGNS_IN: flag.default(false).meta({
+    description:
+      'Registration on the pages signs the new account in at once. An address that is taken can then be told from a free one: whoever registers learns which addresses have accounts',
+  }),
+  PASSWORD_MIN_LENGTH: integer(8, 64).default(8).meta({
+    description:
+      'Shortest password accepted. NIST SP 800-63B-4 asks for 15 where a password is the only factor and for 8 beside a second one',
+  }),
+  PASSWORD_BREACH_URL: z.url().optional().meta({
+    description:
+      'Range API of a breached-password service (k-anonymity: the first five hex digits of the SHA-1 are appended); off unless set',
+  }),
+  HASH_CONCURRENCY: integer(1, 64).default(2).meta({ description: 'Password hashes computed at the same time' }),
+  HASH_QUEUE: integer(0, 10_000).default(100).meta({
+    description: 'Password hashes that may wait; past it sign-ins are answered 503 with Retry-After',
+  }),
+  RATE_LIMIT_FACTOR: rateLimitFactor,
+  RATE_LIMITS: roleLimits,
+  AUDIT_RETENTION: duration
+    .refine((seconds) => seconds >= 30 * 86_400 && seconds <= 36_525 * 86_400, 'must be between 30d and 36525d')
+    .default(2557 * 86_400)
+    .meta({ description: 'Events of the audit log are deleted when they are this old; at least 30d' }),
+  AUTH_API_CORS_ORIGINS: origins.default([]).meta({
+    description: 'Origins, separated by commas, whose scripts may call the REST API',
+  }),
+  SMTP_URL: z
+    .string()
+    .regex(/^smtps?:\/\//, 'expected smtp:// or smtps://')
+    .optional()
+    .meta({
+      description: 'SMTP server for mail; without it mail goes to the dev mailbox (development only)',
+    }),
+  MAIL_FROM: z.string().min(3).default('Countersign <no-reply@localhost>').meta({ description: 'Sender of mail' }),
+  ...smsSettings,
+  BRAND_NAME: z
+    .string()
+    .min(1)
+    .max(60)
+    .default('Countersign')
+    .meta({ description: 'The name shown on pages and in mail' }),
+  VIEWS_DIR: z.string().optional().meta({
+    description: 'Folder whose templates, styles and translations win over those in `views/`',
+  }),
+  LOG_LEVEL: z
+    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'silent'])
+    .default('info')
+    .meta({ description: 'Least severity that is logged' }),
+  PROMETHEUS_ENABLED: flag.default(true).meta({ description: 'Serve `/metrics`' }),
+  CONSUL_ADDR: z
+    .url()
+    .optional()
+    .meta({ description: 'Consul agent to register with at start and deregister from at stop' }),
+  OUTBOUND_ALLOW: list.default([]).meta({
+    description:
+      'Hosts (`host` or `host:port`), separated by commas, that may be fetched although their address is private or loopback; refused in production',
+  }),
+  MFA_REQUIRED_ROLES: list.default([]).meta({
+    description:
+      'Roles, separated by commas, whose sign-ins need a second factor: a code that is mailed, or sent to a verified phone',
+  }),
+  AUTH_ALLOW_DEV_HEADERS: flag.default(false).meta({
+    description:
+      'The REST API believes the headers X-User-Email and X-User-Name of whoever reaches it; an unknown address becomes a user. Refused in production',
+  }),
+  AUTH_OIDC_ISSUER: z.url().optional().meta({
+    description:
+      'Another issuer whose tokens `/auth/me` and `/auth/validate` accept; compared with `iss` character by character',
+  }),
+  AUTH_OIDC_AUDIENCE: list.default([]).meta({
+    description: 'What must be in `aud` of those tokens: one of these, separated by commas',
+  }),
+  AUTH_OIDC_JWKS_URL: z.url().optional().meta({ description: 'Where that issuer publishes its keys' }),
+});

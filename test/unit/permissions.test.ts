@@ -1,0 +1,38 @@
+/** What may be passed on of what is held: the rules behind scopes of clients and API keys. */
+import { describe, expect, it } from 'vitest';
+import { intersect, mayPassOn, permissionsOf } from '../../src/roles/permissions.ts';
+
+describe('a permission may be given to somebody else', () => {
+  for (const [held, name, expected] of [
+    [['users:read:any'], 'users:read:any', true],
+    [['users:read:any'], 'users:read:own', true],
+    [['users:read:own'], 'users:read:any', false],
+    [['users:read:any'], 'users:*:any', false],
+    [['users:*:any'], 'users:*:any', true],
+    [['users:*:any'], '*:*:*', false],
+    [['*:*:*'], '*:*:*', true],
+    [[], 'users:read:own', false],
+    // The denial would not follow whoever gets it.
+    [['users:*:any', '!users:close:any'], 'users:close:any', false],
+    [['users:*:any', '!users:close:any'], 'users:*:any', false],
+    [['users:*:any', '!users:close:own'], 'users:*:any', false],
+    [['*:*:*', '!users:close:any'], '*:*:*', false],
+    [['*:*:*', '!users:close:any'], '*:close:any', false],
+    [['users:*:any', '!users:close:any'], 'users:read:any', true],
+    [['*:*:*', '!users:*:any'], 'clients:*:any', true],
+  ] as const)
+    it(`${JSON.stringify(held)} ${expected ? 'passes on' : 'keeps'} ${name}`, () =>
+      expect(mayPassOn(held, name)).toBe(expected));
+});
+
+it('of a scope, the names with the shape of a permission are ours', () => {
+  const scope = ['openid', 'api:read', 'https://x.example:8443/a', 'a:b:c', 'users:read:own', '*:*:*', 'users:*:any'];
+  expect(permissionsOf(scope)).toEqual(['users:read:own', '*:*:*', 'users:*:any']);
+});
+
+it('a token passes on what both hold, the narrower of two, and every denial', () => {
+  expect(intersect(['users:*:any', '!users:close:any'], ['users:read:own', 'clients:read:any']).sort()).toEqual([
+    '!users:close:any',
+    'users:read:own',
+  ]);
+});
