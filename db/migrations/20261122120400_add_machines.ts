@@ -31,7 +31,7 @@ export const up = [
   // The grant of tokens that a key was exchanged for: they end with it.
   `alter table grants add column api_key_id uuid
      constraint grants_api_key_id_fkey references api_keys on delete cascade`,
-  'create index grants_api_key_id_idx on grants (api_key_id) where api_key_id is not null',
+  'create index grants_api_key_id_idx on grants (api_key_id)',
 ];
 
 export const down = [

@@ -81,7 +81,7 @@ const findKeyFor = async (db: Db, caller: Caller, id: string, permission: string
   return key;
 };
 
-export const apiKeyRoutes = ({ db, revokeGrants }: ApiKeyRouteDeps): Route[] => [
+const creation = ({ db }: ApiKeyRouteDeps): Route =>
   route({
     id: 'createApiKey',
     method: 'post',
@@ -102,7 +102,10 @@ export const apiKeyRoutes = ({ db, revokeGrants }: ApiKeyRouteDeps): Route[] => 
       const { key, ...stored } = await createApiKey(db, actor, caller.permissions, { userId: caller.id, ...body });
       return { ...shown(stored), key };
     },
-  }),
+  });
+
+export const apiKeyRoutes = (deps: ApiKeyRouteDeps): Route[] => [
+  creation(deps),
   route({
     id: 'listApiKeys',
     method: 'get',
@@ -121,7 +124,7 @@ export const apiKeyRoutes = ({ db, revokeGrants }: ApiKeyRouteDeps): Route[] => 
         throw forbidden('missing_permission', `This needs the permission ${permission}`, { permission });
       const after = idKeyOf(query.cursor);
       const page = pageOf(
-        await listApiKeys(db, userId, { after, limit: query.limit + 1 }),
+        await listApiKeys(deps.db, userId, { after, limit: query.limit + 1 }),
         query.limit,
         ({ id }) => id,
       );
@@ -139,7 +142,7 @@ export const apiKeyRoutes = ({ db, revokeGrants }: ApiKeyRouteDeps): Route[] => 
     returns: ApiKey,
     status: 200,
     problems: { 404: ['api_key_not_found'] },
-    handle: async ({ params, caller }) => shown(await findKeyFor(db, caller, params.id, 'api_keys:read:own')),
+    handle: async ({ params, caller }) => shown(await findKeyFor(deps.db, caller, params.id, 'api_keys:read:own')),
   }),
   route({
     id: 'revokeApiKey',
@@ -152,8 +155,8 @@ export const apiKeyRoutes = ({ db, revokeGrants }: ApiKeyRouteDeps): Route[] => 
     status: 204,
     problems: { 404: ['api_key_not_found'] },
     handle: async ({ params, caller, actor }) => {
-      const { id } = await findKeyFor(db, caller, params.id, 'api_keys:write:own');
-      await revokeApiKey(db, actor, id, revokeGrants);
+      const { id } = await findKeyFor(deps.db, caller, params.id, 'api_keys:write:own');
+      await revokeApiKey(deps.db, actor, id, deps.revokeGrants);
     },
   }),
 ];

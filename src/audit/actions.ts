@@ -1,6 +1,6 @@
 /** Every action that the audit log knows, `<thing>.<verb>`, with what it says. Whoever records a new one adds it here. */
 export const actions = {
-  'account.locked': 'An account was locked for a while, after too many wrong passwords from many places',
+  'account.lock': 'An account was locked for a while, after too many wrong passwords from many places',
   'api_key.create': 'An API key was created',
   'api_key.revoke': 'An API key was revoked',
   'audit.expire': 'Events older than the retention were deleted',

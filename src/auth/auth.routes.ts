@@ -18,6 +18,7 @@ const Register = z
     role: z
       .string()
       .max(64)
+      .regex(/^\P{C}*$/u, 'must not contain control characters')
       .optional()
       .meta({ description: 'Honoured for a caller who may assign it; ignored otherwise', example: 'user' }),
   })

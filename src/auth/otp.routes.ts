@@ -39,7 +39,7 @@ const SendCode = z
         'Of a sign-in that asked for a second factor: the code finishes it, and goes to the account’s own address or number',
     }),
   })
-  .meta({ id: 'SendCode' });
+  .meta({ id: 'SendCode', example: { channel: 'email', email: 'ada@example.com' } });
 const CodeSent = z
   .object({
     sent: z.literal(true).meta({ description: 'If there is something to verify', example: true }),
@@ -59,7 +59,7 @@ const VerifyCode = z
       .pipe(z.string().regex(/^\d{6}$/, 'expected six digits'))
       .meta({ description: 'Six digits; spaces between them do no harm', example: '123456' }),
   })
-  .meta({ id: 'VerifyCode' });
+  .meta({ id: 'VerifyCode', example: { channel: 'email', email: 'ada@example.com', code: '123456' } });
 const CodeVerified = z.object({ verified: z.literal(true).meta({ example: true }) }).meta({ id: 'CodeVerified' });
 
 /**

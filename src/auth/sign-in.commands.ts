@@ -173,7 +173,7 @@ const recordFailure = (
     const meta = { ...(clientId ? { clientId } : {}), reason };
     await recordEvent(db, actor, { action: 'session.sign_in_failed', ...target, meta });
     // Nobody in particular did it: the attempts came from many places.
-    if (locks) await recordEvent(db, system, { action: 'account.locked', ...target, meta: {} });
+    if (locks) await recordEvent(db, system, { action: 'account.lock', ...target, meta: {} });
   });
 
 /** What is written down of a sign-in. */

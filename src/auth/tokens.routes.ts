@@ -70,7 +70,7 @@ export const MfaToken = z
   .min(1)
   .max(1024)
   .regex(/^[\w-]+$/, 'is not an mfaToken')
-  .meta({ description: 'From the answer `mfa_required`', example: 'AbCd…' });
+  .meta({ description: 'From the answer `mfa_required`', example: 'aV3kT8mW2sLxBv5cQ9dZ' });
 
 const Login = z
   .object({
@@ -90,7 +90,7 @@ const Login = z
       .optional()
       .meta({ description: 'The second factor’s code, when it is known already', example: '123456' }),
   })
-  .meta({ id: 'Login' });
+  .meta({ id: 'Login', example: { email: 'ada@example.com', password: 'correct horse battery staple' } });
 
 const RefreshToken = z
   .string()

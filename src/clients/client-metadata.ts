@@ -127,8 +127,16 @@ const members = {
   theme: Theme.optional(),
 };
 
+/** A request as one would send it: members that go together, of which not all could be sent at once. */
+export const exampleClient = {
+  client_name: 'Acme',
+  redirect_uris: ['https://app.example.com/callback'],
+  post_logout_redirect_uris: ['https://app.example.com/'],
+  grant_types: ['authorization_code', 'refresh_token'],
+  scope: 'openid profile email offline_access',
+};
 /** Members that are not known are ignored (RFC 7591 section 2); the answer lists what was registered. */
-export const NewClient = z.object(members).meta({ id: 'NewClient' });
+export const NewClient = z.object(members).meta({ id: 'NewClient', example: exampleClient });
 export type NewClient = z.output<typeof NewClient>;
 
 const seconds = (description: string) => z.int().min(0).meta({ description, example: 1_798_761_599 });

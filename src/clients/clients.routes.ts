@@ -4,7 +4,7 @@ import type { Db } from '../../db/connect.ts';
 import { notFound } from '../errors.ts';
 import { keyOf, ListQuery, listOf, pageOf } from '../http/lists.ts';
 import { type Route, route } from '../http/route.ts';
-import { ClientDocument, clientMetadata, NewClient, RegisteredClient } from './client-metadata.ts';
+import { ClientDocument, clientMetadata, exampleClient, NewClient, RegisteredClient } from './client-metadata.ts';
 import {
   createClient,
   deleteClient,
@@ -47,7 +47,7 @@ const ReplaceClient = z
       example: 'kC0m2V1b3qHq7W3S5r9w1XvJdQy8TzZl4pN6fGh2aBc',
     }),
   })
-  .meta({ id: 'ReplaceClient' });
+  .meta({ id: 'ReplaceClient', example: exampleClient });
 
 const RotateSecret = z
   .object({
@@ -124,7 +124,7 @@ const reads = ({ db }: ClientRouteDeps): Route[] => [
   }),
 ];
 
-export const clientRoutes = (deps: ClientRouteDeps): Route[] => [
+const metadataWrites = (deps: ClientRouteDeps): Route[] => [
   route({
     id: 'createClient',
     method: 'post',
@@ -141,7 +141,6 @@ export const clientRoutes = (deps: ClientRouteDeps): Route[] => [
     problems: { 400: metadataProblems, 403: ['scope_exceeds_yours'] },
     handle: ({ body, caller, actor }) => createClient(deps.db, actor, caller, body, deps.validate),
   }),
-  ...reads(deps),
   route({
     id: 'replaceClient',
     method: 'put',
@@ -160,6 +159,11 @@ export const clientRoutes = (deps: ClientRouteDeps): Route[] => [
     handle: ({ params, body, caller, actor }) =>
       updateClient(deps.db, actor, caller, params.client_id, body, deps.validate),
   }),
+];
+
+export const clientRoutes = (deps: ClientRouteDeps): Route[] => [
+  ...reads(deps),
+  ...metadataWrites(deps),
   route({
     id: 'rotateClientSecret',
     method: 'post',

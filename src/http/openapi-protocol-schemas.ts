@@ -8,7 +8,7 @@ const optional = (description: string) => z.string().optional().meta({ descripti
 const clientId = text('Where the client does not authenticate otherwise', 'my-app');
 const authorizationRequest = {
   client_id: text('The application', 'my-app'),
-  response_type: z.enum(['code', 'none']),
+  response_type: z.enum(['code', 'none']).meta({ example: 'code' }),
   redirect_uri: text('One of those registered', 'https://app.example.com/callback'),
   scope: text('What is asked for', 'openid profile email'),
   state: text('Comes back unchanged', 'af0ifjsldkj'),

@@ -61,12 +61,10 @@ export const findCaller = async (
   const person = (await provider.AccessToken.find(name)) as Token | undefined;
   if (person) {
     if (!person.isValid || !person.accountId || !isForUs(person, config.JWT_AUD)) return undefined;
-    // Of a JWT the finder has looked at the grant already; a token without one is nobody's.
-    if (name === value && !(person.grantId && (await provider.Grant.find(person.grantId)))) return undefined;
     const access = await findUserAccess(db, person.accountId);
     if (!access) return undefined;
     // A JWT was found because its grant is there; an opaque token may have been saved as its grant ended.
-    if (name === value && person.grantId && !(await provider.Grant.find(person.grantId))) return undefined;
+    if (name === value && !(person.grantId && (await provider.Grant.find(person.grantId)))) return undefined;
     return {
       kind: 'user',
       id: person.accountId,

@@ -126,9 +126,7 @@ describe('a password guessed from many addresses', () => {
     for (let count = 0; count < 3; count++) expect((await login(email)).status).toBe(401);
     expect((await reasons(email)).slice(-3)).toEqual(['locked', 'locked', 'locked']);
     expect(await metric('sign_ins_total{outcome="locked"}')).toBe(before + 3);
-    const locked = await server.database
-      .db('auditLogs')
-      .where({ action: 'account.locked', targetId: await idOf(email) });
+    const locked = await server.database.db('auditLogs').where({ action: 'account.lock', targetId: await idOf(email) });
     expect(locked).toHaveLength(1);
     expect(locked[0]).toMatchObject({ actorType: 'system', targetType: 'user' });
   });

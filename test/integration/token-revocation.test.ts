@@ -1,4 +1,8 @@
 /** Emergencies: tokens revoked by user, client and grant, and signing keys rotated under use. */
+import { createHash, generateKeyPairSync } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose';
 import { v7 as uuid } from 'uuid';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -85,7 +89,6 @@ describe('POST /admin/tokens/revoke', () => {
     expect([(await other.request('GET', '/users')).status, await resource.isActive(other.token)]).toEqual([200, true]);
     const { issuer } = server;
     const secret = uuid();
-    const { createHash } = await import('node:crypto');
     await server.database
       .db('clients')
       .where({ clientId: machine.id })
@@ -237,4 +240,33 @@ describe('signing keys', () => {
       expect(status).toBe(400);
       expect(await jwks()).toEqual(before);
     });
+});
+
+describe('signing keys from a file', () => {
+  it('are listed, and rotated there alone', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'countersign-keys-'));
+    const path = join(directory, 'keys.pem');
+    const pem = () =>
+      generateKeyPairSync('rsa', {
+        modulusLength: 2048,
+        publicKeyEncoding: { type: 'spki', format: 'pem' },
+        privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+      }).privateKey;
+    await writeFile(path, pem() + pem());
+    const own = await startServer({ JWKS_PRIVATE_KEY_PATH: path });
+    try {
+      const caller = await callerOf(own, { role: 'admin' });
+      const { json, text } = await caller.request('GET', '/admin/keys');
+      expect(json.data).toEqual([
+        { kid: expect.any(String), alg: 'RS256', state: 'signing', signsFrom: null, createdAt: null },
+        { kid: expect.any(String), alg: 'RS256', state: 'published', signsFrom: null, createdAt: null },
+      ]);
+      expect(text).not.toMatch(/"(d|p|q)"/);
+      const { status, json: refused } = await caller.request('POST', '/admin/keys/rotate', { now: true });
+      expect([status, refused.code]).toEqual([409, 'keys_in_file']);
+    } finally {
+      await own.stop();
+      await rm(directory, { recursive: true });
+    }
+  }, 60_000);
 });

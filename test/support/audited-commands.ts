@@ -344,7 +344,7 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
       run: () => signIn({ ...signInDeps(), guesses: { begin, release: nothing } }, anonymous, { email, password }),
       expected: () => [
         asAnybody('session.sign_in_failed', id, { reason: 'delayed' }),
-        { action: 'account.locked', actor: ['system'], target: ['user', id], meta: {} },
+        { action: 'account.lock', actor: ['system'], target: ['user', id], meta: {} },
       ],
     };
   },

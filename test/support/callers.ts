@@ -20,7 +20,8 @@ export interface TestCaller {
   ): Promise<Answer>;
 }
 
-const requester =
+/** Makes requests with the token; without one when it is empty. */
+export const requester =
   ({ address }: TestServer, token: string): TestCaller['request'] =>
   async (method, path, body, headers = {}) => {
     const all: Record<string, string | undefined> = {

@@ -1,0 +1,248 @@
+/**
+ * A row for each REST operation: a request that does what the operation is for, and where it names things, requests for
+ * somebody else's. `test/integration/routes.test.ts` makes everything else from these and from what the route declares.
+ */
+import { v7 as uuid } from 'uuid';
+import { signTwilioRequest } from '../../adapters/sms-twilio.ts';
+import { password } from './browser.ts';
+import type { TestCaller } from './callers.ts';
+import type { World } from './route-world.ts';
+import { redirectUri } from './tokens.ts';
+
+export const twilioSettings = {
+  SMS_PROVIDER: 'twilio',
+  TWILIO_ACCOUNT_SID: `AC${'0'.repeat(32)}`,
+  TWILIO_AUTH_TOKEN: 'a twilio token of tests',
+  TWILIO_FROM: '+15005550006',
+};
+
+/** What is sent; the path's parameters are filled in by name. */
+export interface Attempt {
+  params?: Record<string, string>;
+  query?: Record<string, string>;
+  body?: Record<string, unknown>;
+  headers?: Record<string, string>;
+  /** Who does it; else somebody with just what the route asks for. */
+  caller?: TestCaller;
+}
+
+export interface RouteCase {
+  /** Makes what the operation needs, so that it succeeds: each time anew. */
+  attempt(world: World): Promise<Attempt> | Attempt;
+  /** The same about somebody else's thing, as an ordinary user: how that is refused. */
+  others?: { status: 403 | 404; attempt(world: World): Promise<Attempt> | Attempt };
+  /** The same about somebody who ranks higher, as an admin. */
+  outranked?(world: World): Promise<Attempt> | Attempt;
+  /** Fields that are compared and never stored, so that whatever they hold is merely wrong. */
+  opaque?: readonly string[];
+}
+
+const name = 'Ada Lovelace';
+const newPassword = 'another horse battery staple';
+const unknown = uuid();
+
+const someone = async ({ account }: World): Promise<Attempt> => ({ params: { id: (await account()).id } });
+const stranger = ({ stranger }: World): Attempt => ({ params: { id: stranger.id } });
+const someClient = async ({ client }: World) => ({ client_id: (await client()).client_id });
+const superAdmin = ({ superAdmin }: World): Attempt => ({ params: { id: superAdmin.id } });
+
+const login = async ({ anybody, account }: World, role = 'user') => {
+  const { email } = await account(role);
+  const { json } = await anybody.request('post', '/auth/login', { email, password });
+  return { email, ...json } as Record<string, string>;
+};
+
+const accounts: Record<string, RouteCase> = {
+  register: {
+    attempt: () => ({ body: { email: `${uuid()}@example.com`, password, name } }),
+    opaque: ['password'],
+  },
+  verifyEmail: {
+    attempt: async ({ anybody, account, mailed }) => {
+      const { email } = await account('user', false);
+      await anybody.request('post', '/auth/verify/resend', { email });
+      return { body: { token: await mailed(email, /\/verify\?token=([\w-]+)/) } };
+    },
+    opaque: ['token'],
+  },
+  resendVerification: {
+    attempt: async ({ account }) => ({ body: { email: (await account('user', false)).email } }),
+  },
+  forgotPassword: { attempt: async ({ account }) => ({ body: { email: (await account()).email } }) },
+  resetPassword: {
+    attempt: async ({ anybody, account, mailed }) => {
+      const { email } = await account();
+      await anybody.request('post', '/auth/forgot-password', { email });
+      return { body: { token: await mailed(email, /\/reset\?token=([\w-]+)/), password: newPassword } };
+    },
+    opaque: ['token', 'password'],
+  },
+  changePassword: {
+    attempt: async ({ person }) => ({
+      caller: await person(),
+      body: { currentPassword: password, newPassword },
+    }),
+    opaque: ['currentPassword', 'newPassword'],
+  },
+  sendCode: {
+    attempt: async ({ account }) => ({ body: { channel: 'email', email: (await account('user', false)).email } }),
+  },
+  verifyCode: {
+    attempt: async ({ anybody, account, mailed }) => {
+      const { email } = await account('user', false);
+      await anybody.request('post', '/auth/otp/send', { channel: 'email', email });
+      return { body: { channel: 'email', email, code: await mailed(email, /\b(\d{6})\b/) } };
+    },
+  },
+  reportSmsStatus: {
+    attempt: ({ server }) => {
+      const body = { MessageSid: `SM${'a'.repeat(32)}`, MessageStatus: 'delivered' };
+      const url = `${server.issuer}/sms/twilio/status`;
+      return {
+        body,
+        headers: { 'x-twilio-signature': signTwilioRequest(twilioSettings.TWILIO_AUTH_TOKEN, url, body) },
+      };
+    },
+  },
+  listMyActivity: { attempt: () => ({ query: { limit: '1' } }) },
+};
+
+const signIn: Record<string, RouteCase> = {
+  login: {
+    attempt: async ({ account }) => ({ body: { email: (await account()).email, password } }),
+    opaque: ['password', 'mfaCode'],
+  },
+  finishLogin: {
+    attempt: async (world) => {
+      const { email, mfaToken } = await login(world, 'moderator');
+      await world.anybody.request('post', '/auth/otp/send', { channel: 'email', mfaToken });
+      return { body: { mfaToken, code: await world.mailed(email as string, /\b(\d{6})\b/) } };
+    },
+    opaque: ['code'],
+  },
+  refresh: { attempt: async (world) => ({ body: { refreshToken: (await login(world)).refreshToken } }) },
+  logout: { attempt: async (world) => ({ body: { refreshToken: (await login(world)).refreshToken } }) },
+  getMe: { attempt: () => ({}) },
+  validateToken: { attempt: ({ user }) => ({ body: { token: user.token } }), opaque: ['token'] },
+  validateBearer: { attempt: () => ({}) },
+};
+
+const users: Record<string, RouteCase> = {
+  listUsers: { attempt: () => ({ query: { limit: '1', q: 'ada' } }) },
+  administerUsers: { attempt: () => ({ query: { limit: '1', role: 'user', emailVerified: 'true' } }) },
+  getUser: {
+    attempt: async ({ narrowed }) => {
+      const caller = await narrowed('user', 'users:read:own');
+      return { caller, params: { id: caller.id } };
+    },
+    others: { status: 403, attempt: stranger },
+  },
+  createUser: {
+    attempt: () => ({ body: { email: `${uuid()}@example.com`, name } }),
+    outranked: () => ({ body: { email: `${uuid()}@example.com`, name, role: 'super_admin' } }),
+    opaque: ['password'],
+  },
+  updateUser: {
+    attempt: async ({ narrowed }) => {
+      const caller = await narrowed('user', 'users:write:own');
+      return { caller, params: { id: caller.id }, body: { name: 'Ada King', locale: 'de' } };
+    },
+    others: { status: 403, attempt: ({ stranger: { id } }) => ({ params: { id }, body: { name } }) },
+    outranked: ({ superAdmin: { id } }) => ({ params: { id }, body: { name } }),
+  },
+  deactivateUser: { attempt: someone, outranked: superAdmin },
+  reactivateUser: {
+    attempt: async ({ account, superAdmin }) => {
+      const { id } = await account();
+      await superAdmin.request('post', `/users/${id}/deactivate`);
+      return { params: { id } };
+    },
+    outranked: superAdmin,
+  },
+  closeUser: {
+    attempt: async ({ person }) => {
+      const caller = await person();
+      return { caller, params: { id: caller.id }, body: { password } };
+    },
+    others: { status: 403, attempt: stranger },
+    outranked: superAdmin,
+    opaque: ['password'],
+  },
+  listRoles: { attempt: () => ({}) },
+  assignRole: {
+    attempt: async ({ account }) => ({ params: { id: (await account()).id }, body: { role: 'guest' } }),
+    outranked: ({ user: { id } }) => ({ params: { id }, body: { role: 'super_admin' } }),
+  },
+};
+
+const sessions: Record<string, RouteCase> = {
+  listSessions: { attempt: () => ({ query: { limit: '1' } }) },
+  endSession: {
+    attempt: async ({ person }) => {
+      const caller = await person();
+      return { caller, params: { id: caller.sessionId } };
+    },
+    others: { status: 404, attempt: async ({ person }) => ({ params: { id: (await person()).sessionId } }) },
+  },
+  endOtherSessions: { attempt: async ({ person }) => ({ caller: await person() }) },
+  listUserSessions: { attempt: stranger },
+  endUserSessions: { attempt: someone, outranked: superAdmin },
+  revokeTokens: { attempt: async ({ account }) => ({ body: { userId: (await account()).id, reason: 'INC-1' } }) },
+};
+
+const machines: Record<string, RouteCase> = {
+  createClient: { attempt: () => ({ body: { client_name: 'Acme', redirect_uris: [redirectUri] } }) },
+  listClients: { attempt: () => ({ query: { limit: '2' } }) },
+  readClient: { attempt: async (world) => ({ params: await someClient(world) }) },
+  replaceClient: {
+    attempt: async (world) => ({
+      params: await someClient(world),
+      body: { client_name: 'Acme', redirect_uris: [redirectUri] },
+    }),
+    // Another one than the path's, or another than the present one, is refused with whatever it holds.
+    opaque: ['client_id', 'client_secret'],
+  },
+  rotateClientSecret: {
+    attempt: async (world) => ({ params: await someClient(world), body: { graceSeconds: 0 } }),
+  },
+  deleteClient: { attempt: async (world) => ({ params: await someClient(world) }) },
+  createApiKey: {
+    attempt: () => ({ body: { name: 'a key', scopes: ['api_keys:write:own'], expiresIn: 3600 } }),
+  },
+  listApiKeys: {
+    attempt: () => ({ query: { limit: '1' } }),
+    others: { status: 403, attempt: ({ stranger: { id } }) => ({ query: { userId: id } }) },
+  },
+  readApiKey: {
+    attempt: async ({ narrowed, apiKey }) => {
+      const caller = await narrowed('user', 'api_keys:read:own');
+      return { caller, params: { id: await apiKey(caller.id) } };
+    },
+    others: { status: 404, attempt: async ({ apiKey, stranger: { id } }) => ({ params: { id: await apiKey(id) } }) },
+  },
+  revokeApiKey: {
+    attempt: async ({ narrowed, apiKey }) => {
+      const caller = await narrowed('user', 'api_keys:write:own');
+      return { caller, params: { id: await apiKey(caller.id) } };
+    },
+    others: { status: 404, attempt: async ({ apiKey, stranger: { id } }) => ({ params: { id: await apiKey(id) } }) },
+  },
+};
+
+const administration: Record<string, RouteCase> = {
+  listKeys: { attempt: () => ({}) },
+  rotateKeys: { attempt: () => ({ body: { now: false } }) },
+  listAuditLogs: { attempt: () => ({ query: { limit: '2', action: 'session.*' } }) },
+  exportAuditLogs: { attempt: () => ({ query: { format: 'jsonl', targetId: unknown } }) },
+  getAuditStatistics: { attempt: () => ({}) },
+};
+
+/** By operation. */
+export const routeCases: Readonly<Record<string, RouteCase>> = {
+  ...accounts,
+  ...signIn,
+  ...users,
+  ...sessions,
+  ...machines,
+  ...administration,
+};
