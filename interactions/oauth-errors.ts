@@ -2,7 +2,8 @@
 import type Koa from 'koa';
 import { AppError } from '../src/errors.ts';
 import type { Log } from '../src/log.ts';
-import { type Pages, toAppError } from './pages.ts';
+import { toAppError } from './app-error.ts';
+import type { Pages } from './pages.ts';
 
 const isPagePath = (path: string) => /^\/oauth\/(authorize|logout)(\/|$)/.test(path);
 

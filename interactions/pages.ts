@@ -1,17 +1,18 @@
 /** What every hosted page needs: its language, its headers, its form, who is signed in, and what an error looks like. */
 import { bodyParser } from '@koa/bodyparser';
 import type Koa from 'koa';
-import { errors as oidcErrors, type Provider } from 'oidc-provider';
+import type { Provider } from 'oidc-provider';
 import type { z } from 'zod';
 import type { Db } from '../db/connect.ts';
 import type { Actor } from '../src/audit/logs.commands.ts';
 import { type Client, findClient } from '../src/clients/clients.queries.ts';
 import { type Config, isDevelopment } from '../src/config.ts';
-import { AppError, databaseAway, type ErrorDetails, foreignError, invalid, isOutage } from '../src/errors.ts';
+import { AppError, type ErrorDetails, invalid } from '../src/errors.ts';
 import { actorOf } from '../src/http/actor.ts';
 import type { Log } from '../src/log.ts';
 import { findUser, type User } from '../src/users/users.queries.ts';
 import { accountClientId } from './account.ts';
+import { toAppError } from './app-error.ts';
 import { createDeviceCookie, type DeviceCookie } from './device-cookie.ts';
 import type { SecondFactorFlow } from './second-factor.ts';
 import type { ErrorView, PageContext, Problem, ViewProps } from './view-props.ts';
@@ -332,21 +333,4 @@ export const createPages = ({ config, db, log, views, provider }: PageDeps): Pag
     ],
   };
   return pages;
-};
-
-/** Makes an AppError of anything that was thrown. What is not meant for a caller is logged and becomes a plain 500. */
-export const toAppError = (ctx: Koa.Context, error: unknown, log: Log): AppError => {
-  if (error instanceof AppError) return error;
-  if (isOutage(error)) {
-    log.warn({ requestId: ctx.state.requestId, path: ctx.path }, 'a request failed: the database is out of reach');
-    return databaseAway();
-  }
-  if (error instanceof oidcErrors.SessionNotFound)
-    return new AppError(400, 'session_not_found', error.error_description ?? error.message);
-  if (error instanceof oidcErrors.OIDCProviderError && error.statusCode < 500) {
-    return foreignError(error.statusCode, error.error, error.error_description ?? error.message);
-  }
-  if (error instanceof oidcErrors.OIDCProviderError && error.statusCode === 503) return databaseAway();
-  log.error({ err: error, requestId: ctx.state.requestId, path: ctx.path }, 'a request failed');
-  return new AppError(500, 'internal_error', 'Something went wrong on our side');
 };

@@ -1,17 +1,17 @@
 /** The composition root: every part is built and mounted here. Read it top to bottom. */
 import Koa from 'koa';
 import compose from 'koa-compose';
-import helmet from 'koa-helmet';
 import { v7 as uuid } from 'uuid';
 import { createAccountLimits } from '../adapters/account-limits.ts';
 import { createJobs, type Jobs } from '../adapters/jobs.ts';
 import type { DevMailbox } from '../adapters/mailer.ts';
 import { createOutboundFetch } from '../adapters/outbound.ts';
-import { addressKey, createRateLimits, roleWindowSeconds } from '../adapters/rate-limits.ts';
+import { addressKey, createRateLimits } from '../adapters/rate-limits.ts';
 import { cleanExpired } from '../db/clean.ts';
 import type { Database } from '../db/connect.ts';
 import { account, accountClient, accountClientId } from '../interactions/account.ts';
 import { apiDocs } from '../interactions/api-docs.ts';
+import { toAppError } from '../interactions/app-error.ts';
 import { assets } from '../interactions/assets.ts';
 import { consent } from '../interactions/consent.ts';
 import { formPost } from '../interactions/form-post.ts';
@@ -19,70 +19,42 @@ import { home } from '../interactions/home.ts';
 import { interactions } from '../interactions/interactions.ts';
 import { login } from '../interactions/login.ts';
 import { oauthErrors } from '../interactions/oauth-errors.ts';
-import { createPages, type Pages, toAppError } from '../interactions/pages.ts';
+import { createPages, type Pages } from '../interactions/pages.ts';
 import { protocolPages } from '../interactions/protocol.ts';
 import { registration } from '../interactions/registration.ts';
 import { createViews } from '../interactions/views.ts';
-import { apiKeyRoutes } from './api-keys/api-keys.routes.ts';
-import { expireEvents, recordEvent } from './audit/logs.commands.ts';
-import { logRoutes } from './audit/logs.routes.ts';
-import { statisticsRoutes } from './audit/statistics.routes.ts';
+import { expireEvents } from './audit/logs.commands.ts';
 import type { AccountDeps } from './auth/accounts.commands.ts';
-import { dropMailedLinks } from './auth/action-tokens.commands.ts';
-import { activityRoutes } from './auth/activity.routes.ts';
-import { authRoutes } from './auth/auth.routes.ts';
-import { closeAccount } from './auth/closing.commands.ts';
-import { callerOfHeaders } from './auth/dev-headers.commands.ts';
-import { createExternalTokens } from './auth/external-tokens.ts';
-import { createUser } from './auth/invitations.commands.ts';
-import { meRoutes } from './auth/me.routes.ts';
-import { isMfaRequired, type MfaDeps } from './auth/mfa.commands.ts';
+import type { MfaDeps } from './auth/mfa.commands.ts';
 import { answerCodeRequest, type OtpDeps } from './auth/otp.commands.ts';
-import { otpRoutes } from './auth/otp.routes.ts';
 import { answerMailRequest } from './auth/password.commands.ts';
-import { passwordRoutes } from './auth/password.routes.ts';
 import { createPasswords } from './auth/passwords.ts';
-import { finishSignIn, type SignInDeps, signIn } from './auth/sign-in.commands.ts';
-import { smsRoutes } from './auth/sms.routes.ts';
-import { type TokenDeps, tokenRoutes } from './auth/tokens.routes.ts';
+import { type SignInDeps, signIn } from './auth/sign-in.commands.ts';
 import { ensureClient } from './clients/clients.commands.ts';
-import { clientRoutes } from './clients/clients.routes.ts';
 import { type Config, isDevelopment } from './config.ts';
 import { codeLimits, createDelivery } from './delivery.ts';
 import { health } from './health/health.routes.ts';
 import { trustProxies } from './http/client-address.ts';
 
 import type { OpenApiDocument } from './http/openapi.ts';
-import { createRoleLimits } from './http/role-limits.ts';
 import type { Route } from './http/route.ts';
-import { mountRoutes } from './http/router.ts';
-import { deleteRetiredKeys, ensureKeys, jwksMaxAgeSeconds } from './keys/keys.commands.ts';
-import { keyRoutes } from './keys/keys.routes.ts';
+import { securityHeaders } from './http/security-headers.ts';
+import { deleteRetiredKeys, ensureKeys } from './keys/keys.commands.ts';
 import { readProxyAddresses, readRoleLimits } from './limit-settings.ts';
 import type { Log } from './log.ts';
-import { createMetrics } from './metrics/metrics.ts';
-import { findCaller } from './provider/bearer.ts';
+import { createMetrics, exposeMetrics } from './metrics/metrics.ts';
+import { cacheProtocol } from './provider/cache-control.ts';
 import { routes as oauth } from './provider/configuration.ts';
 import { limitFailures } from './provider/failure-limits.ts';
 import { createProviderHost, type ProviderHost } from './provider/host.ts';
 import { restClient, restClientId } from './provider/issue-tokens.ts';
 import { createPostedRequests } from './provider/posted-requests.ts';
 import { pinOrigin, prepareRequest } from './provider/requests.ts';
-import { issueRestTokens, refreshRestTokens } from './provider/rest-tokens.ts';
 import { requestToken } from './provider/token-endpoint.ts';
-import { findRanks } from './roles/roles.queries.ts';
-import { roleRoutes } from './roles/roles.routes.ts';
+import { createRestApi } from './rest-api.ts';
 import { createSecrets, type Secrets } from './secrets.ts';
 import { describeDevice } from './sessions/device.ts';
-import {
-  endSessionOfRefreshToken,
-  endSessions,
-  type QueueLogout,
-  revokeGrantsOf,
-} from './sessions/sessions.commands.ts';
-import { sessionRoutes } from './sessions/sessions.routes.ts';
-import { tokenRevocationRoutes } from './sessions/tokens.routes.ts';
-import { userRoutes } from './users/users.routes.ts';
+import { endSessions, type QueueLogout } from './sessions/sessions.commands.ts';
 
 export interface App {
   config: Config;
@@ -240,58 +212,25 @@ export const createApp = async ({
   });
 
   // The request's way
-  const external = config.AUTH_OIDC_ISSUER
-    ? createExternalTokens({
-        issuer: config.AUTH_OIDC_ISSUER,
-        audience: config.AUTH_OIDC_AUDIENCE,
-        jwksUrl: config.AUTH_OIDC_JWKS_URL as string,
-      })
-    : undefined;
-  const identify = async (token: string) =>
-    (await external?.(token)) ?? findCaller(provider.provider(), db, config, token);
-  const limitInvalid = (address: string) => limits.consume('validations', addressKey(address));
-  const issuerOfTokens = () => ({ provider: provider.provider(), db, config });
-  const tokens: TokenDeps = {
+  const rest = createRestApi({
+    config,
     db,
-    signIn: (actor, input) => signIn(signInDeps, actor, { ...input, clientId: restClientId }),
-    finishSignIn: (actor, input) => finishSignIn(signInDeps, actor, { ...input, clientId: restClientId }),
-    needsMfa: (userId) => isMfaRequired(mfa, userId),
-    issue: (actor, signIn) => issueRestTokens(issuerOfTokens(), actor, signIn),
-    refresh: (actor, refreshToken) =>
-      refreshRestTokens((actor, parameters) => requestToken(koa, protocol, actor, parameters), actor, refreshToken),
-    endSessionOf: (actor, refreshToken) =>
-      endSessionOfRefreshToken(db, actor, { clientId: restClientId, refreshToken }, queueLogout),
-  };
-  const api = [
-    ...authRoutes(accounts, tokens, { signsIn: config.REGISTER_SIGNS_IN, negotiate: views.negotiate }),
-    ...passwordRoutes(accounts),
-    ...otpRoutes({ ...otp, mfa }),
-    ...smsRoutes(delivery.smsReports),
-    ...tokenRoutes(tokens),
-    ...meRoutes({ db, identify, limitInvalid }),
-    ...activityRoutes({ db }),
-    ...userRoutes({
-      ...accounts,
-      dropMailedLinks,
-      createUser: (actor, by, input) => createUser(accounts, actor, by, input),
-      closeAccount: (actor, by, input) => closeAccount(accounts, actor, by, input),
-    }),
-    ...roleRoutes({ db }),
-    ...sessionRoutes({ db, queueLogout, hiddenClientId: accountClientId }),
-    ...tokenRevocationRoutes({ db, queueLogout }),
-    ...clientRoutes({ db, validate: provider.validateClient, revokeGrants: revokeGrantsOf }),
-    ...apiKeyRoutes({ db, revokeGrants: revokeGrantsOf }),
-    ...keyRoutes({ db, secrets, config, reload: provider.reload }),
-    ...logRoutes({ db }),
-    ...statisticsRoutes({ db }),
-  ];
+    secrets,
+    limits,
+    accounts,
+    otp,
+    mfa,
+    signInDeps,
+    provider,
+    smsReports: delivery.smsReports,
+    queueLogout,
+    negotiate: views.negotiate,
+    hiddenClientId: accountClientId,
+    askTokenEndpoint: (actor, parameters) => requestToken(koa, protocol, actor, parameters),
+    toError: (ctx, error) => toAppError(ctx, error, log),
+  });
   const discovery = ['/.well-known/openid-configuration', '/.well-known/oauth-authorization-server'];
-  // Loaded when somebody asks: what it is made with takes memory.
-  const createDocument = async () => {
-    const { createOpenApi } = await import('./http/openapi.ts');
-    return createOpenApi({ routes: api, endpoints: oauth, issuer, brand: config.BRAND_NAME });
-  };
-  const metrics = createMetrics([...Object.values(oauth), ...discovery, ...api.map(({ path }) => path)]);
+  const metrics = createMetrics([...Object.values(oauth), ...discovery, ...rest.routes.map(({ path }) => path)]);
   const koa = new Koa({
     keys: [secrets.mac('cookie', '1')],
   });
@@ -324,33 +263,8 @@ export const createApp = async ({
   if (config.PROMETHEUS_ENABLED) koa.use(exposeMetrics(metrics));
   koa.use(securityHeaders(issuer));
   koa.use(assets({ views, pages }));
-  koa.use(apiDocs({ views, brand: config.BRAND_NAME, createDocument }));
-  koa.use(
-    mountRoutes(api, {
-      identify,
-      ...(config.AUTH_ALLOW_DEV_HEADERS
-        ? {
-            // The host is compared, so that a name of somebody else's that leads to this machine cannot be used for it.
-            identifyByHeaders: async (ctx) =>
-              ctx.req.headers.host === new URL(issuer).host
-                ? callerOfHeaders(db, { email: ctx.get('x-user-email'), name: ctx.get('x-user-name') })
-                : undefined,
-          }
-        : {}),
-      limit: createRoleLimits({
-        policies: Object.keys(roleLimits),
-        windowSeconds: roleWindowSeconds,
-        take: limits.take,
-        addressKey,
-        findRanks: (names) => findRanks(db, names),
-      }),
-      limitFailures: limitInvalid,
-      recordRefusal: (actor, { id }, permission) =>
-        recordEvent(db, actor, { action: 'authorization.refuse', meta: { operation: id, permission } }),
-      toError: (ctx, error) => toAppError(ctx, error, log),
-      corsOrigins: config.AUTH_API_CORS_ORIGINS,
-    }),
-  );
+  koa.use(apiDocs({ views, brand: config.BRAND_NAME, createDocument: rest.createDocument }));
+  koa.use(rest.middleware);
   koa.use((ctx, next) => (/^\/(oauth|\.well-known)\//.test(ctx.path) ? protocol(ctx, next) : hosted(ctx, next)));
 
   return {
@@ -362,8 +276,8 @@ export const createApp = async ({
     accounts,
     otp,
     mailbox,
-    routes: api,
-    createDocument,
+    routes: rest.routes,
+    createDocument: rest.createDocument,
     drain: () => {
       stopping = true;
     },
@@ -375,40 +289,3 @@ export const createApp = async ({
     },
   };
 };
-
-/** Discovery and JWKS may be cached; nothing else under these paths may. */
-const cacheProtocol: Koa.Middleware = async (ctx, next) => {
-  await next();
-  if (ctx.status === 200 && (ctx.path === oauth.jwks || ctx.path.startsWith('/.well-known/o')))
-    ctx.set('Cache-Control', `public, max-age=${jwksMaxAgeSeconds}`);
-  else if (!ctx.response.get('Cache-Control')) ctx.set('Cache-Control', 'no-store');
-};
-
-const exposeMetrics =
-  ({ expose }: ReturnType<typeof createMetrics>): Koa.Middleware =>
-  async (ctx, next) => {
-    if (ctx.path !== '/metrics') return next();
-    const { type, body } = await expose();
-    ctx.set('Content-Type', type);
-    ctx.body = body;
-  };
-
-/** Nothing from elsewhere, nothing inline, no framing. No `form-action`: the consent form redirects to the client. */
-const securityHeaders = (issuer: string): Koa.Middleware =>
-  helmet({
-    contentSecurityPolicy: {
-      useDefaults: false,
-      directives: {
-        defaultSrc: ["'none'"],
-        scriptSrc: ["'self'"],
-        styleSrc: ["'self'"],
-        imgSrc: ["'self'", 'data:'],
-        baseUri: ["'none'"],
-        frameAncestors: ["'none'"],
-      },
-    },
-    crossOriginOpenerPolicy: false,
-    referrerPolicy: { policy: 'same-origin' },
-    strictTransportSecurity: issuer.startsWith('https:') ? { maxAge: 63_072_000, includeSubDomains: false } : false,
-    xFrameOptions: { action: 'deny' },
-  }) as unknown as Koa.Middleware;

@@ -55,6 +55,12 @@ export const Form = {
         password: text('', 'correct horse battery staple'),
         mfa_code: optional('Of the second factor, where one is due'),
       }),
+      z.object({
+        grant_type: z.literal('urn:ietf:params:oauth:grant-type:token-exchange'),
+        subject_token: text('An API key (RFC 8693)', 'cs_4fTq9ZxW2LmVb7RkY1sDnP8cJhG3eA5uQ0oT1Nq3Xy'),
+        subject_token_type: z.literal('urn:countersign:params:oauth:token-type:api_key'),
+        scope: optional('What of the key’s permissions the token passes on; without it those that the client may have'),
+      }),
     ])
     .meta({ id: 'TokenRequest' }),
   introspection: z

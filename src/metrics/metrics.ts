@@ -85,3 +85,13 @@ export const createMetrics = (endpoints: readonly string[]): Metrics => {
     expose: async () => ({ type: registry.contentType, body: await registry.metrics() }),
   };
 };
+
+/** Serves `/metrics`. */
+export const exposeMetrics =
+  ({ expose }: Metrics): Koa.Middleware =>
+  async (ctx, next) => {
+    if (ctx.path !== '/metrics') return next();
+    const { type, body } = await expose();
+    ctx.set('Content-Type', type);
+    ctx.body = body;
+  };

@@ -21,7 +21,7 @@ interface LivenessClaims {
   sid?: string;
   /** The grant; absent in tokens of client_credentials. */
   grant_id?: string;
-  /** Of tokens of client_credentials: the client's `token_generation` when it was made. */
+  /** Of tokens of client_credentials: the client's `token_generation` when it was made, unless that was 0. */
   gen?: number;
 }
 
@@ -43,7 +43,7 @@ export const createLivenessClaims =
     Object.assign(jwt.payload, {
       grant_id: grantId,
       sid: expiresWithSession ? sessionUid : undefined,
-      gen: client?.tokenGeneration,
+      gen: client?.tokenGeneration || undefined,
     } satisfies { [claim in keyof LivenessClaims]: LivenessClaims[claim] | undefined });
   };
 
@@ -96,7 +96,6 @@ export const createJwtFinder = (issuer: string, db: Db, keySet: KeySet): OidcSto
     const user = grantId
       ? await db('grants').where({ id: grantId, clientId }).where('expiresAt', '>', db.fn.now()).first('userId')
       : undefined;
-    // Tokens from before generations have none, and are of the first.
     const client = grantId
       ? undefined
       : await db('clients')

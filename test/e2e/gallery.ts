@@ -418,7 +418,11 @@ export const samples: Sample[] = [
   {
     view: 'home',
     state: 'signed-in',
-    props: { signedIn: true, accountHref: '/account', docs: { api: '/docs', discovery: '/.well-known/openid-configuration' } },
+    props: {
+      signedIn: true,
+      accountHref: '/account',
+      docs: { api: '/docs', discovery: '/.well-known/openid-configuration' },
+    },
     page: { signedInAs: email },
   },
   { view: 'demo-home', state: 'start', props: { signInHref: '/demo/sign-in' }, page: { development: true } },

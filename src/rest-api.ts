@@ -1,0 +1,160 @@
+/** The REST API: who calls, what routes there are, and how they are served. */
+import type Koa from 'koa';
+import { addressKey, type RateLimits, roleWindowSeconds } from '../adapters/rate-limits.ts';
+import type { Db } from '../db/connect.ts';
+import { apiKeyRoutes } from './api-keys/api-keys.routes.ts';
+import { recordEvent } from './audit/logs.commands.ts';
+import { logRoutes } from './audit/logs.routes.ts';
+import { statisticsRoutes } from './audit/statistics.routes.ts';
+import type { AccountDeps } from './auth/accounts.commands.ts';
+import { dropMailedLinks } from './auth/action-tokens.commands.ts';
+import { activityRoutes } from './auth/activity.routes.ts';
+import { authRoutes } from './auth/auth.routes.ts';
+import { closeAccount } from './auth/closing.commands.ts';
+import { callerOfHeaders } from './auth/dev-headers.commands.ts';
+import { createExternalTokens } from './auth/external-tokens.ts';
+import { createUser } from './auth/invitations.commands.ts';
+import { meRoutes } from './auth/me.routes.ts';
+import { isMfaRequired, type MfaDeps } from './auth/mfa.commands.ts';
+import type { OtpDeps } from './auth/otp.commands.ts';
+import { otpRoutes } from './auth/otp.routes.ts';
+import { passwordRoutes } from './auth/password.routes.ts';
+import { finishSignIn, type SignInDeps, signIn } from './auth/sign-in.commands.ts';
+import type { SmsReportDeps } from './auth/sms.routes.ts';
+import { smsRoutes } from './auth/sms.routes.ts';
+import { type TokenDeps, tokenRoutes } from './auth/tokens.routes.ts';
+import { clientRoutes } from './clients/clients.routes.ts';
+import type { Config } from './config.ts';
+import type { OpenApiDocument } from './http/openapi.ts';
+import { createRoleLimits } from './http/role-limits.ts';
+import type { Route } from './http/route.ts';
+import type { RouterDeps } from './http/router.ts';
+import { mountRoutes } from './http/router.ts';
+import { keyRoutes } from './keys/keys.routes.ts';
+import { readRoleLimits } from './limit-settings.ts';
+import { findCaller } from './provider/bearer.ts';
+import { routes as oauth } from './provider/configuration.ts';
+import type { ProviderHost } from './provider/host.ts';
+import { restClientId } from './provider/issue-tokens.ts';
+import { issueRestTokens, refreshRestTokens } from './provider/rest-tokens.ts';
+import { findRanks } from './roles/roles.queries.ts';
+import { roleRoutes } from './roles/roles.routes.ts';
+import type { Secrets } from './secrets.ts';
+import { endSessionOfRefreshToken, type QueueLogout, revokeGrantsOf } from './sessions/sessions.commands.ts';
+import { sessionRoutes } from './sessions/sessions.routes.ts';
+import { tokenRevocationRoutes } from './sessions/tokens.routes.ts';
+import { userRoutes } from './users/users.routes.ts';
+
+export interface RestParts {
+  config: Config;
+  db: Db;
+  secrets: Secrets;
+  limits: RateLimits;
+  accounts: AccountDeps;
+  otp: OtpDeps;
+  mfa: MfaDeps;
+  signInDeps: SignInDeps;
+  provider: ProviderHost;
+  smsReports: SmsReportDeps;
+  queueLogout: QueueLogout;
+  /** The best of the languages that we have. */
+  negotiate(locales: readonly string[]): string;
+  /** The account page's own client, which no list of applications shows. */
+  hiddenClientId: string;
+  /** Asks the token endpoint from within the process. */
+  askTokenEndpoint: Parameters<typeof refreshRestTokens>[0];
+  toError: RouterDeps['toError'];
+}
+
+export interface RestApi {
+  routes: readonly Route[];
+  /** The OpenAPI document of this service. */
+  createDocument(): Promise<OpenApiDocument>;
+  middleware: Koa.Middleware;
+}
+
+export const createRestApi = (parts: RestParts): RestApi => {
+  const { config, db, secrets, limits, accounts, otp, mfa, signInDeps, provider, queueLogout, hiddenClientId } = parts;
+  const { askTokenEndpoint, negotiate, smsReports, toError } = parts;
+  const issuer = config.JWT_ISSUER;
+
+  // Who calls
+  const external = config.AUTH_OIDC_ISSUER
+    ? createExternalTokens({
+        issuer: config.AUTH_OIDC_ISSUER,
+        audience: config.AUTH_OIDC_AUDIENCE,
+        jwksUrl: config.AUTH_OIDC_JWKS_URL as string,
+      })
+    : undefined;
+  const identify = async (token: string) =>
+    (await external?.(token)) ?? findCaller(provider.provider(), db, config, token);
+  const limitInvalid = (address: string) => limits.consume('validations', addressKey(address));
+  const issuerOfTokens = () => ({ provider: provider.provider(), db, config });
+  const tokens: TokenDeps = {
+    db,
+    signIn: (actor, input) => signIn(signInDeps, actor, { ...input, clientId: restClientId }),
+    finishSignIn: (actor, input) => finishSignIn(signInDeps, actor, { ...input, clientId: restClientId }),
+    needsMfa: (userId) => isMfaRequired(mfa, userId),
+    issue: (actor, signIn) => issueRestTokens(issuerOfTokens(), actor, signIn),
+    refresh: (actor, refreshToken) => refreshRestTokens(askTokenEndpoint, actor, refreshToken),
+    endSessionOf: (actor, refreshToken) =>
+      endSessionOfRefreshToken(db, actor, { clientId: restClientId, refreshToken }, queueLogout),
+  };
+
+  // What there is
+  const routes = [
+    ...authRoutes(accounts, tokens, { signsIn: config.REGISTER_SIGNS_IN, negotiate }),
+    ...passwordRoutes(accounts),
+    ...otpRoutes({ ...otp, mfa }),
+    ...smsRoutes(smsReports),
+    ...tokenRoutes(tokens),
+    ...meRoutes({ db, identify, limitInvalid }),
+    ...activityRoutes({ db }),
+    ...userRoutes({
+      ...accounts,
+      dropMailedLinks,
+      createUser: (actor, by, input) => createUser(accounts, actor, by, input),
+      closeAccount: (actor, by, input) => closeAccount(accounts, actor, by, input),
+    }),
+    ...roleRoutes({ db }),
+    ...sessionRoutes({ db, queueLogout, hiddenClientId }),
+    ...tokenRevocationRoutes({ db, queueLogout }),
+    ...clientRoutes({ db, validate: provider.validateClient, revokeGrants: revokeGrantsOf }),
+    ...apiKeyRoutes({ db, revokeGrants: revokeGrantsOf }),
+    ...keyRoutes({ db, secrets, config, reload: provider.reload }),
+    ...logRoutes({ db }),
+    ...statisticsRoutes({ db }),
+  ];
+  // Loaded when somebody asks: what it is made with takes memory.
+  const createDocument = async () => {
+    const { createOpenApi } = await import('./http/openapi.ts');
+    return createOpenApi({ routes, endpoints: oauth, issuer, brand: config.BRAND_NAME });
+  };
+
+  // How it is served
+  const middleware = mountRoutes(routes, {
+    identify,
+    ...(config.AUTH_ALLOW_DEV_HEADERS
+      ? {
+          // The host is compared, so that a name of somebody else's that leads to this machine cannot be used for it.
+          identifyByHeaders: async (ctx) =>
+            ctx.req.headers.host === new URL(issuer).host
+              ? callerOfHeaders(db, { email: ctx.get('x-user-email'), name: ctx.get('x-user-name') })
+              : undefined,
+        }
+      : {}),
+    limit: createRoleLimits({
+      policies: Object.keys(readRoleLimits(config.RATE_LIMITS)),
+      windowSeconds: roleWindowSeconds,
+      take: limits.take,
+      addressKey,
+      findRanks: (names) => findRanks(db, names),
+    }),
+    limitFailures: limitInvalid,
+    recordRefusal: (actor, { id }, permission) =>
+      recordEvent(db, actor, { action: 'authorization.refuse', meta: { operation: id, permission } }),
+    toError,
+    corsOrigins: config.AUTH_API_CORS_ORIGINS,
+  });
+  return { routes, createDocument, middleware };
+};
