@@ -109,13 +109,16 @@ export const findClient = async (db: Db, clientId: string): Promise<Client | und
         .where({ clientId })
         .first(...columns);
 
-/** The client, locked until the transaction ends, so that nothing is given to it meanwhile. */
+/**
+ * The client, locked until the transaction ends against whoever else would change it. Rows that refer to it may still come
+ * to be: with a stronger lock, a deletion and a request that holds such a row would wait for each other.
+ */
 export const lockClient = async (db: Db, clientId: string): Promise<Client | undefined> =>
   !isClientId(clientId)
     ? undefined
     : db('clients')
         .where({ clientId })
-        .forUpdate()
+        .forNoKeyUpdate()
         .first(...columns);
 
 /** Characters of a pattern that stand for themselves. */

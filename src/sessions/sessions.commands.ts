@@ -21,9 +21,13 @@ export const revokeGrants = async (db: Db, grantIds: readonly string[]): Promise
     .whereIn('id', [...grantIds]);
 };
 
-/** Drops all grants of an application, or of an API key, and what was given under them, however many they are. */
+/**
+ * Drops all grants of an application, or of an API key, and what was given under them, however many they are; of an
+ * application that is about to be deleted the consents too. Consents first, as whoever makes a Grant of one takes them.
+ */
 export const revokeGrantsOf = async (db: Db, of: { clientId: string } | { apiKeyId: string }): Promise<void> => {
   const ids = () => db('grants').where(of).select('id');
+  if ('clientId' in of) await db('consents').delete().where(of);
   await db('refreshTokens').delete().whereIn('grantId', ids());
   await db('oidcPayloads').delete().whereIn('grantId', ids());
   await db('grants').delete().where(of);

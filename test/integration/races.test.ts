@@ -253,7 +253,7 @@ describe.runIf(onPostgres)('races', () => {
         const { db } = (replicas[0] as (typeof replicas)[number]).app.accounts;
         expect(await db('jwksKeys').pluck('alg').orderBy('alg')).toEqual(['ES256', 'EdDSA', 'RS256']);
         expect(await db('auditLogs').where({ action: 'key.create' })).toHaveLength(3);
-        expect(await db('auditLogs').where({ action: 'client.create' })).toHaveLength(2);
+        expect(await db('auditLogs').where({ action: 'client.create' })).toHaveLength(3);
       } finally {
         await times(3, (index) => replicas[index]?.stop() as Promise<void>);
       }
