@@ -108,7 +108,7 @@ export const otpRoutes = (deps: OtpDeps & { mfa: MfaDeps }): Route[] => [
     body: SendCode,
     returns: CodeSent,
     status: 202,
-    problems: { 400: ['sms_unavailable'], 401: ['invalid_mfa_token'] },
+    problems: { 400: ['sms_unavailable'], 401: ['unauthenticated', 'invalid_mfa_token'], 403: ['missing_permission'] },
     handle: async (request) => {
       const { actor, caller, body } = request;
       const { channel, mfaToken } = body;
@@ -133,7 +133,7 @@ export const otpRoutes = (deps: OtpDeps & { mfa: MfaDeps }): Route[] => [
     body: VerifyCode,
     returns: CodeVerified,
     status: 200,
-    problems: { 400: ['invalid_code'] },
+    problems: { 400: ['invalid_code'], 401: ['unauthenticated'], 403: ['missing_permission'] },
     handle: async (request) => {
       const { actor, caller, body } = request;
       if (body.channel === 'email') {

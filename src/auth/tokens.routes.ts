@@ -169,8 +169,10 @@ export const tokenRoutes = (deps: TokenDeps): Route[] => [
     tag: 'Sign-in',
     summary: 'Exchange a refresh token for new tokens',
     description:
-      'The refresh token is used up: keep the new one. One that was used before ends the whole family of tokens (RFC 9700 section 4.14.2).',
+      'The refresh token is used up: keep the new one. One that was used before ends the whole family of tokens (RFC 9700 section 4.14.2). Only failures are limited.',
     access: 'public',
+    // The token endpoint behind it counts failures; people who share an address refresh as often as they must.
+    limited: false,
     body: z.object({ refreshToken: RefreshToken }).meta({ id: 'Refresh' }),
     returns: Tokens,
     status: 200,

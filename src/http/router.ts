@@ -188,7 +188,15 @@ export const mountRoutes = (routes: readonly Route[], deps: RouterDeps): Koa.Mid
   };
   const allowed = cors({
     origin: (ctx) => (deps.corsOrigins.includes(ctx.get('origin')) ? ctx.get('origin') : ''),
-    exposeHeaders: ['X-Request-Id', 'Retry-After', 'RateLimit', 'RateLimit-Policy', 'Link', 'WWW-Authenticate'],
+    exposeHeaders: [
+      'X-Request-Id',
+      'Retry-After',
+      'RateLimit',
+      'RateLimit-Policy',
+      'Link',
+      'WWW-Authenticate',
+      'Content-Disposition',
+    ],
     maxAge: 3600,
   });
   const rest = compose([allowed, problems, find]);

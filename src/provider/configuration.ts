@@ -10,7 +10,7 @@ import { isActiveUser } from '../users/users.queries.ts';
 import { createJwtFinder, createLivenessClaims } from './access-tokens.ts';
 import { createFindAccount, scopeClaims } from './claims.ts';
 import { createInteractionPolicy, createLoadExistingGrant } from './consent.ts';
-import { restClientId, userScope } from './issue-tokens.ts';
+import { restClientId, tokenExchange, userScope } from './issue-tokens.ts';
 import { apiResource, defaultResource } from './resources.ts';
 
 /** The pages that the engine shows in the middle of the protocol. */
@@ -70,6 +70,17 @@ export const routes = {
   pushed_authorization_request: '/oauth/par',
   jwks: '/.well-known/jwks.json',
 } as const;
+
+/**
+ * Roles are for the person's own applications, the operator's and those that they gave their password. Beside a narrow
+ * scope they would mislead: an API that judges by them would let somebody else's application, or the holder of an API
+ * key, do whatever the person may. Nor are they for userinfo, whose tokens have no audience.
+ */
+const carriesRoles = (token: object): boolean => {
+  const { aud, client, gty } = token as { aud?: string; client?: { first_party?: unknown }; gty?: string };
+  const trusted = client?.first_party === true || gty?.split(' ')[0] === 'password';
+  return aud !== undefined && trusted && gty !== tokenExchange;
+};
 
 export const buildConfiguration = (
   { config, db, secrets, pages, locales, fetch }: ProviderParts,
@@ -137,10 +148,12 @@ export const buildConfiguration = (
     clientBasedCORS: (_ctx, origin, client) =>
       client.clientAuthMethod === 'none' &&
       (client.redirectUris ?? []).some((uri) => URL.parse(uri)?.origin === origin),
-    // RFC 9068 section 2.2.3.1. Tokens for userinfo, which have no resource, say nothing of roles.
+    // RFC 9068 section 2.2.3.1.
     extraTokenClaims: async (_ctx, token) => {
-      const { accountId, aud } = token as { accountId?: string; aud?: string };
-      return accountId && aud ? { roles: (await findUserAccess(db, accountId))?.roles ?? [] } : undefined;
+      const { accountId } = token as { accountId?: string };
+      return accountId && carriesRoles(token)
+        ? { roles: (await findUserAccess(db, accountId))?.roles ?? [] }
+        : undefined;
     },
     formats: { customizers: { jwt: createLivenessClaims(db) } },
     ttl: {

@@ -9,10 +9,13 @@ import type { Actor } from '../audit/logs.commands.ts';
 import type { SignIn } from '../auth/sign-in.commands.ts';
 import type { NewClient } from '../clients/client-metadata.ts';
 import type { Config } from '../config.ts';
-import { permits } from '../roles/permissions.ts';
+import { permissionsOf, permits } from '../roles/permissions.ts';
 import { findUserAccess } from '../roles/roles.queries.ts';
 import { randomToken } from '../secrets.ts';
 import { apiResource, defaultResource } from './resources.ts';
+
+/** The grant type of RFC 8693. */
+export const tokenExchange = 'urn:ietf:params:oauth:grant-type:token-exchange';
 
 /** The REST API as a client of the provider: first-party, so whoever signs in through it may do all that their roles allow. */
 export const restClientId = 'countersign-rest';
@@ -20,7 +23,7 @@ export const restClient = (brand: string): NewClient => ({
   client_name: `${brand} API`,
   redirect_uris: [],
   response_types: [],
-  grant_types: ['refresh_token'],
+  grant_types: ['refresh_token', tokenExchange],
   token_endpoint_auth_method: 'none',
   first_party: true,
 });
@@ -42,7 +45,7 @@ export interface TokenIssuer {
 
 /** Of the scopes that an application may ask for, those that this user can pass on. */
 const grantedScope = (allowed: readonly string[], permissions: readonly string[]): string =>
-  allowed.filter((name) => name.split(':').length !== 3 || permits(permissions, name)).join(' ');
+  allowed.filter((name) => !permissionsOf([name]).length || permits(permissions, name)).join(' ');
 
 /** Scopes of the API that tokens of this client may have when they speak for this user. */
 export const userScope = async (db: Db, client: Client, userId: string | undefined): Promise<string> => {
@@ -116,7 +119,9 @@ export const issueTokens = async (
 /** @throws InvalidScope when something is asked for that the client or the user cannot have (RFC 6749 section 5.2) */
 const narrowed = (allowed: string, wanted: string): string => {
   const names = wanted.split(' ').filter(Boolean);
-  const missing = names.filter((name) => !allowed.split(' ').includes(name) && !permits(allowed.split(' '), name));
+  const has = (name: string) =>
+    allowed.split(' ').includes(name) || (permissionsOf([name]).length > 0 && permits(allowed.split(' '), name));
+  const missing = names.filter((name) => !has(name));
   if (missing.length) throw new errors.InvalidScope('requested scope is not allowed', missing.join(' '));
   return names.join(' ');
 };

@@ -10,10 +10,9 @@ import { type ApiKey, findLiveApiKey, touchApiKey } from '../api-keys/api-keys.q
 import type { Config } from '../config.ts';
 import { intersect, permissionsOf, permits } from '../roles/permissions.ts';
 import { isActiveUser } from '../users/users.queries.ts';
-import { userScope } from './issue-tokens.ts';
+import { tokenExchange, userScope } from './issue-tokens.ts';
 import { apiResource, defaultResource } from './resources.ts';
 
-export const tokenExchange = 'urn:ietf:params:oauth:grant-type:token-exchange';
 export const apiKeyType = 'urn:countersign:params:oauth:token-type:api_key';
 const accessTokenType = 'urn:ietf:params:oauth:token-type:access_token';
 

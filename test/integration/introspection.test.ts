@@ -59,6 +59,7 @@ describe('an active token', () => {
       sub: tokens.claims()?.sub,
       client_id: rp.client.client_id,
       aud: 'countersign-api',
+      roles: ['user'],
       scope: 'api:read',
       token_type: 'Bearer',
       jti: decodeJwt(access_token).jti,

@@ -152,7 +152,8 @@ describe('a request is refused', () => {
   const encoded = (headers: Record<string, string>) => ({ ...basic(rp.client), ...headers });
   it('with a grant_type that is unknown, missing or not the client’s', async () => {
     expectError(await token({ grant_type: 'nonsense' }), [400, 'unsupported_grant_type']);
-    expectError(await token({ grant_type: 'password', username: 'a', password: 'b' }), [400, 'unsupported_grant_type']);
+    expectError(await token({ grant_type: 'implicit' }), [400, 'unsupported_grant_type']);
+    expectError(await token({ grant_type: 'password', username: 'a', password: 'b' }), [400, 'invalid_request']);
     expectError(await token({}), [400, 'invalid_request']);
     expectError(await token({ grant_type: 'client_credentials' }), [400, 'invalid_request']);
   });

@@ -1,5 +1,5 @@
 /** Introspection, userinfo, `/auth/validate`, `/auth/me` and the REST API agree about every token, JWT or opaque. */
-import { generateKeyPair, SignJWT } from 'jose';
+import { decodeJwt, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { operator } from '../../src/audit/logs.commands.ts';
 import { rotateKeys } from '../../src/keys/keys.commands.ts';
@@ -149,6 +149,44 @@ describe('a token', () => {
       const { json } = await anybody.request('POST', '/auth/validate', { token });
       expect(json).toEqual({ valid: false, user: null, error: 'invalid_token' });
     }
+  });
+});
+
+describe('roles in a token', () => {
+  const rolesOf = (token: string | undefined) => decodeJwt(token ?? '').roles;
+
+  it('are for the operator’s own applications and those that were given the password', async () => {
+    const email = await registerAccount(server);
+    const { json } = await anybody.request('POST', '/auth/login', { email, password });
+    expect(rolesOf(json.accessToken)).toEqual(['user']);
+    const { body } = await application.post('/oauth/token', { grant_type: 'password', username: email, password });
+    expect(rolesOf(body.access_token)).toEqual(['user']);
+    const refresh = { grant_type: 'refresh_token', refresh_token: body.refresh_token as string };
+    expect(rolesOf((await application.post('/oauth/token', refresh)).body.access_token)).toEqual(['user']);
+  });
+
+  it('are not for other applications, nor for what an API key was exchanged for: its scope says what it may do', async () => {
+    const { token } = await applicationToken({ scope: 'openid orders', resource: `${server.issuer}/api` });
+    expect(rolesOf(token)).toBeUndefined();
+    const email = await registerAccount(server);
+    const { json } = await anybody.request('POST', '/auth/login', { email, password });
+    const bearer = { authorization: `Bearer ${json.accessToken}` };
+    const created = await anybody.request('POST', '/api-keys', { name: 'ci', scopes: ['users:read:own'] }, bearer);
+    const response = await fetch(`${server.issuer}/oauth/token`, {
+      method: 'POST',
+      body: new URLSearchParams({
+        grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
+        client_id: 'countersign-rest',
+        subject_token: created.json.key,
+        subject_token_type: 'urn:countersign:params:oauth:token-type:api_key',
+      }),
+    });
+    const exchanged = (await response.json()) as { access_token: string; scope: string };
+    expect([response.status, exchanged.scope, rolesOf(exchanged.access_token)]).toEqual([
+      200,
+      'users:read:own',
+      undefined,
+    ]);
   });
 });
 

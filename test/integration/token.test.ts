@@ -100,6 +100,7 @@ describe('the access token', () => {
     expect(protectedHeader).toEqual({ alg: 'RS256', typ: 'at+jwt', kid: expect.any(String) });
     expect(payload).toEqual({
       iss: server.issuer,
+      roles: ['user'],
       sub: tokens.claims()?.sub,
       aud: audience,
       client_id: rp.client.client_id,

@@ -170,7 +170,7 @@ const users: Record<string, RouteCase> = {
   },
   listRoles: { attempt: () => ({}) },
   assignRole: {
-    attempt: async ({ account }) => ({ params: { id: (await account()).id }, body: { role: 'guest' } }),
+    attempt: async ({ account }) => ({ params: { id: (await account()).id }, body: { role: 'moderator' } }),
     outranked: ({ user: { id } }) => ({ params: { id }, body: { role: 'super_admin' } }),
   },
 };
