@@ -7,7 +7,7 @@ import { addressKey, type RateLimits } from './rate-limits.ts';
 export const createAccountLimits = (
   limits: RateLimits,
   secrets: Secrets,
-): Pick<AccountDeps, 'limitMail' | 'limitRegistrations' | 'guesses' | 'hashDevice'> => ({
+): Pick<AccountDeps, 'limitMail' | 'limitRegistrations' | 'guesses' | 'hashDevice' | 'releaseCodes'> => ({
   limitMail: async (kind, email, address) => {
     const from = addressKey(address);
     await limits.consume('mailClient', from);
@@ -16,6 +16,9 @@ export const createAccountLimits = (
   },
   limitRegistrations: (address) => limits.consume('register', addressKey(address)),
   guesses: createGuesses(limits, addressKey),
+  releaseCodes: async (userId) => {
+    for (const purpose of ['verify-phone', 'mfa']) await limits.reset('codeRecipient', `${purpose} ${userId}`);
+  },
   hashDevice: (userId, { address = '', userAgent = '' }, cookie) =>
     secrets.mac('device', JSON.stringify([userId, ...(cookie ? [cookie] : [addressKey(address), userAgent])])),
 });

@@ -19,12 +19,15 @@ const limits = {
   guessAccount: { points: 5, seconds: 15 * minute },
   /** Wrong passwords per account and device, for what only one device can show. */
   guessDevice: { points: 5, seconds: 15 * minute },
+  guessDeviceDaily: { points: 20, seconds: day },
   /** Wrong passwords per account from unknown devices; every further one has to wait (see `src/auth/guesses.ts`). */
   accountFailures: { points: 10, seconds: day },
   /** Attempts per account from unknown devices, those that were made to wait included; then it is locked for them. */
   accountAttempts: { points: 100, seconds: day },
   /** Wrong passwords per address, whatever the account. */
   guessAddress: { points: 50, seconds: 15 * minute },
+  /** Requests posted to the authorization endpoint per address: each is kept for a minute. */
+  posted: { points: 120, seconds: minute },
   /** Registrations per address. */
   register: { points: 20, seconds: hour },
   /** Mails per recipient that one address asks for. */
@@ -33,7 +36,7 @@ const limits = {
   mailRecipient: { points: 20, seconds: hour },
   /** Mails that one address has sent to anybody. */
   mailClient: { points: 30, seconds: hour },
-  /** One-time codes that one address tries, and that anybody tries for one recipient, the right ones aside. */
+  /** One-time codes that one address tries, and that anybody tries of those that one recipient was sent for a purpose, the right ones aside. */
   codeAddress: { points: 50, seconds: 15 * minute },
   codeRecipient: { points: 25, seconds: 24 * hour },
   /** SMS, which cost money: that one address asks for, that one account does, and that one number gets. */
@@ -55,11 +58,14 @@ const limits = {
 /** What is either taken or free, for a time that whoever takes it says. The factor leaves these alone. */
 const holds = ['accountDelay', 'accountLock'] as const;
 
+/** SMS of the whole installation, as SMS_PER_HOUR says; no factor multiplies what they cost. */
+const smsTotal = 'smsTotal';
+
 /** Requests per caller of a role, in the window of `RATE_LIMITS`. */
 type RoleLimit = `role:${string}`;
 export const roleWindowSeconds = 15 * minute;
 
-export type LimitName = keyof typeof limits | RoleLimit;
+export type LimitName = keyof typeof limits | RoleLimit | typeof smsTotal;
 export type HoldName = (typeof holds)[number];
 
 /** How much of a limit is left. */
@@ -144,6 +150,8 @@ interface RateLimitOptions {
   factor: number;
   /** RATE_LIMITS: requests of a caller of each role in `roleWindowSeconds`. */
   roles?: Readonly<Record<string, number>>;
+  /** SMS_PER_HOUR */
+  smsPerHour?: number;
   /** Called when a limit refuses. */
   onRefusal?(limit: LimitName): void;
   log: Log;
@@ -154,6 +162,7 @@ export const createRateLimits = ({
   keyPrefix = 'countersign:',
   factor,
   roles = {},
+  smsPerHour = 500,
   onRefusal = () => {},
   log,
 }: RateLimitOptions): RateLimits => {
@@ -177,6 +186,7 @@ export const createRateLimits = ({
   const multiplied = (points: number) => Math.max(1, Math.round(points * factor));
   for (const [name, { points, seconds }] of Object.entries(limits)) add(name, multiplied(points), seconds);
   for (const [role, points] of Object.entries(roles)) add(`role:${role}`, multiplied(points), roleWindowSeconds);
+  add(smsTotal, smsPerHour, hour);
   for (const name of holds) add(name, 1, 1);
   const limiter = (name: LimitName | HoldName): RateLimiterAbstract => limiters.get(name) as RateLimiterAbstract;
 

@@ -31,13 +31,28 @@ export interface InvitationMail {
   minutes: number;
 }
 
-/** A security notice: what, when, where, and what to press if it was not you. */
-export interface PasswordChangedMail {
+/** A security notice: when, where, and what to press if it was not you. */
+export interface NoticeMail {
   name: string;
   at: Date;
   device: string;
   address: string;
   resetLink: string;
+}
+
+export interface PasswordChangedMail extends NoticeMail {
+  /** What became of the account's API keys, where it has any. */
+  apiKeys: 'none' | 'kept' | 'revoked';
+}
+
+export interface ApiKeyCreatedMail extends NoticeMail {
+  /** The beginning of the key. */
+  prefix: string;
+}
+
+export interface PhoneVerifiedMail extends NoticeMail {
+  /** The number's last digits. */
+  ending: string;
 }
 
 /** Confirms the same by a code that the person types. */
@@ -64,4 +79,6 @@ export interface MailProps {
   'reset-password': ResetPasswordMail;
   invitation: InvitationMail;
   'password-changed': PasswordChangedMail;
+  'api-key-created': ApiKeyCreatedMail;
+  'phone-verified': PhoneVerifiedMail;
 }

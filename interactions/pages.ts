@@ -10,6 +10,7 @@ import { type Config, isDevelopment } from '../src/config.ts';
 import { AppError, type ErrorDetails, invalid } from '../src/errors.ts';
 import { actorOf } from '../src/http/actor.ts';
 import type { Log } from '../src/log.ts';
+import { hasSecondFactor, type NeedsMfa } from '../src/provider/consent.ts';
 import { findUser, type User } from '../src/users/users.queries.ts';
 import { accountClientId } from './account.ts';
 import { toAppError } from './app-error.ts';
@@ -25,6 +26,7 @@ export interface PageDeps {
   views: Views;
   /** The engine's instance that serves now. */
   provider(): Provider;
+  needsMfa: NeedsMfa;
 }
 
 /** What a browser remembers between pages on the way to signing in. */
@@ -169,7 +171,7 @@ const isCrossSite = (ctx: Koa.Context, issuer: string): boolean => {
   return origin !== '' && origin !== issuer;
 };
 
-export const createPages = ({ config, db, log, views, provider }: PageDeps): Pages => {
+export const createPages = ({ config, db, log, views, provider, needsMfa }: PageDeps): Pages => {
   const secure = config.JWT_ISSUER.startsWith('https:');
   const cookieName = (name: string) => (secure ? `__Host-${name}` : name);
   const cookie = { httpOnly: true, sameSite: 'lax', secure, signed: true, overwrite: true } as const;
@@ -245,6 +247,8 @@ export const createPages = ({ config, db, log, views, provider }: PageDeps): Pag
       if (!session.accountId) return undefined;
       const user = await findUser(db, session.accountId);
       if (user?.status !== 'active') return undefined;
+      // A session of the password alone does not do once the account needs more.
+      if (!hasSecondFactor(session) && (await needsMfa(user.id))) return undefined;
       return { user, sessionUid: session.uid, actor: { ...actorOf(ctx), type: 'user', id: user.id } };
     },
 

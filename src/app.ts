@@ -25,7 +25,7 @@ import { registration } from '../interactions/registration.ts';
 import { createViews } from '../interactions/views.ts';
 import { expireEvents } from './audit/logs.commands.ts';
 import type { AccountDeps } from './auth/accounts.commands.ts';
-import type { MfaDeps } from './auth/mfa.commands.ts';
+import { findRequiredRank, isMfaRequired, type MfaDeps } from './auth/mfa.commands.ts';
 import { answerCodeRequest, type OtpDeps } from './auth/otp.commands.ts';
 import { answerMailRequest } from './auth/password.commands.ts';
 import { createPasswords } from './auth/passwords.ts';
@@ -45,6 +45,7 @@ import type { Log } from './log.ts';
 import { createMetrics, exposeMetrics } from './metrics/metrics.ts';
 import { cacheProtocol } from './provider/cache-control.ts';
 import { routes as oauth } from './provider/configuration.ts';
+import { exactPaths } from './provider/exact-paths.ts';
 import { limitFailures } from './provider/failure-limits.ts';
 import { createProviderHost, type ProviderHost } from './provider/host.ts';
 import { restClient, restClientId } from './provider/issue-tokens.ts';
@@ -98,6 +99,7 @@ export const createApp = async ({
     keyPrefix: config.REDIS_KEY_PREFIX,
     factor: config.RATE_LIMIT_FACTOR,
     roles: roleLimits,
+    smsPerHour: config.SMS_PER_HOUR,
     onRefusal: (limit) => metrics.countRefusal(limit),
     log,
   });
@@ -121,6 +123,7 @@ export const createApp = async ({
   const accounts: AccountDeps = {
     db,
     issuer,
+    secrets,
     passwords,
     describeDevice,
     queueMail,
@@ -131,14 +134,16 @@ export const createApp = async ({
     },
   };
   const queueCodeRequest: OtpDeps['queueCodeRequest'] = (db, request) => jobs.send(db, 'code-request', request);
-  const otp: OtpDeps = { ...accounts, ...codeLimits(limits), secrets, queueCodeRequest, queueSms };
-  const mfa: MfaDeps = { ...otp, requiredRoles: config.MFA_REQUIRED_ROLES };
+  const otp: OtpDeps = { ...accounts, ...codeLimits({ config, limits, log, countSms }), queueCodeRequest, queueSms };
+  const mfa: MfaDeps = { ...otp, requiredRank: await findRequiredRank(db, config.MFA_REQUIRED_ROLES) };
   const signInDeps: SignInDeps = {
     ...accounts,
     mfa,
     requireVerifiedEmail: config.REQUIRE_VERIFIED_EMAIL,
     countSignIn: (outcome) => metrics.countSignIn(outcome),
   };
+
+  const needsMfa = (userId: string) => isMfaRequired(mfa, userId);
 
   // The provider
   if (!config.JWKS_PRIVATE_KEY_PATH) await ensureKeys(db, secrets);
@@ -158,6 +163,7 @@ export const createApp = async ({
       pages: protocolPages(db, () => pages),
       queueLogout,
       signIn: (actor, input) => signIn(signInDeps, actor, input),
+      needsMfa,
       countFailure: async (clientId, address) =>
         (await limits.count('recordedRefusals', `${clientId} ${addressKey(address)}`)) <= 0,
     },
@@ -166,7 +172,7 @@ export const createApp = async ({
 
   // The pages
   const postedRequests = createPostedRequests(db, secrets);
-  const pages: Pages = createPages({ config, db, log, views, provider: provider.provider });
+  const pages: Pages = createPages({ config, db, log, views, provider: provider.provider, needsMfa });
   const hosted = compose([
     ...pages.middleware,
     interactions({
@@ -190,7 +196,8 @@ export const createApp = async ({
     oauthErrors(pages, log),
     formPost(pages),
     cacheProtocol,
-    prepareRequest(postedRequests),
+    exactPaths,
+    prepareRequest(postedRequests, (address) => limits.consume('posted', addressKey(address))),
     limitFailures({ ...limits, addressKey }),
     provider.middleware,
   ]);

@@ -7,6 +7,7 @@ import { createSmsSender } from '../adapters/sms-provider.ts';
 import { isFromTwilio } from '../adapters/sms-twilio.ts';
 import type { Views } from '../interactions/views.ts';
 import type { AccountDeps } from './auth/accounts.commands.ts';
+import type { CodeLimits } from './auth/one-time-codes.commands.ts';
 import type { OtpDeps } from './auth/otp.commands.ts';
 import { type SmsReportDeps, twilioStatusPath } from './auth/sms.routes.ts';
 import { type Config, isDevelopment, smsProvider } from './config.ts';
@@ -78,28 +79,49 @@ export const createDelivery = ({
   };
 };
 
-/** How often codes may be sent by SMS, and tried. */
-export const codeLimits = (limits: RateLimits): Pick<OtpDeps, 'limitSms' | 'limitCodes' | 'returnCode'> => ({
-  limitSms: async (phoneNumber, userId, address) => {
-    await limits.consume('smsClient', addressKey(address));
-    // What the hour refuses does not count for the day.
-    await limits.consume('smsAccount', userId);
-    await limits.consume('smsAccountDaily', userId);
-    const number = async () => {
-      await limits.consume('smsNumber', phoneNumber);
-      await limits.consume('smsNumberDaily', phoneNumber);
-    };
-    return number().then(
-      () => true,
-      () => false,
-    );
-  },
-  limitCodes: async (subject, address) => {
-    await limits.consume('codeAddress', addressKey(address));
-    await limits.consume('codeRecipient', subject);
-  },
-  returnCode: async (subject, address) => {
-    await limits.reward('codeAddress', addressKey(address));
-    await limits.reward('codeRecipient', subject);
-  },
-});
+/** How often codes may be sent by SMS, to whom, and how often they may be tried. */
+export const codeLimits = ({
+  config,
+  limits,
+  log,
+  countSms,
+}: {
+  config: Pick<Config, 'SMS_ALLOWED_PREFIXES'>;
+  limits: RateLimits;
+  log: Log;
+  countSms(outcome: string): void;
+}): CodeLimits & Pick<OtpDeps, 'limitSms' | 'mayText'> => {
+  const isWithinNumber = (phoneNumber: string): Promise<boolean> =>
+    limits
+      .consume('smsNumber', phoneNumber)
+      .then(() => limits.consume('smsNumberDaily', phoneNumber))
+      .then(
+        () => true,
+        () => false,
+      );
+  const isWithinTotal = async (): Promise<boolean> => {
+    const excess = await limits.count('smsTotal', '');
+    if (excess <= 0) return true;
+    countSms('over_limit');
+    if (excess === 1) log.warn('SMS_PER_HOUR is reached: no more SMS are sent for up to an hour');
+    return false;
+  };
+  return {
+    mayText: (phoneNumber) =>
+      !config.SMS_ALLOWED_PREFIXES.length ||
+      config.SMS_ALLOWED_PREFIXES.some((prefix) => phoneNumber.startsWith(prefix)),
+    limitSms: async (phoneNumber, userId, address) => {
+      await limits.consume('smsClient', addressKey(address));
+      // What the hour refuses does not count for the day.
+      await limits.consume('smsAccount', userId);
+      await limits.consume('smsAccountDaily', userId);
+      return (await isWithinNumber(phoneNumber)) && isWithinTotal();
+    },
+    limitCodeAddress: (address) => limits.consume('codeAddress', addressKey(address)),
+    limitCodes: (purpose, subject) => limits.consume('codeRecipient', `${purpose} ${subject}`),
+    returnCode: async (purpose, subject, address) => {
+      await limits.reward('codeAddress', addressKey(address));
+      await limits.reward('codeRecipient', `${purpose} ${subject}`);
+    },
+  };
+};

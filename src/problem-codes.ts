@@ -43,11 +43,15 @@ export const problemCodes = {
   },
   invalid_code: { 400: 'The code is wrong, has expired, was used before or was tried too often.' },
   sms_unavailable: { 400: 'This service sends no SMS.' },
+  number_not_allowed: { 400: 'This service sends no SMS to numbers that begin so (`SMS_ALLOWED_PREFIXES`).' },
+  email_not_verified: { 403: 'The account’s own address must be verified first.' },
   invalid_signature: { 403: 'The request is not signed by the service that it claims to come from.' },
   email_taken: { 409: 'Another account has this address.' },
   password_too_long: { 400: 'The password is longer than 1024 bytes.' },
   password_changed: { 409: 'The password was changed meanwhile, so this is void. Sign in again.' },
-  session_needed: { 403: 'This takes the token of a sign-in; that of an application or an API key does not do.' },
+  session_needed: {
+    403: 'This takes the token of a sign-in at an application of the service’s own. An API key does not do, nor what came of one, nor the token of anybody else’s application.',
+  },
   issuer_unavailable: { 503: 'The issuer in AUTH_OIDC_ISSUER is out of reach, so its tokens cannot be judged.' },
 
   // Users and roles
@@ -65,7 +69,6 @@ export const problemCodes = {
   scope_exceeds_yours: { 403: 'The scope has a permission that the caller does not hold.' },
   api_key_not_found: { 404: 'There is no such API key, or not any more.' },
   api_key_limit_reached: { 409: 'The account has as many API keys as it may have. Revoke one.' },
-  not_with_api_key: { 403: 'This cannot be done with an API key, nor with a token that came of one.' },
 
   // Administration
   grant_not_found: { 404: 'There is no such grant, or not any more.' },

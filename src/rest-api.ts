@@ -16,6 +16,7 @@ import { createExternalTokens } from './auth/external-tokens.ts';
 import { createUser } from './auth/invitations.commands.ts';
 import { meRoutes } from './auth/me.routes.ts';
 import { isMfaRequired, type MfaDeps } from './auth/mfa.commands.ts';
+import { tellOfApiKey } from './auth/notices.commands.ts';
 import type { OtpDeps } from './auth/otp.commands.ts';
 import { otpRoutes } from './auth/otp.routes.ts';
 import { passwordRoutes } from './auth/password.routes.ts';
@@ -41,6 +42,7 @@ import { findRanks } from './roles/roles.queries.ts';
 import { roleRoutes } from './roles/roles.routes.ts';
 import type { Secrets } from './secrets.ts';
 import { endSessionOfRefreshToken, type QueueLogout, revokeGrantsOf } from './sessions/sessions.commands.ts';
+import { isSessionLive } from './sessions/sessions.queries.ts';
 import { sessionRoutes } from './sessions/sessions.routes.ts';
 import { tokenRevocationRoutes } from './sessions/tokens.routes.ts';
 import { userRoutes } from './users/users.routes.ts';
@@ -116,11 +118,22 @@ export const createRestApi = (parts: RestParts): RestApi => {
       createUser: (actor, by, input) => createUser(accounts, actor, by, input),
       closeAccount: (actor, by, input) => closeAccount(accounts, actor, by, input),
     }),
-    ...roleRoutes({ db }),
+    ...roleRoutes({
+      db,
+      endSessions: async (db, actor, userId, rank) => {
+        if (mfa.requiredRank !== undefined && rank >= mfa.requiredRank)
+          await accounts.endSessions(db, actor, userId, undefined, 'second_factor_needed');
+      },
+    }),
     ...sessionRoutes({ db, queueLogout, hiddenClientId }),
     ...tokenRevocationRoutes({ db, queueLogout }),
     ...clientRoutes({ db, validate: provider.validateClient, revokeGrants: revokeGrantsOf }),
-    ...apiKeyRoutes({ db, revokeGrants: revokeGrantsOf }),
+    ...apiKeyRoutes({
+      db,
+      revokeGrants: revokeGrantsOf,
+      isSessionLive,
+      tellOwner: (db, actor, key) => tellOfApiKey(accounts, db, actor, key),
+    }),
     ...keyRoutes({ db, secrets, config, reload: provider.reload }),
     ...logRoutes({ db }),
     ...statisticsRoutes({ db }),

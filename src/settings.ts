@@ -127,7 +127,10 @@ export const settings = z.object({
       'How many reverse proxies in front append to X-Forwarded-For. With more than one, an inner one must be reached through the outer one alone',
   }),
   TRUST_PROXY_ADDRESSES: proxyAddresses,
-  REQUIRE_VERIFIED_EMAIL: flag.default(true).meta({ description: 'Sign-in waits until the email address is verified' }),
+  REQUIRE_VERIFIED_EMAIL: flag.default(true).meta({
+    description:
+      'Sign-in waits until the email address is verified. With `false` anybody can learn whether an address has an account: they register it and then try to sign in, which works only if it had none',
+  }),
   REGISTER_SIGNS_IN: flag.default(false).meta({
     description:
       'Registration on the pages signs the new account in at once. An address that is taken can then be told from a free one: whoever registers learns which addresses have accounts',
@@ -186,7 +189,7 @@ export const settings = z.object({
   }),
   MFA_REQUIRED_ROLES: list.default([]).meta({
     description:
-      'Roles, separated by commas, whose sign-ins need a second factor: a code that is mailed, or sent to a verified phone',
+      'Roles, separated by commas, whose sign-ins need a second factor, as do those of every role above them: a code that is mailed, or sent to a verified phone',
   }),
   AUTH_ALLOW_DEV_HEADERS: flag.default(false).meta({
     description:

@@ -1,10 +1,33 @@
 /** The settings of SMS, which `config.ts` takes in with all others. */
 import { z } from 'zod';
 
+const prefixes = z
+  .string()
+  .transform((text) =>
+    text
+      .split(',')
+      .map((prefix) => prefix.trim())
+      .filter(Boolean),
+  )
+  .refine(
+    (items) => items.every((item) => /^\+[1-9]\d{0,14}$/.test(item)),
+    'expected beginnings of numbers such as +49,+43',
+  );
+
+const perHour = 'expected a whole number from 1 to 1000000';
+
 export const smsSettings = {
   SMS_PROVIDER: z.enum(['console', 'webhook', 'twilio']).optional().meta({
     description:
       'How SMS are sent; `console` shows them in the dev mailbox, is the default in development and refused in production. Without one nobody can ask for a code by SMS',
+  }),
+  SMS_PER_HOUR: z.coerce.number(perHour).int(perHour).min(1, perHour).max(1_000_000, perHour).default(500).meta({
+    description:
+      'SMS that are sent in an hour to all numbers together, so that nobody runs up a bill; RATE_LIMIT_FACTOR leaves it alone. Past it requests are answered as usual and nothing is sent; a second factor can still be mailed',
+  }),
+  SMS_ALLOWED_PREFIXES: prefixes.default([]).meta({
+    description:
+      'Beginnings of the numbers that SMS are sent to, separated by commas, such as `+49,+43`; empty: all. Name the countries that your people live in: numbers elsewhere can be made to cost, and to earn, a lot',
   }),
   SMS_WEBHOOK_URL: z
     .url({ protocol: /^https?$/, message: 'expected an http(s) URL' })

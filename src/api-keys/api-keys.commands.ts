@@ -2,7 +2,7 @@
 import { v7 as uuid } from 'uuid';
 import type { Db } from '../../db/connect.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
-import { conflict, forbidden, notFound } from '../errors.ts';
+import { conflict, forbidden, notFound, unauthenticated } from '../errors.ts';
 import { mayPassOn } from '../roles/permissions.ts';
 import { hashToken } from '../secrets.ts';
 import { createKey, displayPrefix } from './api-key-format.ts';
@@ -11,8 +11,18 @@ import { type ApiKey, countLiveApiKeys, findApiKey } from './api-keys.queries.ts
 /** How many keys of one user may work at a time. */
 const liveKeysMax = 50;
 
+export interface CreationDeps {
+  db: Db;
+  /** Whether a user's session is there; in a transaction it stays until that ends. */
+  isSessionLive(db: Db, userId: string, sessionUid: string): Promise<boolean>;
+  /** Mails the owner that a key was made, of which `prefix` is the beginning. */
+  tellOwner(db: Db, actor: Actor, key: { userId: string; prefix: string }): Promise<void>;
+}
+
 export interface NewApiKey {
   userId: string;
+  /** The session that the owner asks in: a key outlives it, so it must not have ended by the time that the key is made. */
+  sessionUid: string;
   name: string;
   scopes: readonly string[];
   /** Seconds from now. */
@@ -20,24 +30,26 @@ export interface NewApiKey {
 }
 
 /**
- * Gives a user an API key.
+ * Gives a user an API key, and tells them by mail.
  * @param held what the creator may do with the token that they came with: the key gets no more
  * @returns the key, once, and what is kept of it
- * @throws AppError 403 scope_exceeds_yours, 409 api_key_limit_reached
+ * @throws AppError 401 invalid_token when the session has ended, 403 scope_exceeds_yours, 409 api_key_limit_reached
  */
 export const createApiKey = (
-  db: Db,
+  { db, isSessionLive, tellOwner }: CreationDeps,
   actor: Actor,
   held: readonly string[],
-  { userId, name, scopes, expiresIn }: NewApiKey,
+  { userId, sessionUid, name, scopes, expiresIn }: NewApiKey,
 ): Promise<ApiKey & { key: string }> =>
   db.transaction(async (db) => {
     const missing = scopes.filter((scope) => !mayPassOn(held, scope));
     if (missing.length)
       throw forbidden('scope_exceeds_yours', `You do not hold, or may not pass on: ${missing.join(' ')}`);
-    // The lock makes creations at the same time count one another.
-    const owner = await db('users').where({ id: userId, status: 'active' }).forUpdate().first('id');
+    // The lock makes creations at the same time count one another, and has a reset of the password come before or after:
+    // then its revocation finds this key, or the session is found to have ended.
+    const owner = await db('users').where({ id: userId, status: 'active' }).forNoKeyUpdate().first('id');
     if (!owner) throw notFound('user');
+    if (!(await isSessionLive(db, userId, sessionUid))) throw unauthenticated('invalid_token', 'The session has ended');
     if ((await countLiveApiKeys(db, userId)) >= liveKeysMax)
       throw conflict('api_key_limit_reached', `There are ${liveKeysMax} keys already; revoke one first`);
     const key = createKey();
@@ -57,6 +69,7 @@ export const createApiKey = (
       target: { type: 'api_key', id },
       meta: { userId, scopes: [...new Set(scopes)], expiresAt },
     });
+    await tellOwner(db, actor, { userId, prefix: displayPrefix(key) });
     return { ...((await findApiKey(db, id)) as ApiKey), key };
   });
 
@@ -75,4 +88,20 @@ export const revokeApiKey = (db: Db, actor: Actor, id: string, revokeGrants: Rev
     await revokeGrants(db, { apiKeyId: id });
     await recordEvent(db, actor, { action: 'api_key.revoke', target: { type: 'api_key', id } });
     return true;
+  });
+
+/**
+ * Ends all keys of a user. The tokens that they were exchanged for end with the user's sessions and grants, which whoever
+ * calls this ends afterwards: an exchange that is under way holds its key's row, and what follows sees what it saved.
+ * @returns how many there were
+ */
+export const revokeApiKeysOf = (db: Db, actor: Actor, userId: string, reason: string): Promise<number> =>
+  db.transaction(async (db) => {
+    const revoked: { id: string }[] = await db('apiKeys')
+      .where({ userId, revokedAt: null })
+      .update({ revokedAt: db.fn.now() })
+      .returning('id');
+    for (const { id } of revoked)
+      await recordEvent(db, actor, { action: 'api_key.revoke', target: { type: 'api_key', id }, meta: { reason } });
+    return revoked.length;
   });

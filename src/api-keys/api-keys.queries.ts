@@ -82,7 +82,3 @@ export const touchApiKey = async (db: Db, { id, lastUsedAt }: Pick<ApiKey, 'id' 
     .where((key) => key.whereNull('lastUsedAt').orWhere('lastUsedAt', '<', before))
     .update({ lastUsedAt: db.fn.now() });
 };
-
-/** Whether a token was given in exchange for an API key, seen from its grant. */
-export const isGrantOfApiKey = async (db: Db, grantId: string): Promise<boolean> =>
-  (await db('grants').where({ id: grantId }).whereNotNull('apiKeyId').first('id')) !== undefined;

@@ -2,13 +2,13 @@
 import { z } from 'zod';
 import type { Db } from '../../db/connect.ts';
 import { forbidden, notFound } from '../errors.ts';
-import { type Caller, may } from '../http/caller.ts';
+import { assertSignedInHere, type Caller, may } from '../http/caller.ts';
 import { idKeyOf, ListQuery, listOf, pageOf } from '../http/lists.ts';
 import { type Route, route } from '../http/route.ts';
 import { Id, Time } from '../http/schemas.ts';
 import { PermissionName } from '../roles/permissions.ts';
-import { createApiKey, type RevokeGrantsOfKey, revokeApiKey } from './api-keys.commands.ts';
-import { findApiKey, isGrantOfApiKey, listApiKeys, type ApiKey as StoredKey } from './api-keys.queries.ts';
+import { type CreationDeps, createApiKey, type RevokeGrantsOfKey, revokeApiKey } from './api-keys.commands.ts';
+import { findApiKey, listApiKeys, type ApiKey as StoredKey } from './api-keys.queries.ts';
 
 const ApiKey = z
   .object({
@@ -59,8 +59,7 @@ const Search = ListQuery.extend({
   userId: Id.optional().meta({ description: 'Somebody else’s, for those who may read everybody’s' }),
 });
 
-export interface ApiKeyRouteDeps {
-  db: Db;
+export interface ApiKeyRouteDeps extends CreationDeps {
   revokeGrants: RevokeGrantsOfKey;
 }
 
@@ -81,7 +80,7 @@ const findKeyFor = async (db: Db, caller: Caller, id: string, permission: string
   return key;
 };
 
-const creation = ({ db }: ApiKeyRouteDeps): Route =>
+const creation = (deps: ApiKeyRouteDeps): Route =>
   route({
     id: 'createApiKey',
     method: 'post',
@@ -89,17 +88,21 @@ const creation = ({ db }: ApiKeyRouteDeps): Route =>
     tag: 'API keys',
     summary: 'Create an API key; it is shown this once',
     description:
-      'The key stands for the caller, as far as its scopes go: `Authorization: Bearer cs_…` on this API, or exchanged for an access token at the token endpoint (RFC 8693). Neither a key nor a token that came of one can create keys.',
+      'The key stands for the caller, as far as its scopes go: `Authorization: Bearer cs_…` on this API, or exchanged for an access token at the token endpoint (RFC 8693). It takes the token of a sign-in at this API or at another application of the service’s own: neither a key nor a token that came of one can create keys, nor can anybody else’s application. The owner is told by mail. A reset of the password revokes all keys; a change of it leaves them.',
     access: 'api_keys:write:own',
     body: CreateApiKey,
     returns: CreatedApiKey,
     status: 201,
-    problems: { 403: ['scope_exceeds_yours', 'not_with_api_key'], 409: ['api_key_limit_reached'] },
+    problems: {
+      403: ['scope_exceeds_yours', 'session_needed'],
+      404: ['user_not_found'],
+      409: ['api_key_limit_reached'],
+    },
     handle: async ({ body, caller, actor }) => {
-      // Else whoever finds a key could make another one, which its owner does not know of.
-      if (caller.apiKeyId || (caller.grantId && (await isGrantOfApiKey(db, caller.grantId))))
-        throw forbidden('not_with_api_key', 'An API key cannot create API keys; sign in');
-      const { key, ...stored } = await createApiKey(db, actor, caller.permissions, { userId: caller.id, ...body });
+      // Else whoever finds a key, or is let in for a while, could make one that its owner does not know of.
+      assertSignedInHere(caller);
+      const owner = { userId: caller.id, sessionUid: caller.sessionUid };
+      const { key, ...stored } = await createApiKey(deps, actor, caller.permissions, { ...owner, ...body });
       return { ...shown(stored), key };
     },
   });

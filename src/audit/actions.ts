@@ -19,6 +19,7 @@ export const actions = {
   'key.rotate': 'A new signing key takes over',
   'otp.send': 'A one-time code was sent',
   'password.change': 'A person changed their password',
+  'password.guess_failed': 'Somebody who was signed in, or had a mailed link, gave a wrong password',
   'password.reset': 'A password was set with a mailed link',
   'password.reset_requested': 'A link to set a password was asked for',
   'revocation.refuse': 'An application was refused the revocation of a token',

@@ -6,7 +6,7 @@ import { v7 as uuid } from 'uuid';
 import type { Db } from '../../db/connect.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { AppError, invalid } from '../errors.ts';
-import { hashToken } from '../secrets.ts';
+import { hashToken, type Secrets } from '../secrets.ts';
 import {
   findUser,
   findUserByEmail,
@@ -23,9 +23,11 @@ import {
   createActionToken,
   findActionToken,
 } from './action-tokens.commands.ts';
-import type { Attempt, Device, Guess, Guesses } from './guesses.ts';
+import type { Guesses } from './guesses.ts';
+import { provePassword } from './password-proofs.commands.ts';
 import type { PasswordProblem } from './password-rules.ts';
 import type { Passwords } from './passwords.ts';
+import { takeBack } from './taking-back.commands.ts';
 
 /** A mail to queue in the transaction that causes it. Links are absolute; `at` is when it happened. */
 export type OutgoingMail =
@@ -38,11 +40,23 @@ export type OutgoingMail =
       props: { name: string; link: string; minutes: number; device: string; address: string; at: Date };
     }
   | { mail: 'invitation'; props: { name: string; link: string; minutes: number } }
-  | { mail: 'password-changed'; props: { name: string; device: string; address: string; at: Date; resetLink: string } };
+  | { mail: 'password-changed'; props: Notice & { apiKeys: 'none' | 'kept' | 'revoked' } }
+  | { mail: 'api-key-created'; props: Notice & { prefix: string } }
+  | { mail: 'phone-verified'; props: Notice & { ending: string } };
+
+/** What every mail says that tells the owner of a change: who made it, where, and where to press if it was not they. */
+export interface Notice {
+  name: string;
+  device: string;
+  address: string;
+  at: Date;
+  resetLink: string;
+}
 
 export interface AccountDeps {
   db: Db;
   issuer: string;
+  secrets: Secrets;
   passwords: Passwords;
   queueMail(db: Db, to: { email: string; locale: string | null }, mail: OutgoingMail): Promise<void>;
   /** Queues a request for a mail; `answerMailRequest` is its worker. */
@@ -58,6 +72,8 @@ export interface AccountDeps {
     address: string,
   ): Promise<boolean>;
   guesses: Guesses;
+  /** Forgets the wrong one-time codes that were tried for a user. */
+  releaseCodes(userId: string): Promise<void>;
   /**
    * What an account knows a device by: its cookie, and where there is none the network address and User-Agent. Keyed, and
    * another one for each account.
@@ -222,49 +238,8 @@ export const isVerifiedByBrowser = (token: { browserHash: string | null }, brows
   token.browserHash !== null && browser !== undefined && token.browserHash === hashToken(browser);
 
 /**
- * Checks a password, counted as a guess before it is tried. The hash is computed however the guess is answered.
- * @param opens false when even the right password lets nobody in, so that it must not be forgiven either: what the
- * counters say would tell it from a wrong one
- * @throws AppError 429, or 503 when too many hashes wait
- */
-export const guessPassword = async (
-  deps: Pick<AccountDeps, 'passwords' | 'guesses'>,
-  guess: Guess,
-  password: string,
-  stored: string | null | undefined,
-  opens = true,
-): Promise<{ ok: boolean; upgrade?: string } & Pick<Attempt, 'held' | 'locks'>> => {
-  const attempt = await deps.guesses.begin(guess);
-  const { ok: right, ...result } = await deps.passwords
-    .verify(password, stored ?? undefined)
-    .catch(async (error: unknown) => {
-      await attempt.undo();
-      throw error;
-    });
-  const { held, locks } = attempt;
-  const ok = right && !held;
-  if (ok && opens) await attempt.forgive();
-  return { ...result, ok, held, locks };
-};
-
-const checkProof = async (
-  deps: AccountDeps,
-  actor: Actor,
-  userId: string | null,
-  password: string,
-  device: Device,
-): Promise<void> => {
-  const user = userId ? await findUser(deps.db, userId) : undefined;
-  const guess = { email: user?.email ?? '', address: actor.address, device };
-  if ((await guessPassword(deps, guess, password, user?.passwordHash)).ok) return;
-  throw invalid('invalid_request', 'The password is wrong', {
-    fields: [{ field: 'password', code: 'password_wrong', message: 'is wrong' }],
-  });
-};
-
-/**
  * Verifies the address of the account that the token was mailed to. Without a proof (REST, where the application
- * vouches for whom it talks to) sessions that the account has are ended: they were begun before the address was proven.
+ * vouches for whom it talks to) what the account has is taken back: it was begun before the address was proven.
  * @throws AppError 400 invalid_token, or with the field `password`
  */
 export const verifyEmail = async (
@@ -278,12 +253,14 @@ export const verifyEmail = async (
   if (proof && !isVerifiedByBrowser(pending, proof.browser)) {
     // Whoever has the link reads the account's mail, and has five tries with it whatever others do.
     const device = { kind: 'proven', key: `link ${hashToken(token)}` } as const;
-    await checkProof(deps, actor, pending.userId, proof.password ?? '', device);
+    const user = pending.userId ? await findUser(deps.db, pending.userId) : undefined;
+    const { password = '' } = proof;
+    await provePassword(deps, actor, user, { operation: 'verify_email', password, device });
   }
   return deps.db.transaction(async (db) => {
     const user = await userOfToken(db, 'verify-email', token);
     await updateUser(db, user.id, { emailVerifiedAt: new Date() });
-    if (!proof) await deps.endSessions(db, actor, user.id, undefined, 'verified');
+    if (!proof) await takeBack(deps, db, actor, user.id, 'verified');
     await recordEvent(
       db,
       { ...actor, type: 'user', id: user.id },

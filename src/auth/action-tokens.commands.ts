@@ -4,6 +4,9 @@ import { hashToken, randomToken } from '../secrets.ts';
 
 export type ActionPurpose = 'verify-email' | 'reset-password' | 'setup';
 
+/** A link that sets the first password of an account, in minutes: people are invited on a Friday. */
+export const invitationMinutes = 3 * 24 * 60;
+
 /** Lifetimes in minutes. */
 export const actionMinutes: Record<ActionPurpose, number> = {
   'verify-email': 24 * 60,

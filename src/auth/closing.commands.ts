@@ -5,7 +5,8 @@ import { conflict, invalid, notFound } from '../errors.ts';
 import type { Caller } from '../http/caller.ts';
 import { assertNotLastSuperAdmin, lockTarget } from '../users/users.commands.ts';
 import { findUser, type User, updateUser } from '../users/users.queries.ts';
-import { type AccountDeps, guessPassword, userTarget } from './accounts.commands.ts';
+import { type AccountDeps, userTarget } from './accounts.commands.ts';
+import { provePassword } from './password-proofs.commands.ts';
 
 /** What goes with a person, as `on delete cascade` would have it if the row itself went. */
 export const belongings = [
@@ -48,11 +49,7 @@ const provePresence = async (
   const device = sessionUid
     ? ({ kind: 'proven', key: `session ${sessionUid}` } as const)
     : { kind: 'unknown' as const };
-  const guess = { email: user.email, address: actor.address, device };
-  if ((await guessPassword(deps, guess, password, user.passwordHash)).ok) return user;
-  throw invalid('invalid_request', 'The password is wrong', {
-    fields: [{ field: 'password', code: 'password_wrong', message: 'is wrong' }],
-  });
+  return provePassword(deps, actor, user, { operation: 'close_account', password, device });
 };
 
 /**

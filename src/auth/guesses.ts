@@ -6,8 +6,9 @@
  * - *account*, over all addresses, for devices on which the account has never signed in: after 10 wrong passwords each
  *   further one has to wait for 1, 2, 4, … seconds up to 15 minutes since the one before; after 100 attempts in a day
  *   the account takes none from such devices for an hour. What is held back is answered as a wrong password.
- * - *device*: what only one device can show (its cookie, a session, a mailed link) has 5 of its own in 15 minutes and
- *   nothing else to fear. So whoever holds an account back by guessing does not hold its owner back.
+ * - *device*: what only one device can show (its cookie, a session, a mailed link) has 5 of its own in 15 minutes, 20 in
+ *   a day, and nothing else to fear. So whoever holds an account back by guessing does not hold its owner back, and whoever
+ *   has taken a session or a device does not guess for long.
  */
 
 export type Device =
@@ -15,6 +16,8 @@ export type Device =
   | { kind: 'proven'; key: string }
   /** An address and browser of an earlier sign-in. Others may have both, so it only escapes the account's circle. */
   | { kind: 'known' }
+  /** Somewhere behind an application that has proven itself: its own network address says nothing of who typed. */
+  | { kind: 'relayed' }
   | { kind: 'unknown' };
 
 export interface Guess {
@@ -44,7 +47,7 @@ export interface Guesses {
 
 /** Of `adapters/rate-limits.ts`, what is needed here. */
 export interface GuessCounters {
-  consume(limit: 'guessAddress' | 'guessAccount' | 'guessDevice', key: string): Promise<void>;
+  consume(limit: 'guessAddress' | 'guessAccount' | DeviceLimit, key: string): Promise<void>;
   reward(limit: GuessLimit, key: string): Promise<void>;
   reset(limit: GuessLimit, key: string): Promise<void>;
   count(limit: 'accountFailures' | 'accountAttempts', key: string): Promise<number>;
@@ -52,7 +55,11 @@ export interface GuessCounters {
   isHeld(name: 'accountDelay' | 'accountLock', key: string): Promise<boolean>;
   release(name: 'accountDelay' | 'accountLock', key: string): Promise<void>;
 }
-type GuessLimit = 'guessAddress' | 'guessAccount' | 'guessDevice' | 'accountFailures' | 'accountAttempts';
+type DeviceLimit = 'guessDevice' | 'guessDeviceDaily';
+type GuessLimit = 'guessAddress' | 'guessAccount' | DeviceLimit | 'accountFailures' | 'accountAttempts';
+
+/** In this order: what the quarter of an hour refuses does not count for the day. */
+const deviceLimits = ['guessDevice', 'guessDeviceDaily'] as const;
 
 const delaySecondsMax = 900;
 const lockSeconds = 3600;
@@ -90,13 +97,21 @@ export const createGuesses = (counters: GuessCounters, addressKey: (address: str
     begin: async ({ email, address = '', device }) => {
       if (device.kind === 'proven') {
         const key = `${email} ${device.key}`;
-        await counters.consume('guessDevice', key);
+        for (const limit of deviceLimits) await counters.consume(limit, key);
         return {
           held: undefined,
           locks: false,
-          undo: () => counters.reward('guessDevice', key),
-          forgive: () => counters.reset('guessDevice', key),
+          undo: async () => {
+            for (const limit of deviceLimits) await counters.reward(limit, key);
+          },
+          forgive: async () => {
+            for (const limit of deviceLimits) await counters.reset(limit, key);
+          },
         };
+      }
+      if (device.kind === 'relayed') {
+        const { held, locks } = await holdAccount(email);
+        return { held, locks, undo: async () => (held ? undefined : undoAccount(email)), forgive: async () => {} };
       }
       const from = addressKey(address);
       const pair = `${email} ${from}`;

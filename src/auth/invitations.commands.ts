@@ -6,10 +6,7 @@ import { requireRole } from '../roles/roles.commands.ts';
 import { assertPresentRank, type By, emailTaken } from '../users/users.commands.ts';
 import { type Account, findAccount, insertUser, normalizeEmail } from '../users/users.queries.ts';
 import { type AccountDeps, checkPassword, linkTo, userTarget } from './accounts.commands.ts';
-import { createActionToken } from './action-tokens.commands.ts';
-
-/** For how long an invitation can be accepted: people do not read their mail on a Sunday. */
-const invitationMinutes = 3 * 24 * 60;
+import { createActionToken, invitationMinutes } from './action-tokens.commands.ts';
 
 export interface NewAccount {
   email: string;

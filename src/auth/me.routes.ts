@@ -1,8 +1,10 @@
 /** Who a token speaks for: for the person's own applications, and for services that were handed a token. */
 import { z } from 'zod';
 import type { Db } from '../../db/connect.ts';
+import { forbidden } from '../errors.ts';
 import { type Caller, may } from '../http/caller.ts';
 import { type Route, route } from '../http/route.ts';
+import { permissionsOf, permits } from '../roles/permissions.ts';
 import { findPerson } from './me.queries.ts';
 
 const named = { id: z.uuid(), name: z.string().meta({ example: 'Engineering' }) };
@@ -90,6 +92,10 @@ export const describeCaller = async (db: Db, caller: Caller): Promise<z.input<ty
   };
 };
 
+/** A permission counts as far as whoever the token speaks for holds it now; any other name is for the token alone to have. */
+const hasScope = ({ permissions, scope = [] }: Caller, name: string): boolean =>
+  permissionsOf([name]).length ? permits(permissions, name) : scope.includes(name);
+
 export interface MeDeps {
   db: Db;
   /** Whom a token speaks for; undefined when it is not valid. */
@@ -143,17 +149,28 @@ export const meRoutes = ({ db, identify, limitInvalid }: MeDeps): Route[] => [
     path: '/auth/validate',
     tag: 'Sign-in',
     summary: 'Validate the bearer token that is sent along',
-    description: '401 when it is not valid, so that a reverse proxy can ask (`auth_request`).',
+    description:
+      '401 when it is not valid, so that a reverse proxy can ask (`auth_request`). Name the `scope` that the API behind it needs: a valid token alone says only that somebody signed in somewhere.',
     access: 'signed-in',
     external: true,
     limited: 'failures',
+    query: z.object({
+      scope: z
+        .string()
+        .regex(/^[\x21\x23-\x5b\x5d-\x7e]{1,200}$/, 'expected one scope')
+        .optional()
+        .meta({
+          description: '403 unless the token has this scope, or passes on this permission',
+          example: 'users:read:any',
+        }),
+    }),
     returns: Validation,
     status: 200,
-    handle: async ({ caller }) => ({
-      valid: true,
-      user: await describeCaller(db, caller),
-      clientId: caller.clientId,
-      error: null,
-    }),
+    problems: { 403: ['missing_permission'] },
+    handle: async ({ caller, query: { scope } }) => {
+      if (scope !== undefined && !hasScope(caller, scope))
+        throw forbidden('missing_permission', `This needs the scope ${scope}`, { permission: scope });
+      return { valid: true, user: await describeCaller(db, caller), clientId: caller.clientId, error: null };
+    },
   }),
 ];

@@ -6,22 +6,20 @@ import { z } from 'zod';
 import type { Db } from '../../db/connect.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { AppError, invalid } from '../errors.ts';
-import { findUserAccess } from '../roles/roles.queries.ts';
+import { findRanks, findUserAccess } from '../roles/roles.queries.ts';
 import { openPii } from '../users/pii.ts';
 import { findUser, type User } from '../users/users.queries.ts';
 import { userTarget } from './accounts.commands.ts';
-import { codeMinutes, createOneTimeCode, useOneTimeCode } from './one-time-codes.commands.ts';
+import { type CodeLimits, codeMinutes, createOneTimeCode, tryOneTimeCode } from './one-time-codes.commands.ts';
 import type { OtpDeps } from './otp.commands.ts';
 
 export type MfaMethod = 'email' | 'sms';
 
 export interface MfaDeps
-  extends Pick<
-    OtpDeps,
-    'db' | 'secrets' | 'limitMail' | 'queueMail' | 'queueSms' | 'limitSms' | 'limitCodes' | 'returnCode'
-  > {
-  /** MFA_REQUIRED_ROLES */
-  requiredRoles: readonly string[];
+  extends CodeLimits,
+    Pick<OtpDeps, 'db' | 'secrets' | 'limitMail' | 'queueMail' | 'queueSms' | 'limitSms' | 'mayText'> {
+  /** The lowest rank of MFA_REQUIRED_ROLES; undefined when nobody needs a second factor. */
+  requiredRank: number | undefined;
 }
 
 /** A sign-in whose password was right and whose second factor is due. */
@@ -45,14 +43,28 @@ const row = 'mfa-token';
 export const invalidMfaToken = () =>
   new AppError(401, 'invalid_mfa_token', 'The sign-in has expired, or is not valid; begin again');
 
-/** Whether a sign-in of this user needs a second factor. */
-export const isMfaRequired = async ({ db, requiredRoles }: MfaDeps, userId: string): Promise<boolean> =>
-  requiredRoles.length > 0 &&
-  ((await findUserAccess(db, userId))?.roles.some((role) => requiredRoles.includes(role)) ?? false);
+/**
+ * The rank from which on a second factor is needed: whoever ranks above a role that needs one needs one too.
+ * @throws Error for the name of no role
+ */
+export const findRequiredRank = async (db: Db, roles: readonly string[]): Promise<number | undefined> => {
+  if (!roles.length) return undefined;
+  const ranks = await findRanks(db, roles);
+  const unknown = roles.filter((name) => ranks[name] === undefined);
+  if (unknown.length) throw new Error(`MFA_REQUIRED_ROLES: there is no role ${unknown.join(', ')}`);
+  return Math.min(...Object.values(ranks));
+};
 
-const verifiedPhone = ({ secrets }: Pick<MfaDeps, 'secrets'>, user: User): string | undefined => {
+/** Whether a sign-in of this user needs a second factor. */
+export const isMfaRequired = async (
+  { db, requiredRank }: Pick<MfaDeps, 'db' | 'requiredRank'>,
+  userId: string,
+): Promise<boolean> => requiredRank !== undefined && ((await findUserAccess(db, userId))?.rank ?? 0) >= requiredRank;
+
+/** The number that codes go to: verified, and one that this service still sends to. */
+const verifiedPhone = ({ secrets, mayText }: Pick<MfaDeps, 'secrets' | 'mayText'>, user: User): string | undefined => {
   const { phone_number, phone_number_verified } = openPii(secrets, user);
-  return phone_number_verified ? phone_number : undefined;
+  return phone_number && phone_number_verified && mayText(phone_number) ? phone_number : undefined;
 };
 
 /** How this user can be sent a code. */
@@ -123,16 +135,13 @@ const methodsOf: Record<MfaMethod, string[]> = { email: ['pwd', 'otp', 'mfa'], s
  * Uses a code up, and does in the same transaction what it was asked for.
  * @returns what the effect did; undefined when the code is not right, or no longer @throws AppError 429
  */
-export const useMfaCode = async <T>(
+export const useMfaCode = <T>(
   deps: MfaDeps,
-  { address = '' }: Actor,
+  actor: Actor,
   userId: string,
   code: string,
   effect: (db: Db, amr: string[]) => Promise<T>,
 ): Promise<T | undefined> => {
-  await deps.limitCodes(userId, address);
   const use = { purpose: 'mfa', subject: userId, code } as const;
-  const done = await useOneTimeCode(deps.db, deps.secrets, use, (db, { channel }) => effect(db, methodsOf[channel]));
-  if (done !== undefined) await deps.returnCode(userId, address);
-  return done;
+  return tryOneTimeCode(deps, actor, use, (db, { channel }) => effect(db, methodsOf[channel]));
 };

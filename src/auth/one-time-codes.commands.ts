@@ -69,6 +69,16 @@ export interface CodeUse {
   destination?: string;
 }
 
+/** How often codes may be tried. */
+export interface CodeLimits {
+  /** Counts a try, whatever comes of it, for the address that it comes from. @throws AppError 429 */
+  limitCodeAddress(address: string): Promise<void>;
+  /** Counts a try of a code that is there. @throws AppError 429 */
+  limitCodes(purpose: CodePurpose, subject: string): Promise<void>;
+  /** Gives a try back: the code was right. */
+  returnCode(purpose: CodePurpose, subject: string, address: string): Promise<void>;
+}
+
 interface CodeRow {
   id: string;
   userId: string | null;
@@ -81,6 +91,7 @@ interface CodeRow {
  * Uses a code up, and does in the same transaction what it was asked for. The try is counted before anything is
  * compared, in a statement of its own that no failure takes back: so `db` must not be a transaction.
  * @param effect if it throws, the code is not used up
+ * @param onTry called when there is a code to compare with, before that is done; what it throws is thrown
  * @returns what the effect did; undefined when the code is wrong, expired, replaced, tried too often or already used
  */
 export const useOneTimeCode = async <T>(
@@ -91,6 +102,7 @@ export const useOneTimeCode = async <T>(
     db: Db,
     used: { userId: string | null; channel: CodeChannel; destination: string | undefined },
   ) => Promise<T>,
+  onTry: () => Promise<void> = () => Promise.resolve(),
 ): Promise<T | undefined> => {
   const [row]: CodeRow[] = await db('oneTimeCodes')
     .where({ purpose, subject, consumedAt: null })
@@ -98,6 +110,7 @@ export const useOneTimeCode = async <T>(
     .where('tries', '<', codeTries)
     .update({ tries: db.raw('tries + 1') })
     .returning(['id', 'userId', 'channel', 'codeHash', 'destinationEncrypted']);
+  if (row) await onTry();
   const expected = row?.codeHash ?? hashCode(secrets, nobody, '');
   const right = equalInConstantTime(hashCode(secrets, row?.id ?? nobody, code), expected);
   if (!row || !right) return undefined;
@@ -111,4 +124,22 @@ export const useOneTimeCode = async <T>(
     const won = await db('oneTimeCodes').where({ id: row.id, consumedAt: null }).update({ consumedAt: db.fn.now() });
     return won === 1 ? effect(db, { userId: row.userId, channel: row.channel, destination: sentTo }) : undefined;
   });
+};
+
+/**
+ * Tries a code under the limits: of an address, and of a purpose and subject. The latter counts only while there is a code
+ * to guess, which only a code's being sent makes: else anybody could use up the tries of somebody who has yet to ask for one.
+ * @throws AppError 429
+ */
+export const tryOneTimeCode = async <T>(
+  deps: CodeLimits & { db: Db; secrets: Secrets },
+  { address = '' }: { address?: string | undefined },
+  use: CodeUse,
+  effect: Parameters<typeof useOneTimeCode<T>>[3],
+): Promise<T | undefined> => {
+  const { purpose, subject } = use;
+  await deps.limitCodeAddress(address);
+  const done = await useOneTimeCode(deps.db, deps.secrets, use, effect, () => deps.limitCodes(purpose, subject));
+  if (done !== undefined) await deps.returnCode(purpose, subject, address);
+  return done;
 };

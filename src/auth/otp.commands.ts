@@ -4,14 +4,22 @@
  */
 import type { Db } from '../../db/connect.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
-import { invalid } from '../errors.ts';
-import type { Secrets } from '../secrets.ts';
+import { forbidden, invalid, unauthenticated } from '../errors.ts';
+import { isSessionLive } from '../sessions/sessions.queries.ts';
 import { openPii } from '../users/pii.ts';
 import { verifyPhone } from '../users/users.commands.ts';
 import { findUser, findUserByEmail, normalizeEmail, updateUser } from '../users/users.queries.ts';
 import { type AccountDeps, userTarget } from './accounts.commands.ts';
 import { dropActionTokens } from './action-tokens.commands.ts';
-import { codeMinutes, createOneTimeCode, emailSubject, useOneTimeCode } from './one-time-codes.commands.ts';
+import { tellOfPhone } from './notices.commands.ts';
+import {
+  type CodeLimits,
+  codeMinutes,
+  createOneTimeCode,
+  emailSubject,
+  tryOneTimeCode,
+} from './one-time-codes.commands.ts';
+import { takeBack } from './taking-back.commands.ts';
 
 /** A question for a code by mail, answered behind the request. */
 export interface CodeRequest {
@@ -26,22 +34,21 @@ export interface OutgoingCode {
   minutes: number;
 }
 
-export interface OtpDeps extends Pick<AccountDeps, 'db' | 'limitMail' | 'queueMail' | 'endSessions'> {
-  secrets: Secrets;
+export interface OtpDeps
+  extends CodeLimits,
+    Pick<AccountDeps, 'db' | 'issuer' | 'secrets' | 'limitMail' | 'queueMail' | 'endSessions' | 'describeDevice'> {
   /** Queues a question for a code; `answerCodeRequest` is its worker. */
   queueCodeRequest(db: Db, request: CodeRequest): Promise<void>;
   /** Queues an SMS with a code in the transaction that makes the code; undefined where no SMS can be sent. */
   queueSms: ((db: Db, message: OutgoingCode) => Promise<void>) | undefined;
   /**
-   * @returns whether the number may get one more SMS; if not, answer as usual and send nothing, since the number's limit
-   * would tell what others did
+   * @returns whether the number may get one more SMS; if not, answer as usual and send nothing, since the limits of the
+   * number and of everybody together would tell what others did
    * @throws AppError 429 when the account or the address has asked for too many
    */
   limitSms(phoneNumber: string, userId: string, address: string): Promise<boolean>;
-  /** Counts a try before it is made. @throws AppError 429 */
-  limitCodes(subject: string, address: string): Promise<void>;
-  /** Gives a try back: the code was right. */
-  returnCode(subject: string, address: string): Promise<void>;
+  /** Whether SMS go to numbers that begin like this one (SMS_ALLOWED_PREFIXES). */
+  mayText(phoneNumber: string): boolean;
 }
 
 /** One answer for a code that is wrong, expired, used, replaced, or of an address that nobody has. */
@@ -84,9 +91,14 @@ const phoneRequired = () =>
     fields: [{ field: 'phoneNumber', code: 'required', message: 'is needed: the profile has none' }],
   });
 
+const numberNotAllowed = () =>
+  invalid('number_not_allowed', 'This service sends no SMS to such a number', {
+    fields: [{ field: 'phoneNumber', code: 'number_not_allowed', message: 'is of a country that gets no SMS' }],
+  });
+
 /**
  * Sends a code by SMS to a number, or to the one in the profile.
- * @throws AppError 400 sms_unavailable, or with the field `phoneNumber`; 429
+ * @throws AppError 400 sms_unavailable, number_not_allowed, or with the field `phoneNumber`; 403 email_not_verified; 429
  */
 export const sendSmsCode = async (
   deps: OtpDeps,
@@ -98,6 +110,9 @@ export const sendSmsCode = async (
   const user = await findUser(deps.db, userId);
   const destination = phoneNumber ?? (user && openPii(secrets, user).phone_number);
   if (!user || !destination) throw phoneRequired();
+  // SMS cost money, and their number can be made to earn it: an account takes a mailbox, and then these do.
+  if (!user.emailVerifiedAt) throw forbidden('email_not_verified', 'Verify the address of the account first');
+  if (!deps.mayText(destination)) throw numberNotAllowed();
   if (!(await deps.limitSms(destination, userId, actor.address ?? ''))) return;
   await deps.db.transaction(async (db) => {
     const purpose = 'verify-phone';
@@ -113,24 +128,14 @@ export const sendSmsCode = async (
   });
 };
 
-/**
- * Tries a code, counted before it is tried, so that tries made at the same time cannot all slip under the limit.
- * @throws AppError 400 invalid_code, 429
- */
-const tryCode = async (
-  deps: OtpDeps,
-  { address = '' }: Actor,
-  use: Parameters<typeof useOneTimeCode>[2],
-  effect: Parameters<typeof useOneTimeCode<true | undefined>>[3],
-): Promise<void> => {
-  await deps.limitCodes(use.subject, address);
-  if (!(await useOneTimeCode(deps.db, deps.secrets, use, effect))) throw invalidCode();
-  await deps.returnCode(use.subject, address);
+/** @throws AppError 400 invalid_code, 429 */
+const tryCode = async (...tried: Parameters<typeof tryOneTimeCode<true | undefined>>): Promise<void> => {
+  if (!(await tryOneTimeCode(...tried))) throw invalidCode();
 };
 
 /**
- * Verifies an address by the code that was mailed to it. As with a link that REST confirms, sessions that the account
- * has are ended: they were begun before the address was proven. @throws AppError 400 invalid_code, 429
+ * Verifies an address by the code that was mailed to it. As with a link that REST confirms, what the account has is taken
+ * back: it was begun before the address was proven. @throws AppError 400 invalid_code, 429
  */
 export const verifyEmailByCode = (
   deps: OtpDeps,
@@ -144,7 +149,7 @@ export const verifyEmailByCode = (
     if (user?.status !== 'active' || user.email !== normal) return undefined;
     await updateUser(db, user.id, { emailVerifiedAt: new Date() });
     await dropActionTokens(db, 'verify-email', user.id);
-    await deps.endSessions(db, actor, user.id, undefined, 'verified');
+    await takeBack(deps, db, actor, user.id, 'verified');
     await recordEvent(
       db,
       { ...actor, type: 'user', id: user.id },
@@ -154,20 +159,31 @@ export const verifyEmailByCode = (
   });
 };
 
+export interface PhoneVerification {
+  userId: string;
+  /** The session that the owner asks in: a number is offered as a second factor, so it must not have ended meanwhile. */
+  sessionUid: string;
+  phoneNumber?: string | undefined;
+  code: string;
+}
+
 /**
- * Verifies the phone number that a code was sent to, and makes it the one in the profile.
- * @throws AppError 400 invalid_code, 429
+ * Verifies the phone number that a code was sent to, makes it the one in the profile, and tells the owner by mail.
+ * @throws AppError 400 invalid_code, 401 invalid_token when the session has ended, 429
  */
 export const verifyPhoneByCode = (
   deps: OtpDeps,
   actor: Actor,
-  { userId, phoneNumber, code }: { userId: string; phoneNumber?: string | undefined; code: string },
+  { userId, sessionUid, phoneNumber, code }: PhoneVerification,
 ): Promise<void> => {
   const sentTo = phoneNumber === undefined ? {} : { destination: phoneNumber };
   const use = { purpose: 'verify-phone', subject: userId, code, ...sentTo } as const;
   return tryCode(deps, actor, use, async (db, { destination }) => {
     if (destination === undefined) return undefined;
+    // It locks the user's row, so a reset of the password comes before, or after: then it undoes this.
     await verifyPhone(db, deps.secrets, actor, userId, destination);
+    if (!(await isSessionLive(db, userId, sessionUid))) throw unauthenticated('invalid_token', 'The session has ended');
+    await tellOfPhone(deps, db, actor, { userId, phoneNumber: destination });
     return true;
   });
 };

@@ -1,8 +1,7 @@
 /** REST of one-time codes, by mail and by SMS. */
 import { z } from 'zod';
-import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { forbidden, invalid, unauthenticated } from '../errors.ts';
-import { type Caller, may } from '../http/caller.ts';
+import { assertSignedInHere, type Caller, may, type SignedInHere } from '../http/caller.ts';
 import { type Route, type RouteRequest, route } from '../http/route.ts';
 import { findUser } from '../users/users.queries.ts';
 import { Email } from './credentials.ts';
@@ -63,25 +62,26 @@ const VerifyCode = z
 const CodeVerified = z.object({ verified: z.literal(true).meta({ example: true }) }).meta({ id: 'CodeVerified' });
 
 /**
- * The account that a caller may verify something of. A token for a mere sign-in at some application does not suffice.
+ * Whose account the caller may verify something of. A token for a mere sign-in at some application does not suffice.
  * @throws AppError 401, 403 missing_permission
  */
-const requireOwner = async ({ db }: OtpDeps, operation: string, actor: Actor, caller?: Caller): Promise<string> => {
+const requireOwner = (caller: Caller | undefined): Caller => {
   if (!caller) throw unauthenticated('unauthenticated', 'A token is needed: Authorization: Bearer …');
-  if (caller.kind === 'user' && may(caller, permission)) return caller.id;
-  await recordEvent(db, actor, { action: 'authorization.refuse', meta: { operation, permission } });
+  if (caller.kind === 'user' && may(caller, permission)) return caller;
   throw forbidden('missing_permission', `This needs the permission ${permission}`, { permission });
+};
+
+/** Likewise for a number, which becomes a second factor. @throws AppError 401, 403 missing_permission or session_needed */
+const requireSignedIn = (caller: Caller | undefined): SignedInHere => {
+  const owner = requireOwner(caller);
+  assertSignedInHere(owner);
+  return owner;
 };
 
 /** The address that is asked for, or else the caller's own. */
 const emailOf = async (
   deps: OtpDeps,
-  operation: string,
-  {
-    actor,
-    caller,
-    body,
-  }: Pick<RouteRequest<unknown, unknown, { email?: string }, Caller | undefined>, 'actor' | 'caller' | 'body'>,
+  { caller, body }: Pick<RouteRequest<unknown, unknown, { email?: string }, Caller | undefined>, 'caller' | 'body'>,
 ): Promise<string> => {
   if (body.email !== undefined) return body.email;
   if (!caller) {
@@ -89,7 +89,7 @@ const emailOf = async (
       fields: [{ field: 'email', code: 'required', message: 'is needed without a token' }],
     });
   }
-  const user = await findUser(deps.db, await requireOwner(deps, operation, actor, caller));
+  const user = await findUser(deps.db, requireOwner(caller).id);
   if (!user) throw unauthenticated('invalid_token', 'The token is not valid');
   return user.email;
 };
@@ -103,19 +103,25 @@ export const otpRoutes = (deps: OtpDeps & { mfa: MfaDeps }): Route[] => [
     summary: 'Send a code that verifies an address or a phone number',
     description:
       'By mail: to an address that waits to be verified; the answer is the same for any other. By SMS: needs a token with the ' +
-      `permission \`${permission}\`. A code is valid for ${codeMinutes} minutes, five tries and one use; a newer one replaces it.`,
+      `permission \`${permission}\` of a sign-in at this API or at another application of the service’s own, and the account’s ` +
+      'address to be verified. ' +
+      `A code is valid for ${codeMinutes} minutes, five tries and one use; a newer one replaces it.`,
     access: 'optional',
     body: SendCode,
     returns: CodeSent,
     status: 202,
-    problems: { 400: ['sms_unavailable'], 401: ['unauthenticated', 'invalid_mfa_token'], 403: ['missing_permission'] },
+    problems: {
+      400: ['sms_unavailable', 'number_not_allowed'],
+      401: ['unauthenticated', 'invalid_mfa_token'],
+      403: ['missing_permission', 'session_needed', 'email_not_verified'],
+    },
     handle: async (request) => {
       const { actor, caller, body } = request;
       const { channel, mfaToken } = body;
       if (mfaToken) await sendMfaCode(deps.mfa, actor, { mfaToken, channel });
-      else if (body.channel === 'email') await requestEmailCode(deps, actor, await emailOf(deps, 'sendCode', request));
+      else if (body.channel === 'email') await requestEmailCode(deps, actor, await emailOf(deps, request));
       else {
-        const userId = await requireOwner(deps, 'sendCode', actor, caller);
+        const { id: userId } = requireSignedIn(caller);
         await sendSmsCode(deps, actor, { userId, phoneNumber: body.phoneNumber });
       }
       return { sent: true as const, expiresIn: codeMinutes * 60 };
@@ -128,20 +134,21 @@ export const otpRoutes = (deps: OtpDeps & { mfa: MfaDeps }): Route[] => [
     tag: 'Accounts',
     summary: 'Verify an address or a phone number with the code',
     description:
-      'A verified address ends the sessions that the account had. A verified number becomes the one in the profile.',
+      'A verified address ends the sessions that the account had, and revokes its API keys. A verified number becomes the one in the profile, and can be sent the second factor’s codes: it takes what `POST /auth/otp/send` does, and the owner is told by mail.',
     access: 'optional',
     body: VerifyCode,
     returns: CodeVerified,
     status: 200,
-    problems: { 400: ['invalid_code'], 401: ['unauthenticated'], 403: ['missing_permission'] },
+    problems: { 400: ['invalid_code'], 401: ['unauthenticated'], 403: ['missing_permission', 'session_needed'] },
     handle: async (request) => {
       const { actor, caller, body } = request;
       if (body.channel === 'email') {
-        const email = await emailOf(deps, 'verifyCode', request);
+        const email = await emailOf(deps, request);
         await verifyEmailByCode(deps, actor, { email, code: body.code });
       } else {
-        const userId = await requireOwner(deps, 'verifyCode', actor, caller);
-        await verifyPhoneByCode(deps, actor, { userId, phoneNumber: body.phoneNumber, code: body.code });
+        const { id: userId, sessionUid } = requireSignedIn(caller);
+        const { phoneNumber, code } = body;
+        await verifyPhoneByCode(deps, actor, { userId, sessionUid, phoneNumber, code });
       }
       return { verified: true as const };
     },

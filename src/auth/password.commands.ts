@@ -1,22 +1,31 @@
 /** Forgotten and changed passwords. A password that changes ends the sessions and tokens that it had given. */
 import type { Db } from '../../db/connect.ts';
+import { countLiveApiKeys } from '../api-keys/api-keys.queries.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
-import { conflict, invalid } from '../errors.ts';
+import { conflict } from '../errors.ts';
 import { isSessionLive } from '../sessions/sessions.queries.ts';
 import { findUser, lockUserByEmail, replacePasswordHash, type User, updateUser } from '../users/users.queries.ts';
 import {
   type AccountDeps,
   checkPassword,
   expired,
-  guessPassword,
   linkTo,
   type MailRequest,
   resendVerification,
   userOfToken,
   userTarget,
 } from './accounts.commands.ts';
-import { actionMinutes, createActionToken, dropActionTokens, findActionToken } from './action-tokens.commands.ts';
+import {
+  actionMinutes,
+  createActionToken,
+  dropActionTokens,
+  findActionToken,
+  invitationMinutes,
+} from './action-tokens.commands.ts';
 import { forgetDevices, rememberDevice } from './known-devices.queries.ts';
+import { noticeTo } from './notices.commands.ts';
+import { provePassword } from './password-proofs.commands.ts';
+import { takeBack } from './taking-back.commands.ts';
 
 /** Answers a request for a mail; this is the queue's work. */
 export const answerMailRequest = (deps: AccountDeps, { kind, email, actor }: MailRequest): Promise<void> =>
@@ -28,13 +37,15 @@ export const forgotPassword = async (deps: AccountDeps, actor: Actor, address: s
   await deps.db.transaction(async (db) => {
     const user = await lockUserByEmail(db, address);
     if (user?.status !== 'active') return;
-    const token = await createActionToken(db, 'reset-password', user.id);
+    // It takes the place of an invitation, so it lives as long: a stranger's question must not shorten that.
+    const minutes = user.passwordHash ? actionMinutes['reset-password'] : invitationMinutes;
+    const token = await createActionToken(db, 'reset-password', user.id, undefined, minutes);
     await deps.queueMail(db, user, {
       mail: 'reset-password',
       props: {
         name: user.name,
         link: linkTo(issuer, 'reset', token),
-        minutes: actionMinutes['reset-password'],
+        minutes,
         device: describeDevice(actor.userAgent),
         address: actor.address ?? '',
         at: new Date(),
@@ -45,8 +56,8 @@ export const forgotPassword = async (deps: AccountDeps, actor: Actor, address: s
 };
 
 /**
- * Sets a new password by a mailed token and ends every session. The link came by mail, so the address is verified too.
- * A lockout of the account ends.
+ * Sets a new password by a mailed token, ends every session, revokes every API key and has the phone number count as not
+ * verified. The link came by mail, so the address is verified too. A lockout of the account ends, by passwords and by codes.
  * @param deviceCookie of the browser that asks; see `SignInInput`
  * @throws AppError 400 invalid_token, or with the field `password`
  */
@@ -62,12 +73,12 @@ export const resetPassword = async (
   // The new password is judged before the token is used up, so that a refused one leaves the link alive.
   await checkPassword(passwords, 'password', input.password, { email: '', name: '' });
   const passwordHash = await passwords.hash(input.password);
-  const { email } = await db.transaction(async (db) => {
+  const { id, email } = await db.transaction(async (db) => {
     const user = await userOfToken(db, 'reset-password', input.token);
     await checkPassword(passwords, 'password', input.password, user);
     await updateUser(db, user.id, { passwordHash, emailVerifiedAt: user.emailVerifiedAt ?? new Date() });
-    await deps.endSessions(db, actor, user.id, undefined, 'password_reset');
-    await passwordChanged(deps, db, actor, user);
+    const keys = await takeBack(deps, db, actor, user.id, 'password_reset');
+    await passwordChanged(deps, db, actor, user, keys ? 'revoked' : 'none');
     // Whoever read the mail is the owner: their device counts as known, so that guessing does not hold them back at once.
     await forgetDevices(db, user.id);
     await rememberDevice(db, user.id, deps.hashDevice(user.id, actor, deviceCookie));
@@ -79,26 +90,28 @@ export const resetPassword = async (
     return user;
   });
   await deps.guesses.release(email);
+  await deps.releaseCodes(id);
   return { email };
 };
 
 /** Tells the owner, and ends links that would set the password once more. */
-const passwordChanged = async (deps: AccountDeps, db: Db, actor: Actor, user: User): Promise<void> => {
+const passwordChanged = async (
+  deps: AccountDeps,
+  db: Db,
+  actor: Actor,
+  user: User,
+  apiKeys: 'none' | 'kept' | 'revoked',
+): Promise<void> => {
   await dropActionTokens(db, 'reset-password', user.id);
   await deps.queueMail(db, user, {
     mail: 'password-changed',
-    props: {
-      name: user.name,
-      device: deps.describeDevice(actor.userAgent),
-      address: actor.address ?? '',
-      at: new Date(),
-      resetLink: `${deps.issuer}/forgot`,
-    },
+    props: { ...noticeTo(deps, actor, user), apiKeys },
   });
 };
 
 /**
- * Changes the password of somebody who is signed in and knows it, and ends the other sessions.
+ * Changes the password of somebody who is signed in and knows it, and ends the other sessions. API keys stay: they are
+ * programs at work, and who changes a password by habit need not set them up again; the mail says that there are some.
  * @throws AppError 400 with the field `currentPassword` or `newPassword`, 429, or 409 password_changed when the password
  * or the session is no longer the one that was checked: a reset by the owner must win over a thief's request in flight
  */
@@ -108,16 +121,13 @@ export const changePassword = async (
   input: { userId: string; sessionUid: string; currentPassword: string; newPassword: string },
 ): Promise<void> => {
   const { db, passwords } = deps;
-  const user = await findUser(db, input.userId);
   // A session is proof enough to have tries of one's own, whatever others do to the account.
   const device = { kind: 'proven', key: `session ${input.sessionUid}` } as const;
-  const guess = { email: user?.email ?? '', address: actor.address, device };
-  const { ok } = await guessPassword(deps, guess, input.currentPassword, user?.passwordHash);
-  if (!user || !ok) {
-    throw invalid('invalid_request', 'The current password is wrong', {
-      fields: [{ field: 'currentPassword', code: 'wrong_current_password', message: 'is wrong' }],
-    });
-  }
+  const user = await provePassword(deps, actor, await findUser(db, input.userId), {
+    operation: 'change_password',
+    password: input.currentPassword,
+    device,
+  });
   await checkPassword(passwords, 'newPassword', input.newPassword, user);
   const passwordHash = await passwords.hash(input.newPassword);
   await db.transaction(async (db) => {
@@ -126,7 +136,7 @@ export const changePassword = async (
       throw conflict('password_changed', 'The password was changed or the session ended meanwhile');
     }
     await deps.endSessions(db, actor, user.id, input.sessionUid, 'password_change');
-    await passwordChanged(deps, db, actor, user);
+    await passwordChanged(deps, db, actor, user, (await countLiveApiKeys(db, user.id)) ? 'kept' : 'none');
     await recordEvent(db, actor, { action: 'password.change', target: userTarget(user.id) });
   });
 };

@@ -1,6 +1,6 @@
 /** REST of forgotten and changed passwords, on the same commands as the pages. */
 import { z } from 'zod';
-import { forbidden } from '../errors.ts';
+import { assertSignedInHere } from '../http/caller.ts';
 import { type Route, route } from '../http/route.ts';
 import { type AccountDeps, requestMail } from './accounts.commands.ts';
 import { ActionToken, Email, Password } from './credentials.ts';
@@ -34,7 +34,8 @@ export const passwordRoutes = (deps: AccountDeps): Route[] => [
     path: '/auth/reset-password',
     tag: 'Accounts',
     summary: 'Set a new password with the token from the mail',
-    description: 'Ends every session of the account, and the tokens that they gave. The address counts as verified.',
+    description:
+      'Ends every session of the account, and the tokens that they gave, and revokes its API keys. The address counts as verified, and a phone number no longer does.',
     access: 'public',
     body: z.object({ token: ActionToken, password: NewPassword }).meta({ id: 'ResetPassword' }),
     status: 204,
@@ -50,14 +51,13 @@ export const passwordRoutes = (deps: AccountDeps): Route[] => [
     tag: 'Accounts',
     summary: 'Change one’s password',
     description:
-      'Ends the other sessions of the account. It needs a token of a session: API keys and applications cannot change a password.',
+      'Ends the other sessions of the account, and leaves its API keys: revoke what is not needed. It takes the token of a sign-in at this API or at another application of the service’s own: no API key and nobody else’s application can change a password.',
     access: 'users:write:own',
     body: z.object({ currentPassword: Password, newPassword: NewPassword }).meta({ id: 'ChangePassword' }),
     status: 204,
     problems: { 403: ['session_needed'], 409: ['password_changed'] },
     handle: async ({ body, caller, actor }) => {
-      if (caller.kind !== 'user' || !caller.sessionUid)
-        throw forbidden('session_needed', 'This needs the token of somebody who is signed in');
+      assertSignedInHere(caller);
       await changePassword(deps, actor, { ...body, userId: caller.id, sessionUid: caller.sessionUid });
     },
   }),

@@ -5,7 +5,7 @@
 import type { Db } from '../../db/connect.ts';
 import { type Actor, recordEvent, system } from '../audit/logs.commands.ts';
 import { findUserByEmail, normalizeEmail, type User } from '../users/users.queries.ts';
-import { type AccountDeps, guessPassword } from './accounts.commands.ts';
+import type { AccountDeps } from './accounts.commands.ts';
 import type { Device } from './guesses.ts';
 import { isKnownDevice, rememberDevice } from './known-devices.queries.ts';
 import {
@@ -18,6 +18,7 @@ import {
   openMfaToken,
   useMfaCode,
 } from './mfa.commands.ts';
+import { guessPassword } from './password-proofs.commands.ts';
 
 /** What became of a sign-in, for `sign_ins_total`. */
 export type SignInMetric =
@@ -43,6 +44,8 @@ export interface SignInInput {
   /** The second factor's code, where it is known already. */
   mfaCode?: string;
   clientId?: string;
+  /** The password came through an application that has authenticated: neither its address nor its User-Agent are a person's. */
+  relayed?: boolean;
   /** What a browser shows to be known again. Without it a device is known by its network address and User-Agent. */
   deviceCookie?: string;
 }
@@ -86,7 +89,8 @@ export const signIn = async (deps: SignInDeps, actor: Actor, input: SignInInput)
   const email = normalizeEmail(input.email);
   const user = await findUserByEmail(db, email);
   const deviceHash = deps.hashDevice(user?.id ?? nobody, actor, deviceCookie);
-  const device = await deviceOf(db, user?.id ?? nobody, deviceHash, deviceCookie);
+  const known = await deviceOf(db, user?.id ?? nobody, deviceHash, deviceCookie);
+  const device: Device = input.relayed ? { kind: 'relayed' } : known;
   const unverified = deps.requireVerifiedEmail && !user?.emailVerifiedAt;
   const opens = user?.status === 'active' && !unverified;
   const guess = { email, address: actor.address, device };
@@ -100,7 +104,7 @@ export const signIn = async (deps: SignInDeps, actor: Actor, input: SignInInput)
     return { kind: 'refused' };
   }
   const upgraded = upgrade ? { from: user.passwordHash, to: upgrade } : undefined;
-  const facts = { clientId, upgrade: upgraded, deviceHash };
+  const facts = { clientId, upgrade: upgraded, ...(input.relayed ? {} : { deviceHash }) };
   if (await isMfaRequired(deps.mfa, user.id)) {
     if (input.mfaCode !== undefined) return signInWithCode(deps, actor, user, facts, input.mfaCode);
     deps.countSignIn('mfa_required');
@@ -108,7 +112,7 @@ export const signIn = async (deps: SignInDeps, actor: Actor, input: SignInInput)
       userId: user.id,
       credential: Number(user.passwordChangedAt ?? 0),
       clientId,
-      deviceHash,
+      deviceHash: facts.deviceHash,
     });
     return { kind: 'mfa-required', mfaToken, methods: mfaMethods(deps.mfa, user) };
   }

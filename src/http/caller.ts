@@ -14,6 +14,8 @@ export interface Caller {
   sessionUid?: string;
   grantId?: string;
   apiKeyId?: string;
+  /** The application is the operator's own (`first_party`), this API included. */
+  firstParty?: boolean;
   /** Names of roles; none for clients. */
   roles: readonly string[];
   /** Nobody acts on whom or gives what ranks higher. */
@@ -45,3 +47,19 @@ export const callerActor = (actor: Actor, caller: Caller): Actor =>
 export const assertRank = (caller: { rank: number }, rank: number): void => {
   if (caller.rank < rank) throw forbidden('rank_too_low', 'This is for those with a higher role');
 };
+
+export interface SignedInHere extends Caller {
+  kind: 'user';
+  sessionUid: string;
+}
+
+/**
+ * For what would outlive the loss of a token (keys, factors, the password): it takes somebody who has signed in at an
+ * application of our own. An API key has no session, nor has a token that it was exchanged for; an application of somebody
+ * else's was given leave to act, not to make that permanent.
+ * @throws AppError 403 session_needed
+ */
+export function assertSignedInHere(caller: Caller): asserts caller is SignedInHere {
+  if (caller.kind === 'user' && caller.sessionUid && caller.firstParty && !caller.apiKeyId) return;
+  throw forbidden('session_needed', 'This needs the token of a sign-in at an application of this service’s own');
+}

@@ -59,6 +59,12 @@ const page = (description: string): ZodOpenApiResponseObject => ({
   description,
   content: { 'text/html': { schema: { type: 'string' }, example: '<!doctype html>…' } },
 });
+/** A page for browsers; programs that do not ask for HTML are answered in JSON. */
+const refusal = (description: string): ZodOpenApiResponseObject => ({
+  description,
+  content: { ...page(description).content, ...oauthError(description, 'invalid_request').content },
+});
+const tooLarge = refusal('The body is too large');
 const body = (schema: z.ZodType) => ({ required: true, content: { [form]: { schema } } });
 
 /** Client authentication; what is left out is in the body (`client_id`, `client_assertion`) or not needed. */
@@ -75,7 +81,8 @@ const authorize = (id: string, method: string): ZodOpenApiOperationObject => ({
   security: [],
   responses: {
     '303': redirect('To a page of ours, or back to the application'),
-    '400': page('The request is so wrong that the application must not hear of it: unknown client or redirect URI'),
+    '400': refusal('The request is so wrong that the application must not hear of it: unknown client or redirect URI'),
+    ...(method === 'POST' ? { '413': tooLarge } : {}),
   },
 });
 
@@ -180,7 +187,8 @@ const person = (endpoints: ProtocolPaths): ZodOpenApiPathsObject => {
     responses: {
       '200': page('The question whether to sign out'),
       '303': redirect('Back to the application, or to the same request by GET'),
-      '400': page('The request is not valid'),
+      '400': refusal('The request is not valid'),
+      ...(method === 'POST' ? { '413': tooLarge } : {}),
     },
   });
   return {
@@ -216,7 +224,7 @@ const discovery = (endpoints: ProtocolPaths): ZodOpenApiPathsObject => ({
     oauth,
     'The public keys that tokens are signed with',
     'RFC 7517. May be cached; keys are published long before they sign.',
-    json('The keys', Jwks),
+    { description: 'The keys', content: { 'application/jwk-set+json': { schema: Jwks } } },
   ),
 });
 
@@ -257,15 +265,33 @@ const operation = (): ZodOpenApiPathsObject => {
   };
 };
 
+/** What every endpoint of the protocol refuses, unless it says more about it itself. */
+const refusing = (paths: ZodOpenApiPathsObject): ZodOpenApiPathsObject => {
+  const invalid = oauthError('The request is not valid', 'invalid_request');
+  const tooLargeForm = oauthError('The body is too large', 'invalid_request');
+  const complete = (operation: ZodOpenApiOperationObject): ZodOpenApiOperationObject => ({
+    ...operation,
+    responses: { '400': invalid, ...(operation.requestBody ? { '413': tooLargeForm } : {}), ...operation.responses },
+  });
+  return Object.fromEntries(
+    Object.entries(paths).map(([path, { get, post }]) => [
+      path,
+      { ...(get ? { get: complete(get) } : {}), ...(post ? { post: complete(post) } : {}) },
+    ]),
+  );
+};
+
 /** None of these answers under /api/v1. */
 const atIssuer = (issuer: string, paths: ZodOpenApiPathsObject): ZodOpenApiPathsObject =>
   Object.fromEntries(Object.entries(paths).map(([path, item]) => [path, { servers: [{ url: issuer }], ...item }]));
 
 export const protocolPaths = (issuer: string, endpoints: ProtocolPaths): ZodOpenApiPathsObject =>
   atIssuer(issuer, {
-    ...authorization(endpoints.authorization),
-    ...tokens(endpoints),
-    ...person(endpoints),
-    ...discovery(endpoints),
+    ...refusing({
+      ...authorization(endpoints.authorization),
+      ...tokens(endpoints),
+      ...person(endpoints),
+      ...discovery(endpoints),
+    }),
     ...operation(),
   });

@@ -115,11 +115,14 @@ const respond = (ctx: Koa.Context, { status, returns, streams }: Route, result: 
   ctx.body = body;
 };
 
-/** What only the handler can tell is not allowed (a rank, a permission for one member of the body) is written down as well. */
+/**
+ * What only the handler can tell is not allowed (a rank, a permission for one member of the body) is written down as well;
+ * of nobody in particular it is not, or anybody could fill the log.
+ */
 const recordForbidden =
   (deps: RouterDeps, actor: Actor, route: Route) =>
   async (error: unknown): Promise<never> => {
-    if (error instanceof AppError && error.status === 403)
+    if (error instanceof AppError && error.status === 403 && actor.type !== 'anonymous')
       await deps.recordRefusal(actor, route, error.details.permission ?? error.code);
     throw error;
   };

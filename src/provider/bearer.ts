@@ -3,10 +3,11 @@
  * userinfo agree about every token: JWT or opaque, revoked, of an ended session or grant, of a user who is not active.
  */
 import type { Provider } from 'oidc-provider';
+import { jwtName } from '../../adapters/oidc-payloads.ts';
 import type { Db } from '../../db/connect.ts';
 import { keyPrefix } from '../api-keys/api-key-format.ts';
 import { findLiveApiKey, touchApiKey } from '../api-keys/api-keys.queries.ts';
-import { findClient } from '../clients/clients.queries.ts';
+import { findClient, isFirstParty } from '../clients/clients.queries.ts';
 import type { Config } from '../config.ts';
 import type { Caller } from '../http/caller.ts';
 import { intersect } from '../roles/permissions.ts';
@@ -57,6 +58,8 @@ export const findCaller = async (
   value: string,
 ): Promise<Caller | undefined> => {
   if (value.startsWith(keyPrefix)) return findKeyHolder(db, value);
+  // A JWT has one spelling; the name that it is looked up by is not another.
+  if (value.startsWith(jwtName)) return undefined;
   const name = isJwt(value) ? toJwtName(value) : value;
   const person = (await provider.AccessToken.find(name)) as Token | undefined;
   if (person) {
@@ -68,7 +71,7 @@ export const findCaller = async (
     return {
       kind: 'user',
       id: person.accountId,
-      ...(person.clientId ? { clientId: person.clientId } : {}),
+      ...(person.clientId ? { clientId: person.clientId, firstParty: await isFirstParty(db, person.clientId) } : {}),
       ...(person.sessionUid ? { sessionUid: person.sessionUid } : {}),
       ...(person.grantId ? { grantId: person.grantId } : {}),
       scope: scopesOf(person),
@@ -87,6 +90,7 @@ export const findCaller = async (
     clientId: client.clientId,
     roles: [],
     rank: client.rank,
+    scope: scopesOf(machine),
     permissions: intersect(client.scope?.split(' ') ?? [], scopesOf(machine)),
   };
 };

@@ -5,6 +5,7 @@ import type { Db } from '../../db/connect.ts';
 import type { Secrets } from '../secrets.ts';
 import { openPii } from '../users/pii.ts';
 import { findUser, type User } from '../users/users.queries.ts';
+import { hasSecondFactor, type NeedsMfa } from './consent.ts';
 
 /** `claims` of the engine's configuration: which claims a scope asks for (section 5.4). */
 export const scopeClaims = {
@@ -58,11 +59,14 @@ const formatAddress = ({
 
 /** `findAccount`: a user who is not active has no account as far as the protocol is concerned. */
 export const createFindAccount =
-  (db: Db, secrets: Secrets): FindAccount =>
-  async (ctx, id): Promise<Account | undefined> => {
+  (db: Db, secrets: Secrets, needsMfa: NeedsMfa): FindAccount =>
+  async (ctx, id, token): Promise<Account | undefined> => {
     const user = await findUser(db, id);
     if (user?.status !== 'active') return undefined;
     const { credential } = (ctx?.oidc?.result?.login ?? {}) as FreshLogin;
     if (credential !== undefined && Number(user.passwordChangedAt ?? 0) !== credential) return undefined;
+    // What was given before a second factor was needed gives nothing any more.
+    const outlives = token?.kind === 'RefreshToken' || token?.kind === 'AuthorizationCode';
+    if (outlives && !hasSecondFactor(token) && (await needsMfa(user.id))) return undefined;
     return { accountId: user.id, claims: () => Promise.resolve(claimsOf(secrets, user)) };
   };

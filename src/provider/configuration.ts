@@ -4,13 +4,14 @@ import { createOidcAdapter, identityScopes } from '../../adapters/oidc.ts';
 import type { Db } from '../../db/connect.ts';
 import type { Config } from '../config.ts';
 import type { KeySet } from '../keys/key-set.ts';
+import { permissionsOf, permits } from '../roles/permissions.ts';
 import { findUserAccess } from '../roles/roles.queries.ts';
 import type { Secrets } from '../secrets.ts';
 import { isActiveUser } from '../users/users.queries.ts';
 import { createJwtFinder, createLivenessClaims } from './access-tokens.ts';
 import { createFindAccount, scopeClaims } from './claims.ts';
-import { createInteractionPolicy, createLoadExistingGrant } from './consent.ts';
-import { restClientId, tokenExchange, userScope } from './issue-tokens.ts';
+import { createInteractionPolicy, createLoadExistingGrant, type NeedsMfa } from './consent.ts';
+import { clientScope, tokenExchange } from './issue-tokens.ts';
 import { apiResource, defaultResource } from './resources.ts';
 
 /** The pages that the engine shows in the middle of the protocol. */
@@ -26,6 +27,8 @@ export interface ProviderParts {
   secrets: Secrets;
   pages: ProtocolPages;
   locales: readonly string[];
+  /** Whether a sign-in of this user needs a second factor. */
+  needsMfa: NeedsMfa;
   /** Fetches what clients point at (jwks_uri, back-channel logout) without reaching into our own network. */
   fetch: NonNullable<Configuration['fetch']>;
 }
@@ -83,7 +86,7 @@ const carriesRoles = (token: object): boolean => {
 };
 
 export const buildConfiguration = (
-  { config, db, secrets, pages, locales, fetch }: ProviderParts,
+  { config, db, secrets, pages, locales, fetch, needsMfa }: ProviderParts,
   keySet: KeySet,
 ): Configuration => {
   const secure = config.JWT_ISSUER.startsWith('https:');
@@ -99,7 +102,7 @@ export const buildConfiguration = (
     }),
     jwks: keySet.jwks as NonNullable<Configuration['jwks']>,
     fetch,
-    findAccount: createFindAccount(db, secrets),
+    findAccount: createFindAccount(db, secrets, needsMfa),
     loadExistingGrant: createLoadExistingGrant(db),
     routes,
     claims: scopeClaims,
@@ -137,7 +140,7 @@ export const buildConfiguration = (
       keys: [secrets.mac('cookie', '1')],
     },
     interactions: {
-      policy: createInteractionPolicy(),
+      policy: createInteractionPolicy(needsMfa),
       url: (_ctx, interaction) => `/interaction/${interaction.uid}`,
     },
     pkce: { required: (_ctx, client) => client.require_pkce !== false },
@@ -218,11 +221,11 @@ export const buildConfiguration = (
         useGrantedResource: () => Promise.resolve(true),
         getResourceServerInfo: async (ctx, indicator, client) => {
           if (indicator !== defaultResource(config.JWT_ISSUER)) throw new errors.InvalidTarget();
-          // What the REST API's own tokens may do follows the person's roles, at each refresh anew.
-          const scope =
-            client.clientId === restClientId
-              ? await userScope(db, client, ctx.oidc.account?.accountId)
-              : ((client.api_scope as string | undefined) ?? '');
+          // A refresh token may have been narrowed to names that the client has only by a wildcard.
+          const kept = String(ctx.oidc.entities.RefreshToken?.scope ?? '').split(' ');
+          const allowed = clientScope(client);
+          const narrowed = permissionsOf(kept).filter((name) => permits(allowed, name));
+          const scope = [...new Set([...allowed, ...narrowed])].join(' ');
           return apiResource(config, client, scope);
         },
       },

@@ -49,8 +49,13 @@ export const createLoadExistingGrant = (db: Db) => async (ctx: KoaContextWithOID
   return grant;
 };
 
-/** The engine's prompts, with two differences. */
-export const createInteractionPolicy = () => {
+export type NeedsMfa = (userId: string) => Promise<boolean>;
+
+/** Whether a sign-in that was made by these methods (RFC 8176) had a second factor. */
+export const hasSecondFactor = ({ amr }: { amr?: unknown }): boolean => Array.isArray(amr) && amr.includes('mfa');
+
+/** The engine's prompts, with three differences. */
+export const createInteractionPolicy = (needsMfa: NeedsMfa) => {
   const policy = interactionPolicy.base();
   const { Check } = interactionPolicy;
   const login = policy.get('login');
@@ -60,6 +65,13 @@ export const createInteractionPolicy = () => {
   login?.checks.add(
     new Check('no_account', 'the account of this session is not active', 'login_required', (ctx) =>
       Boolean(ctx.oidc.session?.accountId && !ctx.oidc.account),
+    ),
+  );
+
+  // So does a session of the password alone, from before its user was given a role that needs more.
+  login?.checks.add(
+    new Check('second_factor', 'a second factor is needed', 'login_required', async ({ oidc: { session } }) =>
+      Boolean(session?.accountId && !hasSecondFactor(session) && (await needsMfa(session.accountId))),
     ),
   );
 

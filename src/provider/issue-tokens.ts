@@ -9,7 +9,7 @@ import type { Actor } from '../audit/logs.commands.ts';
 import type { SignIn } from '../auth/sign-in.commands.ts';
 import type { NewClient } from '../clients/client-metadata.ts';
 import type { Config } from '../config.ts';
-import { permissionsOf, permits } from '../roles/permissions.ts';
+import { intersect, permissionsOf, permits } from '../roles/permissions.ts';
 import { findUserAccess } from '../roles/roles.queries.ts';
 import { randomToken } from '../secrets.ts';
 import { apiResource, defaultResource } from './resources.ts';
@@ -25,6 +25,8 @@ export const restClient = (brand: string): NewClient => ({
   response_types: [],
   grant_types: ['refresh_token', tokenExchange],
   token_endpoint_auth_method: 'none',
+  // Each token passes on of that what its user holds.
+  scope: '*:*:*',
   first_party: true,
 });
 
@@ -43,20 +45,22 @@ export interface TokenIssuer {
   config: Config;
 }
 
-/** Of the scopes that an application may ask for, those that this user can pass on. */
-const grantedScope = (allowed: readonly string[], permissions: readonly string[]): string =>
-  allowed.filter((name) => !permissionsOf([name]).length || permits(permissions, name)).join(' ');
+/** The scopes of the API that a client may ask for. */
+export const clientScope = (client: Client): string[] =>
+  String(client.api_scope ?? '')
+    .split(' ')
+    .filter(Boolean);
 
-/** Scopes of the API that tokens of this client may have when they speak for this user. */
-export const userScope = async (db: Db, client: Client, userId: string | undefined): Promise<string> => {
-  const permissions = (userId && (await findUserAccess(db, userId))?.permissions) || [];
-  if (client.clientId === restClientId) return permissions.filter((name) => !name.startsWith('!')).join(' ');
-  return grantedScope(
-    String(client.api_scope ?? '')
-      .split(' ')
-      .filter(Boolean),
-    permissions,
-  );
+/**
+ * The scope of a token that speaks for this user: of permissions, what the user holds as well; of two that overlap the
+ * narrower one. An API that reads the scope alone must find nothing in it that the person may not do.
+ */
+export const userScope = async (db: Db, scope: readonly string[], userId: string): Promise<string[]> => {
+  const held = (await findUserAccess(db, userId))?.permissions ?? [];
+  const permissions = permissionsOf(scope);
+  const passed = intersect(held, permissions).filter((name) => !name.startsWith('!') && permits(held, name));
+  const kept = scope.filter((name) => !permissions.includes(name) || passed.includes(name));
+  return [...new Set([...kept, ...passed])];
 };
 
 /**
@@ -72,8 +76,8 @@ export const issueTokens = async (
 ): Promise<TokenResponse> => {
   const client = await provider.Client.find(clientId);
   if (!client) throw new errors.InvalidClient('client not found');
-  const allowed = await userScope(db, client, accountId);
-  const scope = wanted === undefined ? allowed : narrowed(allowed, wanted);
+  const allowed = clientScope(client);
+  const scope = (wanted === undefined ? allowed : await narrowed(db, accountId, allowed, wanted)).join(' ');
   const resource = defaultResource(config.JWT_ISSUER);
 
   const grantId = randomToken();
@@ -110,18 +114,19 @@ export const issueTokens = async (
         token_type: 'Bearer' as const,
         expires_in: accessToken.expiration,
         ...(refresh_token ? { refresh_token } : {}),
-        ...(scope ? { scope } : {}),
+        ...(accessToken.scope ? { scope: accessToken.scope } : {}),
       };
     },
   );
 };
 
 /** @throws InvalidScope when something is asked for that the client or the user cannot have (RFC 6749 section 5.2) */
-const narrowed = (allowed: string, wanted: string): string => {
-  const names = wanted.split(' ').filter(Boolean);
+const narrowed = async (db: Db, userId: string, allowed: string[], wanted: string): Promise<string[]> => {
+  const names = [...new Set(wanted.split(' ').filter(Boolean))];
+  const held = (await findUserAccess(db, userId))?.permissions ?? [];
   const has = (name: string) =>
-    allowed.split(' ').includes(name) || (permissionsOf([name]).length > 0 && permits(allowed.split(' '), name));
+    permissionsOf([name]).length ? permits(allowed, name) && permits(held, name) : allowed.includes(name);
   const missing = names.filter((name) => !has(name));
   if (missing.length) throw new errors.InvalidScope('requested scope is not allowed', missing.join(' '));
-  return names.join(' ');
+  return names;
 };

@@ -47,7 +47,10 @@ export const registerPasswordGrant = (
     const { username: email, password, scope, mfa_code: mfaCode } = parsed.data;
     const clientId = client?.clientId as string;
     try {
-      const outcome = await signIn(actorOf(ctx), { email, password, clientId, ...(mfaCode ? { mfaCode } : {}) });
+      // Anybody can claim to be a public client; one that has authenticated speaks for many people from one address.
+      const relayed = client?.clientAuthMethod !== 'none';
+      const input = { email, password, clientId, relayed, ...(mfaCode ? { mfaCode } : {}) };
+      const outcome = await signIn(actorOf(ctx), input);
       if (outcome.kind === 'mfa-required') {
         const { mfaToken: mfa_token, methods } = outcome;
         ctx.status = 400;

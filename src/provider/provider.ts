@@ -6,6 +6,7 @@ import { equalInConstantTime, hashToken } from '../secrets.ts';
 import type { QueueLogout } from '../sessions/sessions.commands.ts';
 import { buildConfiguration, type ProviderParts } from './configuration.ts';
 import { type EventParts, recordProviderEvents } from './events.ts';
+import { userScope } from './issue-tokens.ts';
 import { registerPasswordGrant, type SignInWith } from './password-grant.ts';
 import { pinOrigin } from './requests.ts';
 import { registerTokenExchange } from './token-exchange.ts';
@@ -35,6 +36,14 @@ interface EngineClient {
 /** As long as a hash, and never one: its last character would have to stand for four bits. */
 const noHash = '-'.repeat(hashToken('').length);
 
+/** The parts of the engine's AccessToken that are looked at. */
+interface EngineToken {
+  accountId?: string;
+  aud?: string;
+  scope?: string | undefined;
+  save(): Promise<string>;
+}
+
 export const createProvider = (deps: ProviderDeps, keySet: KeySet): Instance => {
   const { config, db, queueLogout } = deps;
   const provider = new Provider(config.JWT_ISSUER, buildConfiguration(deps, keySet));
@@ -55,6 +64,16 @@ export const createProvider = (deps: ProviderDeps, keySet: KeySet): Instance => 
       equalInConstantTime(given, hash ?? noHash),
     );
     return used === this.clientAuthMethod && matches.includes(true);
+  };
+
+  // What a token passes on follows the person's roles, at each refresh anew.
+  const tokenPrototype = provider.AccessToken.prototype as unknown as EngineToken;
+  const saveToken = tokenPrototype.save;
+  tokenPrototype.save = async function () {
+    const { accountId, aud, scope } = this;
+    if (accountId && aud && scope)
+      this.scope = (await userScope(db, scope.split(' '), accountId)).join(' ') || undefined;
+    return saveToken.call(this);
   };
 
   // A sign-out must not wait for somebody else's server: the engine's delivery becomes a job.

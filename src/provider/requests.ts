@@ -78,7 +78,7 @@ const takesPost = new Set<string>([routes.authorization, routes.end_session]);
  *   while the browser is sent to fetch the same page by GET. Nothing of them appears in a URL.
  */
 export const prepareRequest =
-  ({ keep, take }: PostedRequests): Koa.Middleware =>
+  ({ keep, take }: PostedRequests, limitPosted: (address: string) => Promise<void>): Koa.Middleware =>
   async (ctx, next) => {
     checkStorable(ctx.query);
     if (isForm(ctx)) {
@@ -87,6 +87,7 @@ export const prepareRequest =
       checkStorable(parameters);
       ctx.state.parameters = parameters;
       if (takesPost.has(ctx.path)) {
+        await limitPosted(ctx.ip);
         ctx.status = 303;
         ctx.redirect(`${ctx.path}?posted=${await keep(stringify(parameters))}`);
         return;

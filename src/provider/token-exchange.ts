@@ -10,7 +10,7 @@ import { type ApiKey, findLiveApiKey, touchApiKey } from '../api-keys/api-keys.q
 import type { Config } from '../config.ts';
 import { intersect, permissionsOf, permits } from '../roles/permissions.ts';
 import { isActiveUser } from '../users/users.queries.ts';
-import { tokenExchange, userScope } from './issue-tokens.ts';
+import { clientScope, tokenExchange, userScope } from './issue-tokens.ts';
 import { apiResource, defaultResource } from './resources.ts';
 
 export const apiKeyType = 'urn:countersign:params:oauth:token-type:api_key';
@@ -38,7 +38,7 @@ export interface TokenExchangeDeps {
 
 /** What a token may do that a client gets for a key: what client, key and owner have in common, and of that what was asked for. */
 const scopeFor = async (db: Db, client: Client, key: ApiKey, wanted: string | undefined): Promise<string> => {
-  const allowed = permissionsOf(intersect((await userScope(db, client, key.userId)).split(' '), key.scopes));
+  const allowed = permissionsOf(intersect(clientScope(client), await userScope(db, key.scopes, key.userId)));
   if (wanted === undefined) return allowed.join(' ');
   const names = [...new Set(wanted.split(' '))];
   const missing = names.filter((name) => !permissionsOf([name]).length || !permits(allowed, name));

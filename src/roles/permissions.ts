@@ -41,20 +41,26 @@ export type Permission = keyof typeof catalogue;
 const part = /^(\*|[a-z][a-z_]{0,39})$/;
 const scopes = ['own', 'organization', 'any'];
 
+/** The three parts of a permission; undefined for any other name, which permits nothing whatever it begins with. */
+const partsOf = (name: string): [resource: string, action: string, scope: string] | undefined => {
+  const [resource = '', action = '', scope = '', ...rest] = name.split(':');
+  const wellFormed = part.test(resource) && part.test(action) && (scope === '*' || scopes.includes(scope));
+  return wellFormed && !rest.length ? [resource, action, scope] : undefined;
+};
+
 /** A permission as it may be held or granted, wildcards included. */
 export const PermissionName = z
   .string()
   .max(120)
-  .refine((name) => {
-    const parts = name.split(':');
-    return parts.length === 3 && parts.every((text) => part.test(text)) && [...scopes, '*'].includes(parts[2] ?? '');
-  }, 'expected resource:action:scope, such as users:read:any')
+  .refine((name) => partsOf(name) !== undefined, 'expected resource:action:scope, such as users:read:any')
   .meta({ example: 'users:read:any', description: 'resource:action:scope; `*` stands for every value of a part' });
 
 /** Whether a permission that is held covers the one that is needed. `widens`: a wider scope includes the narrower. */
 const covers = (held: string, needed: string, widens: boolean): boolean => {
-  const [resource, action, scope = ''] = held.split(':');
-  const [neededResource, neededAction, neededScope = ''] = needed.split(':');
+  const [has, needs] = [partsOf(held), partsOf(needed)];
+  if (!has || !needs) return false;
+  const [resource, action, scope] = has;
+  const [neededResource, neededAction, neededScope] = needs;
   const wider = widens && scopes.includes(neededScope) && scopes.indexOf(scope) > scopes.indexOf(neededScope);
   return (
     (resource === '*' || resource === neededResource) &&
@@ -75,7 +81,7 @@ export const permits = (held: readonly string[], needed: string): boolean =>
 export const intersect = (held: readonly string[], scope: readonly string[]): string[] => [
   ...new Set([
     ...held.filter((name) => name.startsWith('!') || permits(scope, name)),
-    ...scope.filter((name) => name.split(':').length === 3 && permits(held, name)),
+    ...scope.filter((name) => permits(held, name)),
   ]),
 ];
 

@@ -15,12 +15,21 @@ export const requireRole = async (db: Db, name: string): Promise<Role> => {
   });
 };
 
+/** Ends the sessions of somebody whose new rank asks for more than they signed in with, in the transaction that gives it. */
+export type EndSessions = (db: Db, actor: Actor, userId: string, rank: number) => Promise<void>;
+
 /**
  * Gives an account another primary role. It is in force with the next request: tokens carry names of roles, but what they
  * may do here is looked up each time.
  * @throws AppError 400 for a role that is not there, 404 user_not_found, 403 rank_too_low, 409 last_super_admin
  */
-export const assignRole = (db: Db, actor: Actor, by: By, userId: string, name: string): Promise<Account> =>
+export const assignRole = (
+  db: Db,
+  actor: Actor,
+  by: By,
+  { userId, role: name }: { userId: string; role: string },
+  endSessions: EndSessions,
+): Promise<Account> =>
   db.transaction(async (db) => {
     const role = await requireRole(db, name);
     const account = await lockTarget(db, by, userId);
@@ -28,6 +37,7 @@ export const assignRole = (db: Db, actor: Actor, by: By, userId: string, name: s
     if (account.role === role.name) return account;
     await assertNotLastSuperAdmin(db, account);
     await updateUser(db, account.id, { roleId: role.id });
+    await endSessions(db, actor, account.id, role.rank);
     await recordEvent(db, actor, {
       action: 'user.assign_role',
       target: { type: 'user', id: account.id },

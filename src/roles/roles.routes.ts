@@ -5,7 +5,7 @@ import { listOf } from '../http/lists.ts';
 import { type Route, route } from '../http/route.ts';
 import { RoleName } from '../http/schemas.ts';
 import { toUser, User, userParams } from '../users/users.routes.ts';
-import { assignRole } from './roles.commands.ts';
+import { assignRole, type EndSessions } from './roles.commands.ts';
 import { listRoles } from './roles.queries.ts';
 
 const Role = z
@@ -19,7 +19,7 @@ const Role = z
 
 const AssignRole = z.object({ role: RoleName }).meta({ id: 'AssignRole' });
 
-export const roleRoutes = ({ db }: { db: Db }): Route[] => [
+export const roleRoutes = ({ db, endSessions }: { db: Db; endSessions: EndSessions }): Route[] => [
   route({
     id: 'listRoles',
     method: 'get',
@@ -45,6 +45,6 @@ export const roleRoutes = ({ db }: { db: Db }): Route[] => [
     status: 200,
     problems: { 403: ['rank_too_low'], 404: ['user_not_found'], 409: ['last_super_admin'] },
     handle: async ({ params, body, caller, actor }) =>
-      toUser(await assignRole(db, actor, caller, params.id, body.role)),
+      toUser(await assignRole(db, actor, caller, { userId: params.id, role: body.role }, endSessions)),
   }),
 ];

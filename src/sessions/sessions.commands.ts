@@ -1,5 +1,6 @@
 /** Ends sessions, and with them the grants and tokens that they gave; consents to applications, and takes consent back. */
 import type { Db } from '../../db/connect.ts';
+import { transact } from '../../db/transact.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { hashToken } from '../secrets.ts';
 import { findConsent, listSessions, type Session } from './sessions.queries.ts';
@@ -7,18 +8,30 @@ import { findConsent, listSessions, type Session } from './sessions.queries.ts';
 /** Queues a back-channel logout (OpenID Connect Back-Channel Logout 1.0) in the transaction that ends the session. */
 export type QueueLogout = (db: Db, logout: { clientId: string; sub: string; sid: string }) => Promise<void>;
 
-/** Drops grants and every token and code given under them. */
-export const revokeGrants = async (db: Db, grantIds: readonly string[]): Promise<void> => {
-  if (!grantIds.length) return;
-  await db('refreshTokens')
-    .delete()
-    .whereIn('grantId', [...grantIds]);
-  await db('oidcPayloads')
-    .delete()
-    .whereIn('grantId', [...grantIds]);
-  await db('grants')
-    .delete()
-    .whereIn('id', [...grantIds]);
+/** Which grants: those with these ids, or all of somebody or something. */
+export type GrantsOf = readonly string[] | { userId: string } | { clientId: string } | { apiKeyId: string };
+
+/** What ended. JWT access tokens are stored nowhere, so nobody can count them: they are dead with their grant. */
+export interface Revoked {
+  grants: number;
+  refreshTokens: number;
+  /** Codes and opaque access tokens, used ones included. */
+  opaqueTokens: number;
+}
+
+/**
+ * Drops grants and every token and code given under them, in four statements however many there are. This is the one place
+ * that does, and the one order: the grants are taken first, by their ids, so that of two who end the same ones the second
+ * waits and no two wait for each other. The lock lets tokens be saved that only refer to a grant.
+ */
+export const revokeGrants = async (db: Db, of: GrantsOf): Promise<Revoked> => {
+  if (Array.isArray(of) && !of.length) return { grants: 0, refreshTokens: 0, opaqueTokens: 0 };
+  const grants = () => (Array.isArray(of) ? db('grants').whereIn('id', of) : db('grants').where(of));
+  const ids = () => grants().select('id');
+  await db.with('taken', ids().orderBy('id').forNoKeyUpdate()).from('taken').count();
+  const refreshTokens = await db('refreshTokens').delete().whereIn('grantId', ids());
+  const opaqueTokens = await db('oidcPayloads').delete().whereIn('grantId', ids());
+  return { refreshTokens, opaqueTokens, grants: await grants().delete() };
 };
 
 /**
@@ -26,42 +39,57 @@ export const revokeGrants = async (db: Db, grantIds: readonly string[]): Promise
  * application that is about to be deleted the consents too. Consents first, as whoever makes a Grant of one takes them.
  */
 export const revokeGrantsOf = async (db: Db, of: { clientId: string } | { apiKeyId: string }): Promise<void> => {
-  const ids = () => db('grants').where(of).select('id');
   if ('clientId' in of) await db('consents').delete().where(of);
-  await db('refreshTokens').delete().whereIn('grantId', ids());
-  await db('oidcPayloads').delete().whereIn('grantId', ids());
-  await db('grants').delete().where(of);
+  await revokeGrants(db, of);
 };
 
+/** Until the transaction ends, nobody else ends what the user has; what only refers to the user may still be saved. */
+export const lockUser = async (db: Db, id: string): Promise<void> => {
+  await db('users').where({ id }).forNoKeyUpdate().first('id');
+};
+
+/** Which sessions: the one with `uid`, or all but `except`, or all. */
+export interface SessionsOf {
+  userId: string;
+  uid?: string;
+  except?: string;
+  /** A word for the audit log. */
+  reason: string;
+}
+
 /**
- * Ends a user's sessions: the one with `uid`, or all but `except`, or all. Unlike a sign-out at an application, which
- * keeps grants with `offline_access` (Back-Channel Logout 1.0 section 2.7), this revokes every grant of the session.
+ * Ends a user's sessions. Unlike a sign-out at an application, which keeps grants with `offline_access` (Back-Channel
+ * Logout 1.0 section 2.7), this revokes every grant of the session.
  * @returns how many sessions ended
  */
-export const endSessions = (
+export const endSessions = (db: Db, actor: Actor, of: SessionsOf, queueLogout: QueueLogout): Promise<number> =>
+  transact(db, async (db) => (await endSessionsAndGrants(db, actor, of, queueLogout)).sessions);
+
+/** The same, and says what else ended. Pass a transaction. */
+export const endSessionsAndGrants = async (
   db: Db,
   actor: Actor,
-  { userId, uid, except, reason }: { userId: string; uid?: string; except?: string; reason: string },
+  { userId, uid, except, reason }: SessionsOf,
   queueLogout: QueueLogout,
-): Promise<number> =>
-  db.transaction(async (db) => {
-    const sessions = (await listSessions(db, userId)).filter(
-      (session) => (uid === undefined || session.uid === uid) && session.uid !== except,
-    );
-    const uids = sessions.map((session) => session.uid);
-    // Sessions first: the deletion waits for requests that are adding a Grant to one, and what follows sees it.
-    await db('sessions').delete().where({ userId }).whereIn('uid', uids);
-    const grants = await grantsToEnd(db, userId, uid, except);
-    if (!sessions.length && !grants.length) return 0;
-    await revokeGrants(db, grants);
-    for (const session of sessions) await queueLogouts(db, userId, session, queueLogout);
-    await recordEvent(db, actor, {
-      action: 'session.end',
-      target: { type: 'user', id: userId },
-      meta: { sessions: uids, reason },
-    });
-    return sessions.length;
+): Promise<Revoked & { sessions: number }> => {
+  // Whoever ends what a person has begins here, so that two of them take everything else one after the other.
+  await lockUser(db, userId);
+  const sessions = (await listSessions(db, userId)).filter(
+    (session) => (uid === undefined || session.uid === uid) && session.uid !== except,
+  );
+  const uids = sessions.map((session) => session.uid);
+  // Sessions first: the deletion waits for requests that are adding a Grant to one, and what follows sees it.
+  await db('sessions').delete().where({ userId }).whereIn('uid', uids);
+  const revoked = await revokeGrants(db, await grantsToEnd(db, userId, uid, except));
+  if (!sessions.length && !revoked.grants) return { ...revoked, sessions: 0 };
+  for (const session of sessions) await queueLogouts(db, userId, session, queueLogout);
+  await recordEvent(db, actor, {
+    action: 'session.end',
+    target: { type: 'user', id: userId },
+    meta: { sessions: uids, reason },
   });
+  return { ...revoked, sessions: sessions.length };
+};
 
 /** Ends the session that a client's refresh token is of, whether the token could still be used or not. */
 export const endSessionOfRefreshToken = async (
@@ -133,7 +161,7 @@ export const grantConsent = (
 ): Promise<void> =>
   db.transaction(async (db) => {
     // The lock makes two consents at once add up instead of one overwriting the other.
-    await db('users').where({ id: userId }).forUpdate().first('id');
+    await lockUser(db, userId);
     const before = await findConsent(db, userId, clientId);
     const resources = { ...before?.resources };
     for (const [indicator, scopes] of Object.entries(agreement.resources))
@@ -162,7 +190,8 @@ export const grantConsent = (
 
 /** Takes consent back: the application's grants and tokens for this person end, and it must ask again. */
 export const withdrawConsent = (db: Db, actor: Actor, userId: string, clientId: string): Promise<boolean> =>
-  db.transaction(async (db) => {
+  transact(db, async (db) => {
+    await lockUser(db, userId);
     const deleted = await db('consents').delete().where({ userId, clientId });
     const grants: string[] = await db('grants').where({ userId, clientId }).pluck('id');
     // The operator's own applications have grants without a consent.

@@ -1,9 +1,10 @@
 /** Revokes tokens in an emergency: all of a person, of an application, or of one grant. */
 import type { Db } from '../../db/connect.ts';
+import { transact } from '../../db/transact.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { notFound } from '../errors.ts';
 import { findAccount } from '../users/users.queries.ts';
-import { endSessions, type QueueLogout } from './sessions.commands.ts';
+import { endSessionsAndGrants, type QueueLogout, type Revoked, revokeGrants } from './sessions.commands.ts';
 
 /** Whose tokens. */
 export type Revocation =
@@ -11,38 +12,22 @@ export type Revocation =
   | { kind: 'client'; clientId: string }
   | { kind: 'grant'; grantId: string };
 
-/** What ended. JWT access tokens are stored nowhere, so nobody can count them: they are dead with their grant. */
-export interface Revoked {
-  sessions: number;
-  grants: number;
-  refreshTokens: number;
-  /** Codes and opaque access tokens, used ones included. */
-  opaqueTokens: number;
-}
-
-/** Deletes grants and what was given under them, in three statements however many there are. */
-const endGrants = async (db: Db, where: Record<string, string>): Promise<Omit<Revoked, 'sessions'>> => {
-  const grants = db('grants').where(where).select('id');
-  const opaqueTokens = await db('oidcPayloads').delete().whereIn('grantId', grants);
-  const refreshTokens = await db('refreshTokens').delete().whereIn('grantId', grants.clone());
-  return { opaqueTokens, refreshTokens, grants: await db('grants').delete().where(where) };
-};
+type Ended = Revoked & { sessions: number };
 
 /** Sessions end as well, so that nothing gives new tokens without a sign-in. */
-const ofUser = async (db: Db, actor: Actor, userId: string, queueLogout: QueueLogout): Promise<Revoked> => {
+const ofUser = async (db: Db, actor: Actor, userId: string, queueLogout: QueueLogout): Promise<Ended> => {
   if (!(await findAccount(db, userId))) throw notFound('user');
-  const ended = await endGrants(db, { userId });
-  const sessions = await endSessions(db, actor, { userId, reason: 'tokens_revoked' }, queueLogout);
+  const ended = await endSessionsAndGrants(db, actor, { userId, reason: 'tokens_revoked' }, queueLogout);
   // Of grants that were gone already.
   const stray = await db('refreshTokens').delete().where({ userId });
-  return { ...ended, sessions, refreshTokens: ended.refreshTokens + stray };
+  return { ...ended, refreshTokens: ended.refreshTokens + stray };
 };
 
-const ofClient = async (db: Db, clientId: string): Promise<Revoked> => {
+const ofClient = async (db: Db, clientId: string): Promise<Ended> => {
   // Tokens that it got for itself have no grant: JWTs carry the generation, and the opaque ones are here.
   const known = await db('clients').where({ clientId }).increment('tokenGeneration', 1);
   if (!known) throw notFound('client');
-  const ended = await endGrants(db, { clientId });
+  const ended = await revokeGrants(db, { clientId });
   const machine = await db('oidcPayloads')
     .delete()
     .where({ model: 'ClientCredentials' })
@@ -56,13 +41,13 @@ const ofClient = async (db: Db, clientId: string): Promise<Revoked> => {
   };
 };
 
-const ofGrant = async (db: Db, grantId: string): Promise<Revoked> => {
-  const ended = { sessions: 0, ...(await endGrants(db, { id: grantId })) };
+const ofGrant = async (db: Db, grantId: string): Promise<Ended> => {
+  const ended = { sessions: 0, ...(await revokeGrants(db, [grantId])) };
   if (!ended.grants) throw notFound('grant');
   return ended;
 };
 
-const endTokens = (db: Db, actor: Actor, of: Revocation, queueLogout: QueueLogout): Promise<Revoked> => {
+const endTokens = (db: Db, actor: Actor, of: Revocation, queueLogout: QueueLogout): Promise<Ended> => {
   if (of.kind === 'user') return ofUser(db, actor, of.userId, queueLogout);
   return of.kind === 'client' ? ofClient(db, of.clientId) : ofGrant(db, of.grantId);
 };
@@ -85,8 +70,8 @@ export const revokeTokens = (
   of: Revocation,
   reason: string | undefined,
   queueLogout: QueueLogout,
-): Promise<Revoked> =>
-  db.transaction(async (db) => {
+): Promise<Ended> =>
+  transact(db, async (db) => {
     const revoked = await endTokens(db, actor, of, queueLogout);
     const meta = { ...revoked, ...(reason ? { reason } : {}) };
     await recordEvent(db, actor, { action: 'token.revoke', target: targetOf(of), meta });

@@ -33,6 +33,8 @@ export const updateProfile = (
   { name, locale, pii }: Profile,
 ): Promise<void> =>
   db.transaction(async (db) => {
+    // The lock keeps a number that counts as verified no longer from being written back as if it did.
+    await db('users').where({ id: userId }).forNoKeyUpdate().first('id');
     const user = await findUser(db, userId);
     if (!user) throw notFound('user');
     const before = openPii(secrets, user);
@@ -62,13 +64,20 @@ export const verifyPhone = (
 ): Promise<void> =>
   db.transaction(async (db) => {
     // The lock keeps a change of the profile at the same time from being overwritten with what was read before it.
-    await db('users').where({ id: userId }).forUpdate().first('id');
+    await db('users').where({ id: userId }).forNoKeyUpdate().first('id');
     const user = await findUser(db, userId);
     if (!user) throw notFound('user');
     const pii = { ...openPii(secrets, user), phone_number: phoneNumber, phone_number_verified: true };
     await updateUser(db, userId, sealPii(secrets, userId, pii, user.piiKey));
     await recordEvent(db, actor, { action: 'user.verify_phone', target: { type: 'user', id: userId } });
   });
+
+/** Has a verified number count as one that was merely typed in. Pass the transaction that records why. */
+export const unverifyPhone = async (db: Db, secrets: Secrets, userId: string): Promise<void> => {
+  const user = await findUser(db, userId);
+  const { phone_number_verified: verified, ...pii } = user ? openPii(secrets, user) : {};
+  if (user && verified) await updateUser(db, userId, sealPii(secrets, userId, pii, user.piiKey));
+};
 
 export interface UserDeps {
   db: Db;

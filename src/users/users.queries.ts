@@ -158,7 +158,7 @@ export const findAccount = (db: Db, id: string): Promise<Account | undefined> =>
 /** The account, which nobody else changes until the transaction ends. A closed one is gone. */
 export const lockAccount = async (db: Db, id: string): Promise<Account | undefined> => {
   // Locked first and read then: a statement that has waited for a lock sees joined rows as they were before.
-  await db('users').where({ id }).forUpdate().first('id');
+  await db('users').where({ id }).forNoKeyUpdate().first('id');
   return accounts(db).where('users.id', id).whereNot('users.status', 'closed').first();
 };
 

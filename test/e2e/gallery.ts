@@ -435,6 +435,14 @@ export const samples: Sample[] = [
   { view: 'demo-signed-in', state: 'userinfo', props: { ...demo, tokens: [], userinfo: { sub: '1', name: longWord } } },
 ];
 
+const notice = {
+  name,
+  at,
+  device: 'Firefox on Linux',
+  address: '192.0.2.17',
+  resetLink: 'https://id.example/forgot',
+};
+
 /** Each mail once. */
 export const mailSamples: MailProps = {
   'verify-email': { name, link: 'https://id.example/verify?token=abc&x=1', minutes: 1440 },
@@ -450,13 +458,9 @@ export const mailSamples: MailProps = {
     at,
   },
   invitation: { name, link: 'https://id.example/reset?token=abc', minutes: 4320 },
-  'password-changed': {
-    name,
-    at,
-    device: 'Firefox on Linux',
-    address: '192.0.2.17',
-    resetLink: 'https://id.example/forgot',
-  },
+  'password-changed': { ...notice, apiKeys: 'kept' },
+  'api-key-created': { ...notice, prefix: 'cs_4fTq9Z' },
+  'phone-verified': { ...notice, ending: '820' },
 };
 
 /** A sample's page context, filled up. */

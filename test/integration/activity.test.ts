@@ -1,7 +1,7 @@
 /** GET /auth/me/activity: one's own part of the audit log, and no more of it than is meant for the person. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Actor, type AuditEvent, recordEvent } from '../../src/audit/logs.commands.ts';
-import { callerOf, machineOf, nobody, type TestCaller } from '../support/callers.ts';
+import { callerOf, type TestCaller } from '../support/callers.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 
 let server: TestServer;
@@ -115,26 +115,7 @@ it('has another name', async () => {
   expect((await ada.request('get', '/api/v1/v1/user/activity?limit=1')).status).toBe(200);
 });
 
-describe('refuses', () => {
-  const table: [
-    name: string,
-    who: () => Promise<TestCaller> | TestCaller,
-    expected: [number, string],
-    query?: string,
-  ][] = [
-    ['nobody', () => nobody(server), [401, 'unauthenticated']],
-    [
-      'a third-party application without the scope',
-      () => callerOf(server, { thirdParty: true, scope: 'users:read:own' }),
-      [403, 'missing_permission'],
-    ],
-    ['an application that acts for itself', () => machineOf(server, 'audit:read:own'), [403, 'missing_permission']],
-    ['a cursor that is none', () => ada, [400, 'invalid_request'], 'cursor=AAAA'],
-    ['a limit out of range', () => ada, [400, 'invalid_request'], 'limit=1000'],
-  ];
-  for (const [name, who, expected, query = ''] of table)
-    it(name, async () => {
-      const { status, json } = await (await who()).request('get', `/auth/me/activity?${query}`);
-      expect([status, json.code]).toEqual(expected);
-    });
+it('refuses a cursor that is none', async () => {
+  const { status, json } = await ada.request('get', '/auth/me/activity?cursor=AAAA');
+  expect([status, json.code]).toEqual([400, 'invalid_request']);
 });

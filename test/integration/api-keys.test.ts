@@ -3,7 +3,7 @@ import { decodeJwt } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { cleanExpired } from '../../db/clean.ts';
 import { createKey } from '../../src/api-keys/api-key-format.ts';
-import { callerOf, giveRole, machineOf, nobody, type TestCaller } from '../support/callers.ts';
+import { callerOf, giveRole, type TestCaller } from '../support/callers.ts';
 import { basic, bearer, expectError, post, send, tampered } from '../support/relying-party.ts';
 import { eventually } from '../support/requests.ts';
 import { type RegisteredClient, startServer, type TestServer } from '../support/server.ts';
@@ -78,7 +78,6 @@ describe('POST /api-keys', () => {
 
   for (const [name, body, expected] of [
     ['no name', { name: ' ' }, [400, 'invalid_request']],
-    ['NUL in the name', { name: 'a\0' }, [400, 'invalid_request']],
     ['half a surrogate pair', { name: '\ud800' }, [400, 'invalid_request']],
     ['a long name', { name: 'x'.repeat(101) }, [400, 'invalid_request']],
     ['no scopes', { scopes: [] }, [400, 'invalid_request']],
@@ -90,7 +89,6 @@ describe('POST /api-keys', () => {
     ['what others may', { scopes: ['users:read:any'] }, [403, 'scope_exceeds_yours']],
     ['everything', { scopes: ['*:*:*'] }, [403, 'scope_exceeds_yours']],
     ['a wildcard', { scopes: ['users:*:own'] }, [403, 'scope_exceeds_yours']],
-    ['too much', { scopes: ownScopes, name: 'x'.repeat(110_000) }, [413, 'request_too_large']],
   ] as const)
     it(`refuses ${name}`, async () => {
       const before = await keys();
@@ -125,27 +123,6 @@ describe('POST /api-keys', () => {
 });
 
 describe('who may', () => {
-  it('nobody 401; a token without the permission 403; an application 403', async () => {
-    const { id } = await create();
-    const other = await callerOf(server, { scope: 'users:read:own' });
-    const application = await machineOf(server, 'api_keys:write:own api_keys:read:own');
-    for (const [method, path, body] of [
-      ['post', '/api-keys', { name: 'ci', scopes: ownScopes }],
-      ['get', '/api-keys', undefined],
-      ['get', `/api-keys/${id}`, undefined],
-      ['delete', `/api-keys/${id}`, undefined],
-    ] as const) {
-      for (const [caller, expected] of [
-        [nobody(server), [401, 'unauthenticated']],
-        [other, [403, 'missing_permission']],
-        [application, [403, 'missing_permission']],
-      ] as const) {
-        const { status, json } = await caller.request(method, path, body);
-        expect([method, path, status, json.code]).toEqual([method, path, ...expected]);
-      }
-    }
-  });
-
   it('other people’s keys look like none, except to those who may see everybody’s', async () => {
     const made = await create();
     const stranger = await callerOf(server);

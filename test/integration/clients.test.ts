@@ -3,7 +3,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { decodeJwt } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { cleanExpired } from '../../db/clean.ts';
-import { callerOf, machineOf, nobody, type TestCaller } from '../support/callers.ts';
+import { callerOf, machineOf, type TestCaller } from '../support/callers.ts';
 import { basic, post } from '../support/relying-party.ts';
 import { signedIn } from '../support/requests.ts';
 import { startServer, type TestServer } from '../support/server.ts';
@@ -118,7 +118,6 @@ describe('POST /clients', () => {
     ['a shared key', { ...jwt, jwks: { keys: [{ kty: 'oct', k: 'c2VjcmV0' }] } }, 'invalid_client_metadata'],
     ['NUL in a key', { ...jwt, jwks: { keys: [{ kty: 'RSA', n: '\0', e: 'AQAB' }] } }, 'invalid_client_metadata'],
     ['half a surrogate pair in a key', { ...jwt, jwks: { keys: [{ kty: '\ud800' }] } }, 'invalid_client_metadata'],
-    ['NUL in a name', { ...web, client_name: 'a\0b' }, 'invalid_client_metadata'],
     ['NUL in a redirect URI', { redirect_uris: ['https://app.example.com/\0'] }, 'invalid_client_metadata'],
     ['NUL in a URI', { ...web, client_uri: 'https://app.example.com/\0' }, 'invalid_client_metadata'],
     ['a scope with a quote', { ...machine, scope: '"' }, 'invalid_client_metadata'],
@@ -137,18 +136,12 @@ describe('POST /clients', () => {
       expect(await clients()).toEqual(before);
     });
 
-  it('refuses the issuer as the audience, what is too large, and what is no JSON', async () => {
-    const taken = await admin.request('post', '/clients', { ...machine, audience: `${server.issuer}/other` });
-    expect([taken.status, taken.json.code]).toEqual([400, 'invalid_client_metadata']);
-    const large = await admin.request('post', '/clients', { ...machine, client_name: 'x'.repeat(110_000) });
-    expect([large.status, large.json.code]).toEqual([413, 'request_too_large']);
-    const form = await admin.request('post', '/clients', 'a=b', { 'content-type': 'text/plain' });
-    expect([form.status, form.json.code]).toEqual([415, 'unsupported_media_type']);
-  });
-
-  it('tells every member that is wrong', async () => {
-    const { json } = await admin.request('post', '/clients', { client_uri: 'x', contacts: 5 });
-    expect(json.errors.map(({ field }: { field: string }) => field).sort()).toEqual(['client_uri', 'contacts']);
+  it('refuses the issuer as the audience', async () => {
+    const { status, json } = await admin.request('post', '/clients', {
+      ...machine,
+      audience: `${server.issuer}/other`,
+    });
+    expect([status, json.code]).toEqual([400, 'invalid_client_metadata']);
   });
 });
 
@@ -161,17 +154,10 @@ describe('who may', () => {
     ['post', `/clients/${id}/secret`, {}],
     ['delete', `/clients/${id}`],
   ];
-  it('nobody 401, a user 403, a token without the permission 403, and nothing changes', async () => {
+  it('a token that may read reads, and changes nothing', async () => {
     const { client_id: id } = await create();
     const before = await clients();
     for (const [method, path, body] of routes(id)) {
-      for (const [caller, expected] of [
-        [nobody(server), [401, 'unauthenticated']],
-        [user, [403, 'missing_permission']],
-      ] as const) {
-        const { status, json } = await caller.request(method, path, body);
-        expect([method, path, status, json.code]).toEqual([method, path, ...expected]);
-      }
       const { status } = await reader.request(method, path, body);
       expect([method, path, status]).toEqual([method, path, method === 'get' ? 200 : 403]);
     }

@@ -184,3 +184,49 @@ it('the page lets somebody begin again as somebody else', async () => {
   const account = await browser.submit(again, { email: other, password });
   expect(account.url.pathname).toBe('/account');
 });
+
+describe('a role that comes later', () => {
+  const scope = 'openid users:read:any';
+
+  it('ends what was begun with the password alone, and the browser’s session asks for the factor', async () => {
+    const email = await registerAccount(server);
+    const { id } = await server.database.db('users').where({ email }).first('id');
+    const browser = new Browser(server.issuer, server.address);
+    const application = await openApplication(server, { scope, first_party: true }, { browser, email });
+    const before = await application.tokens({ scope, resource: `${server.issuer}/api` });
+    const admin = await begin();
+    await giveRole(server, admin.id, 'super_admin');
+    const { json: root } = await finish(admin.mfaToken, await codeOf(admin.email, admin.mfaToken));
+    const bearer = { authorization: `Bearer ${root.accessToken}` };
+    const given = await anybody.request('PUT', `/users/${id}/role`, { role: 'moderator' }, bearer);
+    expect(given.status).toBe(200);
+    const answer = await anybody.request('GET', '/auth/me', undefined, {
+      authorization: `Bearer ${before.access_token}`,
+    });
+    expect([answer.status, (await application.refresh(before.refresh_token)).body.error]).toEqual([
+      401,
+      'invalid_grant',
+    ]);
+    expect((await browser.go('/account')).html).toContain(words('sign-in.title'));
+  });
+
+  it('lets neither session nor refresh token go on when the setting itself comes later', async () => {
+    const email = await registerAccount(server);
+    const browser = new Browser(server.issuer, server.address);
+    const application = await openApplication(server, { scope, first_party: true }, { browser, email });
+    const before = await application.tokens({ scope, resource: `${server.issuer}/api` });
+    // As if the role had been given before a second factor was asked for it.
+    const { id } = await server.database.db('users').where({ email }).first('id');
+    await giveRole(server, id, 'moderator');
+    expect((await application.refresh(before.refresh_token)).body.error).toBe('invalid_grant');
+    expect((await browser.go('/account')).html).toContain(words('sign-in.title'));
+  });
+
+  it('asks those above it as well, and a name of no role stops the start', async () => {
+    const email = await registerAccount(server);
+    const { id } = await server.database.db('users').where({ email }).first('id');
+    await giveRole(server, id, 'super_admin');
+    expect((await login(email)).json.code).toBe('mfa_required');
+    await expect(startServer({ MFA_REQUIRED_ROLES: 'moderater' })).rejects.toThrow('moderater');
+  });
+});

@@ -4,7 +4,7 @@
  */
 import { afterAll, describe, expect, it } from 'vitest';
 import type { Route } from '../../src/http/route.ts';
-import { callerOf, type TestCaller } from '../support/callers.ts';
+import type { TestCaller } from '../support/callers.ts';
 import { digestTables, settleJobs } from '../support/dump.ts';
 import { createAnswerCheck, operationsOf } from '../support/openapi-answers.ts';
 import type { Answer } from '../support/requests.ts';
@@ -13,13 +13,13 @@ import { openRouteWorld } from '../support/route-world.ts';
 import { startServer } from '../support/server.ts';
 
 // Before the tests are collected: the routes say which there are.
-const server = await startServer({ ...twilioSettings, MFA_REQUIRED_ROLES: 'moderator' });
+const server = await startServer(twilioSettings);
 const world = await openRouteWorld(server);
 const { db } = server.database;
 const document = await server.app.createDocument();
 const operations = operationsOf(document);
 const checkAnswer = createAnswerCheck(document);
-const admin = await callerOf(server, { role: 'admin' });
+const admin = await world.person('admin');
 afterAll(() => server.stop());
 
 interface Schema {

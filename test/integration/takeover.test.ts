@@ -210,7 +210,7 @@ describe('a full hash queue', () => {
         },
         release: async () => void counts.forgiven++,
       },
-      mfa: { ...server.app.otp, requiredRoles: [] },
+      mfa: { ...server.app.otp, requiredRank: undefined },
       passwords: { ...accounts.passwords, verify: () => Promise.reject(new Error('full')) },
     };
     await expect(signIn(deps, anonymous, { email: 'a@example.com', password })).rejects.toThrow('full');

@@ -152,6 +152,36 @@ describe('a token', () => {
   });
 });
 
+describe('the scope of a token', () => {
+  it('holds no permission that the person does not hold, whatever the application may ask for', async () => {
+    const scope = 'openid users:read:any users:read:own *:*:* *:*:*:x orders:refund';
+    const email = await registerAccount(server);
+    const other = await openApplication(server, { scope, first_party: true }, { email });
+    const { access_token: token, refresh_token } = await other.tokens({ scope, resource: `${server.issuer}/api` });
+    const refreshed = (await other.refresh(refresh_token)).body.access_token as string;
+    for (const one of [token, refreshed]) {
+      const names = String(decodeJwt(one).scope).split(' ');
+      expect(names).toEqual(expect.arrayContaining(['*:*:*:x', 'orders:refund', 'users:read:own']));
+      expect(names.filter((name) => /:any|^\*:\*:\*$/.test(name))).toEqual([]);
+      const bearer = { authorization: `Bearer ${one}` };
+      const me = await anybody.request('GET', '/auth/me', undefined, bearer);
+      expect(me.json.permissions.filter((name: string) => !name.endsWith(':own'))).toEqual([]);
+      expect((await anybody.request('GET', '/admin/users', undefined, bearer)).status).toBe(403);
+    }
+  });
+
+  it('can be asked for by a proxy: a token for a mere sign-in does not do', async () => {
+    const { token } = await applicationToken({ scope: 'openid email' });
+    const ask = (scope: string) =>
+      anybody.request('GET', `/auth/validate?scope=${scope}`, undefined, { authorization: `Bearer ${token}` });
+    expect((await ask('email')).status).toBe(200);
+    for (const scope of ['orders', 'users:read:own', '*:*:*']) {
+      const { status, json } = await ask(scope);
+      expect([scope, status, json.code]).toEqual([scope, 403, 'missing_permission']);
+    }
+  });
+});
+
 describe('roles in a token', () => {
   const rolesOf = (token: string | undefined) => decodeJwt(token ?? '').roles;
 

@@ -11,6 +11,7 @@ import * as administrators from '../../src/auth/administrators.commands.ts';
 import { closeAccount } from '../../src/auth/closing.commands.ts';
 import { createUser } from '../../src/auth/invitations.commands.ts';
 import { createMfaToken, type MfaDeps, sendMfaCode } from '../../src/auth/mfa.commands.ts';
+import { tellOfApiKey } from '../../src/auth/notices.commands.ts';
 import { createOneTimeCode } from '../../src/auth/one-time-codes.commands.ts';
 import * as codes from '../../src/auth/otp.commands.ts';
 import * as passwords from '../../src/auth/password.commands.ts';
@@ -19,6 +20,7 @@ import * as clients from '../../src/clients/clients.commands.ts';
 import { deleteRetiredKeys, ensureKeys, rotateKeys } from '../../src/keys/keys.commands.ts';
 import { assignRole } from '../../src/roles/roles.commands.ts';
 import { endSessions, grantConsent, revokeGrantsOf, withdrawConsent } from '../../src/sessions/sessions.commands.ts';
+import { isSessionLive } from '../../src/sessions/sessions.queries.ts';
 import { revokeTokens } from '../../src/sessions/tokens.commands.ts';
 import * as users from '../../src/users/users.commands.ts';
 import { updateProfile, verifyPhone } from '../../src/users/users.commands.ts';
@@ -103,10 +105,10 @@ export const openWorld = (server: TestServer) => {
     tokenOf((await server.mail(email, subject)).links, page);
   const queueLogout = (db: Db, logout: { clientId: string; sub: string; sid: string }) =>
     server.app.jobs.send(db, 'backchannel-logout', logout);
-  const mfaDeps = (): MfaDeps => ({ ...server.app.otp, requiredRoles: ['user'] });
+  const mfaDeps = (): MfaDeps => ({ ...server.app.otp, requiredRank: 0 });
   const signInDeps = (): SignInDeps => ({
     db,
-    mfa: { ...mfaDeps(), requiredRoles: [] },
+    mfa: { ...mfaDeps(), requiredRank: undefined },
     passwords: server.app.accounts.passwords,
     requireVerifiedEmail: true,
     guesses: server.app.accounts.guesses,
@@ -151,6 +153,11 @@ const byOperator = (action: string, id: string, meta = {}): Expected => ({
 /** Somebody who may do everything. */
 const superAdmin = { kind: 'client', id: 'acme', rank: 100, roles: [], permissions: ['*:*:*'] } as const;
 const userDeps = ({ app }: TestServer): users.UserDeps => ({ ...app.accounts, dropMailedLinks });
+const keyDeps = ({ app, database: { db } }: TestServer): apiKeys.CreationDeps => ({
+  db,
+  isSessionLive,
+  tellOwner: (db, actor, key) => tellOfApiKey(app.accounts, db, actor, key),
+});
 const newClient = { client_name: name, redirect_uris: ['https://app.example.com/'] };
 const agreement = { scopes: ['openid', 'email'], claims: ['name'], resources: { 'https://api.example.com': ['read'] } };
 
@@ -221,13 +228,14 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
       ],
     };
   },
-  verifyPhoneByCode: async ({ server, registerVerified }) => {
+  verifyPhoneByCode: async ({ server, registerVerified, openSession }) => {
     const { id } = await registerVerified();
+    const sessionUid = await openSession(id);
     const phoneNumber = '+4930901821';
     await codes.sendSmsCode(server.app.otp, user(id), { userId: id, phoneNumber });
     const code = /^\d{6}/.exec((await server.mail(phoneNumber)).text)?.[0] ?? '';
     return {
-      run: () => uncounted(server, codes.verifyPhoneByCode(server.app.otp, user(id), { userId: id, code })),
+      run: () => uncounted(server, codes.verifyPhoneByCode(server.app.otp, user(id), { userId: id, sessionUid, code })),
       expected: () => [asUser('user.verify_phone', id)],
     };
   },
@@ -385,11 +393,12 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
       expected: () => [onClient('client.delete', id)],
     };
   },
-  createApiKey: async ({ db, registerVerified }) => {
+  createApiKey: async ({ server, registerVerified, openSession }) => {
     const { id: userId } = await registerVerified();
     const scopes = ['users:read:own'];
+    const key = { userId, sessionUid: await openSession(userId), name, scopes };
     return {
-      run: () => apiKeys.createApiKey(db, user(userId), scopes, { userId, name, scopes }),
+      run: () => apiKeys.createApiKey(keyDeps(server), user(userId), scopes, key),
       expected: ({ id }: { id: string }) => [
         {
           action: 'api_key.create',
@@ -400,13 +409,26 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
       ],
     };
   },
-  revokeApiKey: async ({ db, registerVerified, openSession }) => {
+  revokeApiKeysOf: async ({ server, db, registerVerified, openSession }) => {
     const { id: userId } = await registerVerified();
-    const { id } = await apiKeys.createApiKey(db, user(userId), ['*:*:*'], {
-      userId,
-      name,
-      scopes: ['users:read:own'],
-    });
+    const key = { userId, sessionUid: await openSession(userId), name, scopes: ['users:read:own'] };
+    const { id } = await apiKeys.createApiKey(keyDeps(server), user(userId), ['*:*:*'], key);
+    return {
+      run: () => apiKeys.revokeApiKeysOf(db, anonymous, userId, 'password_reset'),
+      expected: () => [
+        {
+          action: 'api_key.revoke',
+          actor: ['anonymous'],
+          target: ['api_key', id],
+          meta: { reason: 'password_reset' },
+        },
+      ],
+    };
+  },
+  revokeApiKey: async ({ server, db, registerVerified, openSession }) => {
+    const { id: userId } = await registerVerified();
+    const key = { userId, sessionUid: await openSession(userId), name, scopes: ['users:read:own'] };
+    const { id } = await apiKeys.createApiKey(keyDeps(server), user(userId), ['*:*:*'], key);
     await db('grants')
       .where({ id: await openSession(userId) })
       .update({ apiKeyId: id });
@@ -476,7 +498,7 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
   assignRole: async ({ db, registerVerified }) => {
     const { id } = await registerVerified();
     return {
-      run: () => assignRole(db, operator, superAdmin, id, 'partner'),
+      run: () => assignRole(db, operator, superAdmin, { userId: id, role: 'partner' }, () => Promise.resolve()),
       expected: () => [byOperator('user.assign_role', id, { from: 'user', to: 'partner' })],
     };
   },

@@ -1,6 +1,25 @@
 /** What may be passed on of what is held: the rules behind scopes of clients and API keys. */
+
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { intersect, mayPassOn, permissionsOf } from '../../src/roles/permissions.ts';
+import { intersect, mayPassOn, PermissionName, permissionsOf, permits } from '../../src/roles/permissions.ts';
+
+it('what is no permission permits nothing, whatever it begins with', () => {
+  const letters = fc.constantFrom('*', 'any', 'own', 'users', 'read', '', 'x', ':', '!');
+  const name = fc.array(letters, { maxLength: 6 }).map((parts) => parts.join(':'));
+  fc.assert(
+    fc.property(fc.oneof(name, fc.string()), (text) => {
+      fc.pre(!PermissionName.safeParse(text).success);
+      expect([permits([text], 'users:read:any'), intersect(['*:*:*'], [text]), mayPassOn(['*:*:*'], text)]).toEqual([
+        false,
+        [],
+        false,
+      ]);
+    }),
+  );
+  for (const text of ['*:*:*:x', '*:*:*:', ' *:*:*', '*:*', 'users:read:anywhere'])
+    expect([text, permits([text], 'users:read:any')]).toEqual([text, false]);
+});
 
 describe('a permission may be given to somebody else', () => {
   for (const [held, name, expected] of [

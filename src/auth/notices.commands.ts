@@ -1,0 +1,45 @@
+/** Mails that tell an account's owner what was done there, so that they notice if it was somebody else. */
+import type { Db } from '../../db/connect.ts';
+import type { Actor } from '../audit/logs.commands.ts';
+import { findUser } from '../users/users.queries.ts';
+import type { AccountDeps, Notice } from './accounts.commands.ts';
+
+type NoticeDeps = Pick<AccountDeps, 'issuer' | 'describeDevice' | 'queueMail'>;
+
+/** What all of them say. */
+export const noticeTo = (
+  { issuer, describeDevice }: Pick<NoticeDeps, 'issuer' | 'describeDevice'>,
+  actor: Actor,
+  { name }: { name: string },
+): Notice => ({
+  name,
+  device: describeDevice(actor.userAgent),
+  address: actor.address ?? '',
+  at: new Date(),
+  resetLink: `${issuer}/forgot`,
+});
+
+/** An API key was made. Its name is not in the mail: whoever made it would have us send a message of theirs. */
+export const tellOfApiKey = async (
+  deps: NoticeDeps,
+  db: Db,
+  actor: Actor,
+  { userId, prefix }: { userId: string; prefix: string },
+): Promise<void> => {
+  const user = await findUser(db, userId);
+  if (user)
+    await deps.queueMail(db, user, { mail: 'api-key-created', props: { ...noticeTo(deps, actor, user), prefix } });
+};
+
+/** A phone number was verified, of which the last digits are told. */
+export const tellOfPhone = async (
+  deps: NoticeDeps,
+  db: Db,
+  actor: Actor,
+  { userId, phoneNumber }: { userId: string; phoneNumber: string },
+): Promise<void> => {
+  const user = await findUser(db, userId);
+  const ending = phoneNumber.slice(-3);
+  if (user)
+    await deps.queueMail(db, user, { mail: 'phone-verified', props: { ...noticeTo(deps, actor, user), ending } });
+};
