@@ -6,6 +6,7 @@
 import { type Adapter, errors, Provider } from 'oidc-provider';
 import type { Db } from '../db/connect.ts';
 import { lockLiveApiKey } from '../src/api-keys/api-keys.queries.ts';
+import { isTrusted } from '../src/clients/standing.queries.ts';
 import { assertFreshSignIn, directSignIn, requestState, unused } from './oidc-storage.ts';
 
 export const createGrantAdapter = (db: Db): Adapter => ({
@@ -59,10 +60,14 @@ const assertApiKey = async (db: Db, id: string): Promise<void> => {
   if (!(await lockLiveApiKey(db, id))) throw new errors.InvalidRequest('the subject_token is not valid');
 };
 
-/** Likewise the consent that the Grant is made from; the operator's own applications need none. */
+/**
+ * Likewise the consent that the Grant is made from. The operator's own applications need none; of those it is the client
+ * that stays as it is, since a change of it ends their Grants.
+ */
 const assertConsent = async (db: Db, userId: string, clientId: string): Promise<void> => {
-  const client = Provider.ctx?.oidc.client;
-  if (!client || client.first_party) return;
+  if (!Provider.ctx?.oidc.client) return;
+  await db('clients').where({ clientId }).forShare().first('clientId');
+  if (await isTrusted(db, clientId, userId)) return;
   const consent = await db('consents').where({ userId, clientId }).forKeyShare().first('userId');
   if (!consent) throw new errors.AccessDenied('the consent was withdrawn');
 };

@@ -2,6 +2,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { type Adapter, type AdapterPayload, errors, Provider } from 'oidc-provider';
 import type { Db } from '../db/connect.ts';
+import { transact } from '../db/transact.ts';
 import { recordEvent, system } from '../src/audit/logs.commands.ts';
 import type { Secrets } from '../src/secrets.ts';
 import { revokeGrants } from '../src/sessions/sessions.commands.ts';
@@ -85,7 +86,7 @@ export const assertFreshSignIn = async (db: Db, userId: string): Promise<void> =
 
 /** A single-use value was used again: whatever came of it ends, and the log says so (RFC 9700 section 4.14.2). */
 export const endFamily = (db: Db, grantId: string): Promise<void> =>
-  db.transaction(async (db) => {
+  transact(db, async (db) => {
     await revokeGrants(db, [grantId]);
     await recordEvent(db, system, { action: 'token.replay', target: { type: 'grant', id: grantId } });
   });

@@ -1,5 +1,6 @@
 /** The `consent` prompt: what an application asks for, in words. */
 import type { Db } from '../db/connect.ts';
+import { isTrusted } from '../src/clients/standing.queries.ts';
 import { AppError } from '../src/errors.ts';
 import { actorOf } from '../src/http/actor.ts';
 import { grantConsent } from '../src/sessions/sessions.commands.ts';
@@ -35,6 +36,7 @@ export const consent = ({ db, pages }: { db: Db; pages: Pages }): Step => {
       const { uid, params } = interaction;
       const { scopes, claims, resources } = missingOf(interaction);
       const before = await findConsent(db, user.id, client.clientId);
+      const trusted = await isTrusted(db, client.clientId, user.id);
       const action = `/interaction/${uid}`;
       pages.show(
         ctx,
@@ -48,8 +50,8 @@ export const consent = ({ db, pages }: { db: Db; pages: Pages }): Step => {
           ...(client.policyUri ? { policyUri: client.policyUri } : {}),
           ...(client.tosUri ? { tosUri: client.tosUri } : {}),
           // Until administrators can vouch for an application, only the operator's own is known to be what it says.
-          verified: client.firstParty,
-          firstParty: client.firstParty,
+          verified: trusted,
+          firstParty: trusted,
           scopes,
           claims,
           resources: Object.entries(resources).map(([indicator, scopes]) => ({ indicator, scopes })),

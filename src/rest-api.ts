@@ -164,6 +164,7 @@ export const createRestApi = (parts: RestParts): RestApi => {
       findRanks: (names) => findRanks(db, names),
     }),
     limitFailures: limitInvalid,
+    ownClientId: restClientId,
     recordRefusal: (actor, { id }, permission) =>
       recordEvent(db, actor, { action: 'authorization.refuse', meta: { operation: id, permission } }),
     toError,

@@ -1,6 +1,7 @@
 /** Creates and revokes API keys. A key is shown once and stored as its SHA-256. */
 import { v7 as uuid } from 'uuid';
 import type { Db } from '../../db/connect.ts';
+import { transact } from '../../db/transact.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { conflict, forbidden, notFound, unauthenticated } from '../errors.ts';
 import { mayPassOn } from '../roles/permissions.ts';
@@ -81,7 +82,7 @@ export type RevokeGrantsOfKey = (db: Db, of: { apiKeyId: string }) => Promise<vo
  * @returns false when it had been revoked before
  */
 export const revokeApiKey = (db: Db, actor: Actor, id: string, revokeGrants: RevokeGrantsOfKey): Promise<boolean> =>
-  db.transaction(async (db) => {
+  transact(db, async (db) => {
     // First: an exchange that is under way holds this row, and what follows sees what it saved.
     const revoked = await db('apiKeys').where({ id, revokedAt: null }).update({ revokedAt: db.fn.now() });
     if (!revoked) return false;

@@ -10,12 +10,14 @@ export interface Actor {
   requestId?: string;
   address?: string;
   userAgent?: string;
+  /** With what a person acts, unless it is with their own hands at this service: an application, or an API key of theirs. */
+  via?: { clientId?: string; apiKeyId?: string };
 }
 
 export interface AuditEvent {
   action: Action;
   target?: { type: string; id: string };
-  /** Facts that are neither secret nor personal. */
+  /** Facts that are neither secret nor personal. `via` is the actor's. */
   meta?: Record<string, unknown>;
 }
 
@@ -68,7 +70,7 @@ export const recordEvent = async (db: Db, actor: Actor, { action, target, meta =
     action,
     targetType: target?.type ?? null,
     targetId: target?.id ?? null,
-    meta: JSON.stringify(meta),
+    meta: JSON.stringify(actor.via ? { ...meta, via: actor.via } : meta),
     requestId: actor.requestId ?? null,
     address: actor.address ?? null,
     userAgent: actor.userAgent ?? null,

@@ -4,6 +4,7 @@
  */
 import { v7 as uuid } from 'uuid';
 import type { Db } from '../../db/connect.ts';
+import { transact } from '../../db/transact.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { AppError, invalid } from '../errors.ts';
 import { hashToken, type Secrets } from '../secrets.ts';
@@ -257,7 +258,7 @@ export const verifyEmail = async (
     const { password = '' } = proof;
     await provePassword(deps, actor, user, { operation: 'verify_email', password, device });
   }
-  return deps.db.transaction(async (db) => {
+  return transact(deps.db, async (db) => {
     const user = await userOfToken(db, 'verify-email', token);
     await updateUser(db, user.id, { emailVerifiedAt: new Date() });
     if (!proof) await takeBack(deps, db, actor, user.id, 'verified');

@@ -1,5 +1,6 @@
 /** Closes accounts for good. The row stays, without a name, for the audit log to point at; the address is free again. */
 import type { Db } from '../../db/connect.ts';
+import { transact } from '../../db/transact.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { conflict, invalid, notFound } from '../errors.ts';
 import type { Caller } from '../http/caller.ts';
@@ -66,7 +67,7 @@ export const closeAccount = async (
 ): Promise<void> => {
   const isOwn = caller.kind === 'user' && caller.id === userId.toLowerCase();
   const proven = isOwn ? await provePresence(deps, actor, caller, password) : undefined;
-  await deps.db.transaction(async (db) => {
+  await transact(deps.db, async (db) => {
     const account = await lockTarget(db, caller, userId);
     // Whoever has set a new password meanwhile has not asked for this.
     if (proven && (await findUser(db, account.id))?.passwordHash !== proven.passwordHash)

@@ -5,6 +5,7 @@
 import { randomInt } from 'node:crypto';
 import { v7 as uuid } from 'uuid';
 import type { Db } from '../../db/connect.ts';
+import { transact } from '../../db/transact.ts';
 import { equalInConstantTime, type Secrets } from '../secrets.ts';
 
 export type CodePurpose = 'verify-email' | 'verify-phone' | 'mfa';
@@ -120,7 +121,7 @@ export const useOneTimeCode = async <T>(
       : secrets.open('one-time-code', row.id, row.destinationEncrypted).toString();
   if (destination !== undefined && (sentTo === undefined || !equalInConstantTime(destination, sentTo)))
     return undefined;
-  return db.transaction(async (db) => {
+  return transact(db, async (db) => {
     const won = await db('oneTimeCodes').where({ id: row.id, consumedAt: null }).update({ consumedAt: db.fn.now() });
     return won === 1 ? effect(db, { userId: row.userId, channel: row.channel, destination: sentTo }) : undefined;
   });

@@ -1,5 +1,6 @@
 /** Forgotten and changed passwords. A password that changes ends the sessions and tokens that it had given. */
 import type { Db } from '../../db/connect.ts';
+import { transact } from '../../db/transact.ts';
 import { countLiveApiKeys } from '../api-keys/api-keys.queries.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { conflict } from '../errors.ts';
@@ -73,7 +74,7 @@ export const resetPassword = async (
   // The new password is judged before the token is used up, so that a refused one leaves the link alive.
   await checkPassword(passwords, 'password', input.password, { email: '', name: '' });
   const passwordHash = await passwords.hash(input.password);
-  const { id, email } = await db.transaction(async (db) => {
+  const { id, email } = await transact(db, async (db) => {
     const user = await userOfToken(db, 'reset-password', input.token);
     await checkPassword(passwords, 'password', input.password, user);
     await updateUser(db, user.id, { passwordHash, emailVerifiedAt: user.emailVerifiedAt ?? new Date() });
@@ -130,7 +131,7 @@ export const changePassword = async (
   });
   await checkPassword(passwords, 'newPassword', input.newPassword, user);
   const passwordHash = await passwords.hash(input.newPassword);
-  await db.transaction(async (db) => {
+  await transact(db, async (db) => {
     const changed = await replacePasswordHash(db, user.id, user.passwordHash, passwordHash);
     if (!changed || !(await isSessionLive(db, user.id, input.sessionUid))) {
       throw conflict('password_changed', 'The password was changed or the session ended meanwhile');

@@ -168,6 +168,11 @@ export const ClientDocument = z
     ...shown(z.int(), 'default_max_age'),
     ...shown(z.object({ keys: z.array(z.record(z.string(), z.unknown())) }), 'jwks'),
     ...shown(z.record(z.string(), z.string()), 'theme'),
+    created_by: z.uuid().optional().meta({
+      description:
+        'The account that answers for the client: what it does on its own ends with what they may do. None: the operator',
+      example: '0192d3a0-5b1e-7c3a-9f00-1a2b3c4d5e6f',
+    }),
     built_in: z.boolean().meta({ description: 'Follows the configuration and cannot be changed', example: false }),
     previous_client_secret_expires_at: seconds(
       'While a secret is rotated: when the one before it ends, in seconds since 1970',

@@ -4,10 +4,12 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Db } from '../../db/connect.ts';
+import { transact } from '../../db/transact.ts';
 import { type Actor, recordEvent, system } from '../audit/logs.commands.ts';
 import { conflict, forbidden, foreignError, invalid, notFound } from '../errors.ts';
-import { assertRank } from '../http/caller.ts';
-import { mayPassOn, permissionsOf } from '../roles/permissions.ts';
+import { assertRank, type Caller } from '../http/caller.ts';
+import { intersect, mayPassOn, permissionsOf } from '../roles/permissions.ts';
+import { findUserAccess } from '../roles/roles.queries.ts';
 import { equalInConstantTime, hashToken, randomToken } from '../secrets.ts';
 import {
   type ClientDocument,
@@ -20,22 +22,61 @@ import {
   withDefaults,
 } from './client-metadata.ts';
 import { type Client, findClient, lockClient } from './clients.queries.ts';
+import { findStanding } from './standing.queries.ts';
 
 /** Throws what the engine has against the metadata: redirect URIs, grant and response types that do not fit, … */
 export type ValidateClient = (metadata: Record<string, unknown>) => Promise<void>;
 
 /** What whoever writes a client may do themselves. */
 export interface Powers {
+  kind: Caller['kind'] | 'operator';
+  id: string;
   rank: number;
   permissions: readonly string[];
 }
 /** Of whoever works at the machine itself. */
-export const operatorPowers: Powers = { rank: 100, permissions: ['*:*:*'] };
+export const operatorPowers: Powers = { kind: 'operator', id: '', rank: 100, permissions: ['*:*:*'] };
+
+/** What somebody may do now: it may have become less since the request was let in. */
+interface PresentPowers extends Pick<Powers, 'rank' | 'permissions'> {
+  /** The person who answers for what they register; null for the operator. */
+  registrar: string | null;
+}
+
+const none: PresentPowers = { rank: -1, permissions: [], registrar: null };
+
+/**
+ * Pass a transaction, before it locks anything else: a person's row is locked in it. It is what a client's `created_by`
+ * refers to, and whoever consents to the client takes the same rows in the same order.
+ */
+const findPresentPowers = async (db: Db, { kind, id, rank, permissions }: Powers): Promise<PresentPowers> => {
+  if (kind === 'operator') return { rank, permissions, registrar: null };
+  if (kind === 'user') {
+    await db('users').where({ id }).forKeyShare().first('id');
+    const access = await findUserAccess(db, id);
+    if (!access) return none;
+    return {
+      rank: Math.min(rank, access.rank),
+      permissions: intersect(access.permissions, permissions),
+      registrar: id,
+    };
+  }
+  // A client's clients are those of whoever answers for it; somebody without an account here answers for none.
+  const standing = kind === 'client' ? await findStanding(db, id) : undefined;
+  if (!standing?.isBacked) return none;
+  const { registrar } = standing;
+  if (registrar) await db('users').where({ id: registrar }).forKeyShare().first('id');
+  return {
+    rank: Math.min(rank, standing.rank),
+    permissions: intersect(standing.permissions, permissions),
+    registrar,
+  };
+};
 
 const scopesOf = (scope: string | null | undefined): string[] => scope?.split(' ') ?? [];
 
 /** @throws AppError 403 scope_exceeds_yours */
-const assertHeld = ({ permissions }: Powers, scope: string | null | undefined): void => {
+const assertHeld = ({ permissions }: Pick<Powers, 'permissions'>, scope: string | null | undefined): void => {
   const missing = permissionsOf(scopesOf(scope)).filter((name) => !mayPassOn(permissions, name));
   if (missing.length)
     throw forbidden('scope_exceeds_yours', `The scope has permissions that you do not hold: ${missing.join(' ')}`);
@@ -73,10 +114,14 @@ const withSecret = (client: Client, secret: string | undefined): RegisteredClien
   ...(secret ? { client_secret: secret, client_secret_expires_at: 0 } : {}),
 });
 
+/** @throws AppError 403 rank_too_low for somebody who is nobody any more */
+const assertRegistrar = (present: PresentPowers): void => assertRank(present, 0);
+
 /**
  * Registers a client.
  * @returns the metadata as registered, with `client_id` and, for methods that use one, `client_secret`: shown this once
  * @throws AppError 400 invalid_client_metadata or invalid_redirect_uri (RFC 7591 section 3.2.2), 403 scope_exceeds_yours
+ *   or rank_too_low
  */
 export const createClient = async (
   db: Db,
@@ -86,16 +131,19 @@ export const createClient = async (
   validate: ValidateClient,
 ): Promise<RegisteredClient> => {
   const metadata = parseMetadata(input);
-  assertHeld(powers, metadata.scope);
   const secret = usesSecret(metadata) ? randomToken() : undefined;
   const clientId = randomBytes(15).toString('base64url').replace(/[-_]/g, 'x');
   await assertValid(validate, clientId, metadata, secret);
   return db.transaction(async (db) => {
+    const present = await findPresentPowers(db, powers);
+    assertRegistrar(present);
+    assertHeld(present, metadata.scope);
     await db('clients').insert({
       ...toRow(metadata),
       clientId,
       clientSecretHash: secret ? hashToken(secret) : null,
-      rank: powers.rank,
+      rank: present.rank,
+      createdBy: present.registrar,
     });
     await recordEvent(db, actor, { action: 'client.create', target: { type: 'client', id: clientId } });
     return withSecret((await findClient(db, clientId)) as Client, secret);
@@ -106,13 +154,18 @@ export const createClient = async (
  * The client, locked, for somebody who is about to change it.
  * @throws AppError 404 client_not_found, 409 client_built_in, 403 rank_too_low or scope_exceeds_yours
  */
-const takeClient = async (db: Db, powers: Powers, clientId: string): Promise<Client> => {
+const takeClient = async (
+  db: Db,
+  powers: Powers,
+  clientId: string,
+): Promise<{ client: Client; present: PresentPowers }> => {
+  const present = await findPresentPowers(db, powers);
   const client = await lockClient(db, clientId);
   if (!client) throw notFound('client');
   if (client.builtIn) throw conflict('client_built_in', 'This client follows the configuration of the service');
-  assertRank(powers, client.rank);
-  assertHeld(powers, client.scope);
-  return client;
+  assertRank(present, client.rank);
+  assertHeld(present, client.scope);
+  return { client, present };
 };
 
 /**
@@ -136,8 +189,31 @@ const changed = (before: ClientDocument, after: ClientDocument): string[] =>
     .filter((name) => JSON.stringify(before[name as 'scope']) !== JSON.stringify(after[name as 'scope']))
     .sort();
 
+/** What people were shown, or could rely on, when they agreed; of lists what is added counts. */
+const agreedTo = [
+  'clientName',
+  'applicationType',
+  'tokenEndpointAuthMethod',
+  'jwks',
+  'jwksUri',
+  'firstParty',
+] as const satisfies (keyof Client)[];
+
+const gains = (before: readonly string[], after: readonly string[]) => after.some((entry) => !before.includes(entry));
+
+/** Whether what people agreed to give the client before would now go to something else, or to somebody else. */
+const isAnother = (before: Client, after: Client): boolean =>
+  agreedTo.some((name) => JSON.stringify(before[name]) !== JSON.stringify(after[name])) ||
+  gains(before.redirectUris, after.redirectUris) ||
+  gains(scopesOf(before.scope), scopesOf(after.scope));
+
+/** Drops all consents to a client, all its grants and every token given under them. */
+export type RevokeGrantsOfClient = (db: Db, of: { clientId: string }) => Promise<void>;
+
 /**
- * Replaces a client's metadata as a whole: what is not named goes back to its default (RFC 7592 section 2.2).
+ * Replaces a client's metadata as a whole: what is not named goes back to its default (RFC 7592 section 2.2). What people
+ * agreed to ends where it would be for something else. Whoever changes the scope, or takes on a client that is no longer
+ * backed, answers for it from then on.
  * @returns the metadata as it is now, with a secret if the client has begun to use one
  * @throws AppError as createClient and `takeClient` do
  */
@@ -147,15 +223,16 @@ export const updateClient = async (
   powers: Powers,
   clientId: string,
   input: object,
-  validate: ValidateClient,
+  { validate, revokeGrants }: { validate: ValidateClient; revokeGrants: RevokeGrantsOfClient },
 ): Promise<RegisteredClient> => {
   const metadata = parseMetadata(input);
   // Not in the transaction: the engine may have to fetch what the client points at.
   await assertValid(validate, clientId, metadata, usesSecret(metadata) ? randomToken() : undefined);
   return db.transaction(async (db) => {
-    const before = await takeClient(db, powers, clientId);
+    const { client: before, present } = await takeClient(db, powers, clientId);
     assertIdentity(before, input);
-    assertHeld(powers, metadata.scope);
+    assertHeld(present, metadata.scope);
+    const adopts = !sameScope(before.scope, metadata.scope) || !(await findStanding(db, clientId))?.isBacked;
     const keepsSecret = usesSecret(metadata) && before.clientSecretHash !== null;
     const secret = usesSecret(metadata) && !keepsSecret ? randomToken() : undefined;
     await db('clients')
@@ -170,14 +247,16 @@ export const updateClient = async (
               previousSecretHash: null,
               previousSecretExpiresAt: null,
             }),
-        ...(sameScope(before.scope, metadata.scope) ? {} : { rank: powers.rank }),
+        ...(adopts ? { rank: present.rank, createdBy: present.registrar } : {}),
         updatedAt: db.fn.now(),
       });
     const after = (await findClient(db, clientId)) as Client;
+    const grantsEnded = isAnother(before, after);
+    if (grantsEnded) await revokeGrants(db, { clientId });
     await recordEvent(db, actor, {
       action: 'client.update',
       target: { type: 'client', id: clientId },
-      meta: { members: changed(clientMetadata(before), clientMetadata(after)) },
+      meta: { members: changed(clientMetadata(before), clientMetadata(after)), grantsEnded },
     });
     return withSecret(after, secret);
   });
@@ -195,7 +274,7 @@ export const rotateClientSecret = (
   graceSeconds: number,
 ): Promise<RegisteredClient> =>
   db.transaction(async (db) => {
-    const client = await takeClient(db, powers, clientId);
+    const { client } = await takeClient(db, powers, clientId);
     if (client.clientSecretHash === null)
       throw conflict('client_without_secret', 'This client does not authenticate with a secret');
     const secret = randomToken();
@@ -215,9 +294,6 @@ export const rotateClientSecret = (
     return withSecret((await findClient(db, clientId)) as Client, secret);
   });
 
-/** Drops all grants of a client and every token given under them. */
-export type RevokeGrantsOfClient = (db: Db, of: { clientId: string }) => Promise<void>;
-
 /**
  * Deletes a client. Its grants, tokens and consents end with it; JWTs that it got for itself are dead because it is gone.
  * @throws AppError as `takeClient` does
@@ -229,7 +305,7 @@ export const deleteClient = (
   clientId: string,
   revokeGrants: RevokeGrantsOfClient,
 ): Promise<void> =>
-  db.transaction(async (db) => {
+  transact(db, async (db) => {
     await takeClient(db, powers, clientId);
     await revokeGrants(db, { clientId });
     await db('clients').where({ clientId }).delete();

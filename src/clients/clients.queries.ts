@@ -45,6 +45,8 @@ export interface Client {
   previousSecretExpiresAt: Date | null;
   /** Of whoever registered it: what it does on its own goes no further than they could. */
   rank: number;
+  /** Who answers for it: null for the operator. */
+  createdBy: string | null;
   createdAt: Date;
 }
 
@@ -96,11 +98,12 @@ const columns = [
   'previousSecretHash',
   'previousSecretExpiresAt',
   'rank',
+  'createdBy',
   'createdAt',
 ] as const;
 
 /** RFC 6749 appendix A.1: anything else is nobody's identifier, and some of it PostgreSQL would not even take. */
-const isClientId = (id: string) => /^[\x20-\x7e]+$/.test(id);
+export const isClientId = (id: string) => /^[\x20-\x7e]+$/.test(id);
 
 export const findClient = async (db: Db, clientId: string): Promise<Client | undefined> =>
   !isClientId(clientId)

@@ -138,7 +138,7 @@ const metadataWrites = (deps: ClientRouteDeps): Route[] => [
     invalidInput: 'invalid_client_metadata',
     returns: RegisteredClient,
     status: 201,
-    problems: { 400: metadataProblems, 403: ['scope_exceeds_yours'] },
+    problems: { 400: metadataProblems, 403: writeProblems[403] },
     handle: ({ body, caller, actor }) => createClient(deps.db, actor, caller, body, deps.validate),
   }),
   route({
@@ -148,7 +148,9 @@ const metadataWrites = (deps: ClientRouteDeps): Route[] => [
     tag,
     summary: 'Replace a client’s metadata as a whole',
     description:
-      'As RFC 7592 section 2.2: what is not named goes back to its default. A client that begins to use a secret gets one in the answer; one that no longer does loses it.',
+      'As RFC 7592 section 2.2: what is not named goes back to its default. A client that begins to use a secret gets one in the answer; one that no longer does loses it.\n\n' +
+      'Consents, grants and tokens of the client end when `redirect_uris` or `scope` gains an entry, or `client_name`, `application_type`, `token_endpoint_auth_method`, `jwks`, `jwks_uri` or `first_party` changes: people agreed to something else.\n\n' +
+      'Whoever changes the scope answers for the client from then on (`created_by`), and so does whoever replaces one whose registrar is no longer active or ranks lower than they did: it could do nothing on its own until then. Its secret is still known to those who knew it: rotate it too.',
     access: 'clients:write:any',
     params,
     body: ReplaceClient,
@@ -157,7 +159,7 @@ const metadataWrites = (deps: ClientRouteDeps): Route[] => [
     status: 200,
     problems: { 400: metadataProblems, ...writeProblems, 409: ['client_built_in'] },
     handle: ({ params, body, caller, actor }) =>
-      updateClient(deps.db, actor, caller, params.client_id, body, deps.validate),
+      updateClient(deps.db, actor, caller, params.client_id, body, deps),
   }),
 ];
 

@@ -39,9 +39,19 @@ export const may = (caller: Caller, permission: string, owner?: string): boolean
   );
 };
 
-/** The caller as the audit log is to name them. */
-export const callerActor = (actor: Actor, caller: Caller): Actor =>
-  caller.kind === 'external' ? actor : { ...actor, type: caller.kind, id: caller.id };
+/**
+ * The caller as the audit log is to name them.
+ * @param ownClientId the client under which this API itself signs people in: a person who uses it acts by themselves
+ */
+export const callerActor = (actor: Actor, caller: Caller, ownClientId: string): Actor => {
+  const { kind, id, clientId, apiKeyId } = caller;
+  if (kind === 'external') return actor;
+  const via = {
+    ...(kind === 'user' && clientId !== undefined && clientId !== ownClientId ? { clientId } : {}),
+    ...(apiKeyId === undefined ? {} : { apiKeyId }),
+  };
+  return { ...actor, type: kind, id, ...(Object.keys(via).length ? { via } : {}) };
+};
 
 /** @throws AppError 403 rank_too_low unless the caller ranks at least as high */
 export const assertRank = (caller: { rank: number }, rank: number): void => {

@@ -33,6 +33,14 @@ const policyFor = (ranks: Readonly<Record<string, number>>, caller: Caller): str
 };
 
 /**
+ * What a caller is counted by. A person, each application that acts for them and their API keys have quotas of their own, or
+ * whoever holds a leaked key could keep its owner from revoking it. However many keys somebody makes, they share sixteen
+ * quotas, told apart by the last digit of their ids: keys would be a way around the limit otherwise.
+ */
+const keyOf = ({ kind, id, apiKeyId, clientId }: Caller): string =>
+  `${kind} ${id} ${apiKeyId === undefined ? (clientId ?? '') : `key ${apiKeyId.at(-1)}`}`;
+
+/**
  * Counts a request against the limit of the caller's role and tells it in headers (draft-ietf-httpapi-ratelimit-headers,
  * sections 3 and 4).
  * @returns a function that throws AppError 429
@@ -61,7 +69,7 @@ export const createRoleLimits = (
 
   return async (ctx, caller) => {
     const policy = caller ? await policyOf(caller) : 'anonymous';
-    const key = caller ? `${caller.kind} ${caller.id}` : addressKey(ctx.ip);
+    const key = caller ? keyOf(caller) : addressKey(ctx.ip);
     const { limit, remaining, resetSeconds, exceeded } = await take(`role:${policy}`, key);
     ctx.set('RateLimit-Policy', `"${policy}";q=${limit};w=${windowSeconds}`);
     ctx.set('RateLimit', `"${policy}";r=${remaining};t=${resetSeconds}`);

@@ -21,6 +21,8 @@ export interface RouterDeps {
   limit(ctx: Koa.Context, caller: Caller | undefined): Promise<void>;
   /** Counts a token that was not valid, where nothing else is counted. @throws AppError 429 */
   limitFailures(address: string): Promise<void>;
+  /** The client under which the API itself signs people in. */
+  ownClientId: string;
   /** Writes down that a caller was refused for want of a permission. */
   recordRefusal(actor: Actor, route: Route, permission: string): Promise<void>;
   /** Makes an AppError of whatever was thrown, and logs it if it is a bug. */
@@ -140,7 +142,7 @@ const serve =
     });
     if (route.limited === undefined) await deps.limit(ctx, caller);
     const anybody = actorOf(ctx);
-    const actor = caller ? callerActor(anybody, caller) : anybody;
+    const actor = caller ? callerActor(anybody, caller, deps.ownClientId) : anybody;
     const [params] = parseInput([[route.params, ctx.params]]);
     await authorize(deps, actor, caller, route, params);
     const [query, body] = parseInput(

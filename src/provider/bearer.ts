@@ -7,7 +7,7 @@ import { jwtName } from '../../adapters/oidc-payloads.ts';
 import type { Db } from '../../db/connect.ts';
 import { keyPrefix } from '../api-keys/api-key-format.ts';
 import { findLiveApiKey, touchApiKey } from '../api-keys/api-keys.queries.ts';
-import { findClient, isFirstParty } from '../clients/clients.queries.ts';
+import { findStanding, isOwnTo } from '../clients/standing.queries.ts';
 import type { Config } from '../config.ts';
 import type { Caller } from '../http/caller.ts';
 import { intersect } from '../roles/permissions.ts';
@@ -71,7 +71,9 @@ export const findCaller = async (
     return {
       kind: 'user',
       id: person.accountId,
-      ...(person.clientId ? { clientId: person.clientId, firstParty: await isFirstParty(db, person.clientId) } : {}),
+      ...(person.clientId
+        ? { clientId: person.clientId, firstParty: isOwnTo(await findStanding(db, person.clientId), access.rank) }
+        : {}),
       ...(person.sessionUid ? { sessionUid: person.sessionUid } : {}),
       ...(person.grantId ? { grantId: person.grantId } : {}),
       scope: scopesOf(person),
@@ -82,15 +84,16 @@ export const findCaller = async (
   }
   const machine = (await provider.ClientCredentials.find(name)) as Token | undefined;
   if (!machine?.isValid || !machine.clientId || !isForUs(machine, config.JWT_AUD)) return undefined;
-  const client = await findClient(db, machine.clientId);
-  if (!client) return undefined;
+  const { clientId: id } = machine;
+  const standing = await findStanding(db, id);
+  if (!standing) return undefined;
   return {
     kind: 'client',
-    id: client.clientId,
-    clientId: client.clientId,
+    id,
+    clientId: id,
     roles: [],
-    rank: client.rank,
+    rank: standing.rank,
     scope: scopesOf(machine),
-    permissions: intersect(client.scope?.split(' ') ?? [], scopesOf(machine)),
+    permissions: intersect(standing.permissions, scopesOf(machine)),
   };
 };

@@ -1,7 +1,7 @@
 /** Turns remembered consent into the engine's Grants, and says when a person must be asked. */
-import { type Client, interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider';
+import { interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider';
 import type { Db } from '../../db/connect.ts';
-import { findUserAccess } from '../roles/roles.queries.ts';
+import { isTrusted } from '../clients/standing.queries.ts';
 import { type Consent, findConsent } from '../sessions/sessions.queries.ts';
 
 type Agreed = Pick<Consent, 'scopes' | 'claims' | 'resources'>;
@@ -19,20 +19,13 @@ const requested = ({ oidc }: KoaContextWithOIDC): Agreed => ({
 });
 
 /**
- * The operator's own applications need no consent, except of people who rank above whoever registered them: an
- * administrator must not be given tokens of a higher one for the mere following of a link.
- */
-const isTrusted = async (db: Db, client: Client, userId: string): Promise<boolean> =>
-  client.first_party === true && ((await findUserAccess(db, userId))?.rank ?? Infinity) <= Number(client.rank);
-
-/**
  * `loadExistingGrant`: the Grant of this session and client, brought up to what the person has agreed to. Undefined
  * when they have agreed to nothing yet.
  */
 export const createLoadExistingGrant = (db: Db) => async (ctx: KoaContextWithOIDC) => {
   const { client, session, account, provider } = ctx.oidc;
   if (!client || !session || !account) return undefined;
-  const agreed = (await isTrusted(db, client, account.accountId))
+  const agreed = (await isTrusted(db, client.clientId, account.accountId))
     ? requested(ctx)
     : await findConsent(db, account.accountId, client.clientId);
   const grantId = session.grantIdFor(client.clientId);

@@ -94,6 +94,8 @@ export const prepareRequest =
       }
       const rename = takesToken.has(ctx.path) && isJwt(parameters.token);
       replaceBody(ctx, rename ? stringify({ ...parameters, token: toJwtName(parameters.token as string) }) : body);
+    } else if (ctx.method === 'POST' && takesPost.has(ctx.path)) {
+      throw invalid('invalid_request', 'a POST must be sent as application/x-www-form-urlencoded');
     } else if (ctx.method === 'GET' && takesPost.has(ctx.path) && typeof ctx.query.posted === 'string') {
       ctx.url = `${ctx.path}?${await take(ctx.query.posted)}`;
     }

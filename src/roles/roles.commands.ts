@@ -1,5 +1,6 @@
 /** Gives people their roles. Nobody gives a role above their own, or takes one from somebody who ranks higher. */
 import type { Db } from '../../db/connect.ts';
+import { transact } from '../../db/transact.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { invalid } from '../errors.ts';
 import { assertNotLastSuperAdmin, assertPresentRank, type By, lockTarget } from '../users/users.commands.ts';
@@ -30,7 +31,7 @@ export const assignRole = (
   { userId, role: name }: { userId: string; role: string },
   endSessions: EndSessions,
 ): Promise<Account> =>
-  db.transaction(async (db) => {
+  transact(db, async (db) => {
     const role = await requireRole(db, name);
     const account = await lockTarget(db, by, userId);
     await assertPresentRank(db, by, role.rank);

@@ -41,15 +41,22 @@ export interface UserAccess {
 
 const current = 'organization_id is null and starts_at <= now() and (expires_at is null or expires_at > now())';
 
-/** An active user's roles and permissions; undefined for anybody else. One query, since every request asks it. */
-export const findUserAccess = async (db: Db, userId: string): Promise<UserAccess | undefined> => {
-  const { rows } = (await db.raw(
-    `with held as (
-       select role_id from users where id = :userId
-       union select role_id from role_grants where user_id = :userId and ${current}
+/** What `accessOf` selects. */
+export interface AccessRow {
+  roles: string[];
+  rank: number;
+  permissions: string[] | null;
+  allowed: string[] | null;
+  denied: string[] | null;
+}
+
+/** SQL of an active user's access, of no row for anybody else. @param id SQL of the user's id */
+export const accessOf = (id: string): string => `with held as (
+       select role_id from users where users.id = ${id}
+       union select role_id from role_grants where user_id = ${id} and ${current}
      ), granted as (
        select permissions.name, effect from permission_grants join permissions on permissions.id = permission_id
-       where user_id = :userId and ${current}
+       where user_id = ${id} and ${current}
      )
      select
        (select array_agg(name order by rank desc, name) from roles where id in (select role_id from held)) as roles,
@@ -58,15 +65,18 @@ export const findUserAccess = async (db: Db, userId: string): Promise<UserAccess
          where role_id in (select role_id from held)) as permissions,
        (select array_agg(name) from granted where effect = 'allow') as allowed,
        (select array_agg(name) from granted where effect = 'deny') as denied
-     from users where id = :userId and status = 'active'`,
-    { userId },
-  )) as { rows: (Record<'permissions' | 'allowed' | 'denied', string[] | null> & { roles: string[]; rank: number })[] };
+     from users where users.id = ${id} and status = 'active'`;
+
+/** A row of `accessOf`. */
+export const toAccess = ({ roles, rank, permissions, allowed, denied: denials }: AccessRow): UserAccess => ({
+  roles,
+  rank,
+  permissions: [...(permissions ?? []), ...(allowed ?? []), ...(denials ?? []).map(denied)],
+});
+
+/** An active user's roles and permissions; undefined for anybody else. One query, since every request asks it. */
+export const findUserAccess = async (db: Db, userId: string): Promise<UserAccess | undefined> => {
+  const { rows } = (await db.raw(accessOf(':userId'), { userId })) as { rows: AccessRow[] };
   const [row] = rows;
-  return (
-    row && {
-      roles: row.roles,
-      rank: row.rank,
-      permissions: [...(row.permissions ?? []), ...(row.allowed ?? []), ...(row.denied ?? []).map(denied)],
-    }
-  );
+  return row && toAccess(row);
 };

@@ -11,6 +11,8 @@ export type QueueLogout = (db: Db, logout: { clientId: string; sub: string; sid:
 /** Which grants: those with these ids, or all of somebody or something. */
 export type GrantsOf = readonly string[] | { userId: string } | { clientId: string } | { apiKeyId: string };
 
+const isList = (of: GrantsOf): of is readonly string[] => Array.isArray(of);
+
 /** What ended. JWT access tokens are stored nowhere, so nobody can count them: they are dead with their grant. */
 export interface Revoked {
   grants: number;
@@ -25,8 +27,8 @@ export interface Revoked {
  * waits and no two wait for each other. The lock lets tokens be saved that only refer to a grant.
  */
 export const revokeGrants = async (db: Db, of: GrantsOf): Promise<Revoked> => {
-  if (Array.isArray(of) && !of.length) return { grants: 0, refreshTokens: 0, opaqueTokens: 0 };
-  const grants = () => (Array.isArray(of) ? db('grants').whereIn('id', of) : db('grants').where(of));
+  if (isList(of) && !of.length) return { grants: 0, refreshTokens: 0, opaqueTokens: 0 };
+  const grants = () => (isList(of) ? db('grants').whereIn('id', [...of]) : db('grants').where(of));
   const ids = () => grants().select('id');
   await db.with('taken', ids().orderBy('id').forNoKeyUpdate()).from('taken').count();
   const refreshTokens = await db('refreshTokens').delete().whereIn('grantId', ids());

@@ -3,6 +3,7 @@
  * higher, and somebody always remains who may do everything.
  */
 import type { Db } from '../../db/connect.ts';
+import { transact } from '../../db/transact.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { conflict, notFound } from '../errors.ts';
 import { assertRank, type Caller } from '../http/caller.ts';
@@ -175,7 +176,7 @@ export const changeUser = (
  * @throws AppError 404, 403 rank_too_low, 409 own_account or last_super_admin
  */
 export const deactivateUser = ({ db, endSessions }: UserDeps, actor: Actor, by: By, userId: string): Promise<Account> =>
-  db.transaction(async (db) => {
+  transact(db, async (db) => {
     const account = await lockTarget(db, by, userId);
     if (isSelf(by, account)) throw conflict('own_account', 'Nobody deactivates their own account');
     if (account.status === 'deactivated') return account;

@@ -5,7 +5,7 @@ import { cleanExpired } from '../../db/clean.ts';
 import { createKey } from '../../src/api-keys/api-key-format.ts';
 import { callerOf, giveRole, type TestCaller } from '../support/callers.ts';
 import { basic, bearer, expectError, post, send, tampered } from '../support/relying-party.ts';
-import { eventually } from '../support/requests.ts';
+import { eventually, mailCount } from '../support/requests.ts';
 import { type RegisteredClient, startServer, type TestServer } from '../support/server.ts';
 
 const exchange = 'urn:ietf:params:oauth:grant-type:token-exchange';
@@ -200,8 +200,33 @@ describe('a key as a bearer', () => {
         body: JSON.stringify({ name: 'child', scopes: ['api_keys:write:own'] }),
       };
       const answer = await withKey(value, '/api-keys', init);
-      expect([answer.status, answer.body.code]).toEqual([403, 'not_with_api_key']);
+      expect([answer.status, answer.body.code]).toEqual([403, 'session_needed']);
     }
+  });
+
+  it('is made for no application of somebody else’s, whatever was consented to', async () => {
+    const scope = 'api_keys:write:own users:read:own';
+    const application = await callerOf(server, { scope, thirdParty: true });
+    const body = { name: 'ci', scopes: ['users:read:own'] };
+    const { status, json } = await application.request('post', '/api-keys', body);
+    expect([status, json.code]).toEqual([403, 'session_needed']);
+    expect(await server.database.db('apiKeys').where({ userId: application.id })).toEqual([]);
+    const ours = await callerOf(server, { scope });
+    expect((await ours.request('post', '/api-keys', body)).status).toBe(201);
+  });
+
+  it('is told to its owner by mail, with how it begins and nothing that whoever made it wrote', async () => {
+    const owner = await callerOf(server);
+    const { key, prefix } = await create({ name: 'call +49 1 now' }, owner);
+    const { text, html } = await server.mail(owner.email, /API key/);
+    for (const part of [text, html]) {
+      expect(part).toContain(`${prefix}…`);
+      expect(part).toContain('/forgot');
+      expect(part).not.toMatch(new RegExp(`${key}|call \\+49`));
+    }
+    const refused = await owner.request('post', '/api-keys', { name: 'ci', scopes: ['*:*:*', 'users:write:any'] });
+    expect(refused.status).toBe(403);
+    expect(mailCount(server, owner.email, /API key/)).toBe(1);
   });
 
   it('notes when it was used, once a minute at most', async () => {

@@ -271,7 +271,7 @@ describe('input that nobody means well with', () => {
       'request_too_large',
     ]);
     const json = { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' };
-    expect((await person.browser.go('/oauth/authorize', json)).status).toBe(404);
+    expect((await person.browser.go('/oauth/authorize', json)).status).toBe(400);
   });
 });
 

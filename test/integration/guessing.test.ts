@@ -1,9 +1,13 @@
 /** What guessing from many addresses does to an account, and what it does not do to its owner. */
 import { v7 as uuid } from 'uuid';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createRateLimits } from '../../adapters/rate-limits.ts';
 import { register } from '../../src/auth/accounts.commands.ts';
+import { createGuesses } from '../../src/auth/guesses.ts';
 import { rememberDevice } from '../../src/auth/known-devices.queries.ts';
+import { createLog } from '../../src/log.ts';
 import { Browser, formsOf, password } from '../support/browser.ts';
+import { requester } from '../support/callers.ts';
 import { type Answer, comparable, mailCount, postForm, postJson, signIn, tokenOf, words } from '../support/requests.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 
@@ -270,5 +274,64 @@ describe('whatever is wrong', () => {
     const browser = browserAt();
     const page = await browser.go(link);
     expect((await browser.submit(page, { password })).url.pathname).toBe('/verified');
+  });
+});
+
+describe('a password guessed by who has a session or a link', () => {
+  const wrongs = async (id: string): Promise<unknown[]> =>
+    (await server.database.db('auditLogs').where({ targetId: id, action: 'password.guess_failed' }).orderBy('id')).map(
+      ({ actorId, meta }) => [actorId, meta],
+    );
+
+  it('is written down: at a change of password, at the closing of the account, and where an address is confirmed', async () => {
+    const email = await account();
+    const id = await idOf(email);
+    const { json } = await login(email);
+    const me = requester(server, json.accessToken);
+    const changed = await me('post', '/auth/change-password', {
+      currentPassword: 'wrong',
+      newPassword: `${password}!`,
+    });
+    const closed = await me('delete', `/users/${id}`, { password: 'wrong' });
+    expect([changed, closed].map(({ status, json }) => [status, json.errors?.[0].code])).toEqual([
+      [400, 'wrong_current_password'],
+      [400, 'password_wrong'],
+    ]);
+    expect(await wrongs(id)).toEqual([
+      [id, { operation: 'change_password' }],
+      [id, { operation: 'close_account' }],
+    ]);
+    expect((await login(email)).status).toBe(200);
+
+    const other = `${uuid()}@example.com`;
+    await postForm(browserAt(), '/register', { name: 'Ada', email: other, password });
+    const link = `/verify?token=${tokenOf((await server.mail(other)).links, 'verify')}`;
+    const browser = browserAt();
+    expect((await browser.submit(await browser.go(link), { password: 'wrong' })).status).toBe(400);
+    expect(await wrongs(await idOf(other))).toEqual([[null, { operation: 'verify_email' }]]);
+  });
+
+  it('has 5 tries in a quarter of an hour and 20 in a day, of which a right one is none', async () => {
+    const limits = createRateLimits({ factor: 1, log: createLog('silent') });
+    const guesses = createGuesses(limits, (address) => address);
+    const guess = {
+      email: 'ada@example.com',
+      address: '192.0.2.1',
+      device: { kind: 'proven', key: 'session x' },
+    } as const;
+    const anew = () => limits.reset('guessDevice', 'ada@example.com session x');
+    const five = async () => {
+      for (let count = 0; count < 5; count++) await guesses.begin(guess);
+      await expect(guesses.begin(guess)).rejects.toMatchObject({ status: 429 });
+      await anew();
+    };
+    await five();
+    const right = await guesses.begin(guess);
+    await right.forgive();
+    for (let quarter = 0; quarter < 4; quarter++) await five();
+    await expect(guesses.begin(guess)).rejects.toMatchObject({ status: 429 });
+    // Another session has its own.
+    await guesses.begin({ ...guess, device: { kind: 'proven', key: 'session y' } });
+    await limits.close();
   });
 });

@@ -1,6 +1,7 @@
 /** A second factor where the role asks for one: REST, the password grant and the page, for the same reason and by one code. */
 import { decodeJwt } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { useMfaCode } from '../../src/auth/mfa.commands.ts';
 import { Browser, registerAccount } from '../support/browser.ts';
 import { giveRole, nobody, type TestCaller } from '../support/callers.ts';
 import { eventually, signIn, words } from '../support/requests.ts';
@@ -97,6 +98,19 @@ describe('POST /auth/login', () => {
     const code = await codeOf(email, mfaToken);
     for (let attempt = 0; attempt < 5; attempt++) await finish(mfaToken, wrong(code));
     expect((await finish(mfaToken, code)).json.code).toBe('invalid_mfa_code');
+  });
+
+  it('counts wrong codes for an account only while there is one to guess: nobody uses up its tries before', async () => {
+    const { id, email, mfaToken } = await begin();
+    const counted: string[] = [];
+    const limitCodes = async (purpose: string, subject: string) => void counted.push(`${purpose} ${subject}`);
+    const deps = { ...server.app.otp, limitCodes, requiredRank: 0 };
+    const guess = (code: string) =>
+      useMfaCode(deps, { type: 'anonymous' }, id, code, () => Promise.resolve('signed in'));
+    expect([await guess('000000'), counted]).toEqual([undefined, []]);
+    const code = await codeOf(email, mfaToken);
+    expect([await guess(wrong(code)), counted]).toEqual([undefined, [`mfa ${id}`]]);
+    expect([await guess(code), await guess(code), counted.length]).toEqual(['signed in', undefined, 2]);
   });
 
   it('a code is its account’s alone, and an older one makes way for a newer', async () => {

@@ -2,12 +2,16 @@
 import { v7 as uuid } from 'uuid';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { signTwilioRequest } from '../../adapters/sms-twilio.ts';
-import { createOneTimeCode, useOneTimeCode } from '../../src/auth/one-time-codes.commands.ts';
+import { mfaMethods } from '../../src/auth/mfa.commands.ts';
+import { createOneTimeCode, emailSubject, useOneTimeCode } from '../../src/auth/one-time-codes.commands.ts';
+import { forgotPassword, resetPassword } from '../../src/auth/password.commands.ts';
 import { createLog } from '../../src/log.ts';
 import { openPii } from '../../src/users/pii.ts';
+import { verifyPhone } from '../../src/users/users.commands.ts';
+import { findUser, type User } from '../../src/users/users.queries.ts';
 import { password, registerAccount } from '../support/browser.ts';
-import { callerOf, machineOf, nobody, type TestCaller } from '../support/callers.ts';
-import { type Answer, comparable, eventually, mailCount } from '../support/requests.ts';
+import { callerOf, machineOf, nobody, requester, type TestCaller } from '../support/callers.ts';
+import { type Answer, comparable, eventually, mailCount, tokenOf } from '../support/requests.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 import { type SmsGateway, startSmsGateway, twilioProblem } from '../support/sms-gateway.ts';
 
@@ -300,11 +304,100 @@ describe('a code by SMS', () => {
         const own = await send({ channel: 'email' }, refused);
         expect([own.status, own.json.code]).toEqual(expected);
         expect(own.headers.get('www-authenticate')).toContain('scope="users:write:own"');
+        // One row for each of the three.
         const events = { action: 'authorization.refuse', actorId: refused.id };
-        expect((await server.database.db('auditLogs').where(events)).length).toBeGreaterThan(0);
+        expect(await server.database.db('auditLogs').where(events)).toHaveLength(3);
       }
     });
   }
+});
+
+describe('a number that becomes a second factor', () => {
+  const forbidden = async (caller: TestCaller, code: string) => {
+    const phoneNumber = number();
+    for (const answer of [
+      await send({ channel: 'sms', phoneNumber }, caller),
+      await verify({ channel: 'sms', phoneNumber, code: '123456' }, caller),
+    ])
+      expect([answer.status, answer.json.code]).toEqual([403, code]);
+    const events = { action: 'authorization.refuse', actorId: caller.id };
+    expect(await server.database.db('auditLogs').where(events)).toHaveLength(2);
+    expect(await server.database.db('oneTimeCodes').where({ subject: caller.id })).toEqual([]);
+  };
+
+  it('is enrolled by no API key', async () => {
+    const owner = await callerOf(server);
+    const { json } = await owner.request('post', '/api-keys', { name: 'ci', scopes: ['users:write:own'] });
+    await forbidden({ ...owner, token: json.key, request: requester(server, json.key) }, 'session_needed');
+  });
+
+  it('is enrolled by no application of somebody else’s', async () => {
+    await forbidden(await callerOf(server, { scope: 'users:write:own', thirdParty: true }), 'session_needed');
+  });
+
+  it('takes a verified address: an account that costs nothing causes no SMS', async () => {
+    const caller = await callerOf(server);
+    await server.database.db('users').where({ id: caller.id }).update({ emailVerifiedAt: null });
+    const answer = await send({ channel: 'sms', phoneNumber: number() }, caller);
+    expect([answer.status, answer.json.code]).toEqual([403, 'email_not_verified']);
+    expect(await server.database.db('oneTimeCodes').where({ subject: caller.id })).toEqual([]);
+  });
+
+  it('is told to the owner by mail, by its last digits', async () => {
+    const caller = await callerOf(server);
+    const phoneNumber = number();
+    await send({ channel: 'sms', phoneNumber }, caller);
+    await verify({ channel: 'sms', code: await codeTo(phoneNumber) }, caller);
+    const { text, html } = await server.mail(caller.email, /phone number/);
+    for (const part of [text, html]) {
+      expect(part).toContain(`… ${phoneNumber.slice(-3)}`);
+      expect(part).toContain('/forgot');
+      expect(part).not.toContain(phoneNumber);
+    }
+  });
+});
+
+describe('where SMS are bounded', () => {
+  let bounded: TestServer;
+  const lines: string[] = [];
+  beforeAll(async () => {
+    bounded = await startServer(
+      { SMS_PER_HOUR: '3', SMS_ALLOWED_PREFIXES: '+49, +43' },
+      { log: createLog('info', { write: (line) => void lines.push(line) }) },
+    );
+  });
+  afterAll(() => bounded.stop());
+
+  it('numbers that begin otherwise are refused, and verified ones of before get no codes', async () => {
+    const caller = await callerOf(bounded);
+    for (const phoneNumber of ['+15005550006', '+4812345678', '+882990000000']) {
+      const answer = await send({ channel: 'sms', phoneNumber }, caller);
+      expect([answer.status, answer.json.code]).toEqual([400, 'number_not_allowed']);
+      expect(answer.json.errors).toEqual([expect.objectContaining({ field: 'phoneNumber' })]);
+    }
+    const { db } = bounded.database;
+    const mfa = { ...bounded.app.otp, requiredRank: undefined };
+    for (const [phoneNumber, methods] of [
+      ['+15005550006', ['email']],
+      ['+4366412345678', ['email', 'sms']],
+    ] as const) {
+      await verifyPhone(db, bounded.app.secrets, { type: 'user', id: caller.id }, caller.id, phoneNumber);
+      expect(mfaMethods(mfa, (await findUser(db, caller.id)) as User)).toEqual(methods);
+    }
+  });
+
+  it('so many are sent in an hour to everybody; past that the answer is the same, and it is counted and logged once', async () => {
+    const numbers = Array.from({ length: 5 }, number);
+    const answers = [];
+    for (const phoneNumber of numbers)
+      answers.push(await send({ channel: 'sms', phoneNumber }, await callerOf(bounded)));
+    expect(answers.map(({ status, json }) => [status, json.sent])).toEqual(Array(5).fill([202, true]));
+    await eventually(() => mailCount(bounded, numbers[2] as string) === 1, 'the third SMS');
+    expect(numbers.map((to) => mailCount(bounded, to))).toEqual([1, 1, 1, 0, 0]);
+    expect(lines.filter((line) => line.includes('SMS_PER_HOUR'))).toHaveLength(1);
+    const { text } = await nobody(bounded).request('get', '/metrics');
+    expect(text).toContain('sms_total{outcome="over_limit"} 2');
+  });
 });
 
 describe('malformed requests', () => {
@@ -373,15 +466,54 @@ describe('limits', () => {
     expect(mailCount(limited, phoneNumber)).toBe(5);
   });
 
-  it('25 wrong codes a day for one recipient, known or not', async () => {
+  /** Has a code made for an address, known or not, and waits for it. */
+  const outstanding = async (email: string) => {
+    const subject = emailSubject(limited.app.secrets, email);
+    const idOf = async () => (await limited.database.db('oneTimeCodes').where({ subject }).first('id'))?.id;
+    const before = await idOf();
+    await repeat('send', 1, () => ({ channel: 'email', email }));
+    await eventually(async () => (await idOf()) !== before, 'a code');
+  };
+
+  it('25 wrong codes a day of those that one recipient was sent, known or not', async () => {
+    const tried = [];
     for (const email of [await register(limited), `${uuid()}@example.com`]) {
-      const answers = await repeat('verify', 26, () => ({ channel: 'email', email, code: '000000' }));
-      for (const answer of answers.slice(0, 25)) expectInvalid(answer);
-      expectLimited(answers[25] as Answer);
-      // From another address as well.
-      const [elsewhere] = await repeat('verify', 1, () => ({ channel: 'email', email, code: '000000' }));
-      expectLimited(elsewhere as Answer);
+      const wrong = () => ({ channel: 'email', email, code: '000000' });
+      const answers = [];
+      for (let code = 0; code < 6; code++) {
+        await outstanding(email);
+        answers.push(...(await repeat('verify', code === 5 ? 1 : 6, wrong)));
+      }
+      // Five tries of a code count, the sixth finds none to try.
+      for (const answer of answers.slice(0, 30)) expectInvalid(answer);
+      expectLimited(answers[30] as Answer);
+      tried.push(answers.map(({ status, json }) => [status, json.code]));
     }
+    expect(tried[0]).toEqual(tried[1]);
+  });
+
+  it('none of those that are tried while there is no code, by which nobody is kept from a later one', async () => {
+    const email = await register(limited);
+    const wrong = () => ({ channel: 'email', email, code: '000000' });
+    for (let round = 0; round < 3; round++)
+      for (const answer of await repeat('verify', 20, wrong)) expectInvalid(answer);
+    await repeat('send', 1, () => ({ channel: 'email', email }));
+    const code = await codeTo(email, 1, limited);
+    const [answer] = await repeat('verify', 1, () => ({ channel: 'email', email, code }));
+    expect(answer?.status).toBe(200);
+  });
+
+  it('each purpose for itself, and a reset of the password forgets them', async () => {
+    const { id, email } = await callerOf(limited);
+    const { otp, accounts } = limited.app;
+    const actor = { type: 'anonymous', address: '192.0.2.250' } as const;
+    for (let tries = 0; tries < 25; tries++) await otp.limitCodes('verify-phone', id);
+    await expect(otp.limitCodes('verify-phone', id)).rejects.toMatchObject({ status: 429 });
+    await otp.limitCodes('mfa', id);
+    await forgotPassword(accounts, actor, email);
+    const token = tokenOf((await limited.mail(email, /new password/)).links, 'reset');
+    await resetPassword(accounts, actor, { token, password: 'another horse battery staple' });
+    await otp.limitCodes('verify-phone', id);
   });
 
   it('50 wrong codes from one address, whoever they are for', async () => {
@@ -396,11 +528,13 @@ describe('limits', () => {
 
   it('codes that are right are not counted', async () => {
     const email = await register(limited);
-    await repeat('verify', 24, () => ({ channel: 'email', email, code: '000000' }));
+    const subject = emailSubject(limited.app.secrets, email);
+    for (let tries = 0; tries < 24; tries++) await limited.app.otp.limitCodes('verify-email', subject);
     await repeat('send', 1, () => ({ channel: 'email', email }));
     const code = await codeTo(email, 1, limited);
     const answers = await repeat('verify', 2, () => ({ channel: 'email', email, code }));
     expect(answers.map(({ status }) => status)).toEqual([200, 400]);
+    await limited.app.otp.limitCodes('verify-email', subject);
   });
 });
 

@@ -1,11 +1,21 @@
 /** Ways in that an attacker's reading of the code found, each closed. */
+import { decodeJwt } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createApiKey } from '../../src/api-keys/api-keys.commands.ts';
+import { resendVerification, verifyEmail } from '../../src/auth/accounts.commands.ts';
+import { answerCodeRequest, sendSmsCode, verifyEmailByCode, verifyPhoneByCode } from '../../src/auth/otp.commands.ts';
 import { changePassword, forgotPassword, resetPassword } from '../../src/auth/password.commands.ts';
 import { signIn } from '../../src/auth/sign-in.commands.ts';
+import { tokenExchange } from '../../src/provider/issue-tokens.ts';
+import { apiKeyType } from '../../src/provider/token-exchange.ts';
 import { endSessions } from '../../src/sessions/sessions.commands.ts';
+import { isSessionLive } from '../../src/sessions/sessions.queries.ts';
+import { openPii } from '../../src/users/pii.ts';
+import { verifyPhone } from '../../src/users/users.commands.ts';
 import { authorize, Browser, password, registerAccount } from '../support/browser.ts';
-import { newPerson, post, registerRelyingParty } from '../support/relying-party.ts';
-import { tokenOf } from '../support/requests.ts';
+import { callerOf, requester, type TestCaller } from '../support/callers.ts';
+import { basic, newPerson, post, registerRelyingParty } from '../support/relying-party.ts';
+import { tokenOf, words } from '../support/requests.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 
 let server: TestServer;
@@ -243,5 +253,100 @@ describe('a session', () => {
     expect((await browser.go('/account')).html).toContain('current-password');
     await authorize(browser, accountUrl(), email);
     expect((await browser.go('/account')).url.pathname).toBe('/account');
+  });
+});
+
+describe('somebody who was in an account before its owner', () => {
+  const isVerified = async (id: string) =>
+    openPii(server.app.secrets, await server.database.db('users').where({ id }).first()).phone_number_verified === true;
+  /** Signs in, makes an API key and a token of it, and verifies a phone number. */
+  const settle = async () => {
+    const intruder = await callerOf(server);
+    const made = await intruder.request('post', '/api-keys', { name: 'mine', scopes: ['sessions:*:own'] });
+    expect(made.status).toBe(201);
+    const gateway = await server.client({
+      grant_types: [tokenExchange],
+      redirect_uris: [],
+      scope: 'sessions:read:own',
+    });
+    const subject = { subject_token: made.json.key, subject_token_type: apiKeyType };
+    const form = { grant_type: tokenExchange, ...subject };
+    const { body } = await post(server, '/oauth/token', form, basic(gateway));
+    const { db } = server.database;
+    await verifyPhone(db, server.app.secrets, anonymous, intruder.id, '+4930901820');
+    const works = async (token: string) => (await requester(server, token)('get', '/sessions')).status;
+    expect([await works(made.json.key), await works(body.access_token)]).toEqual([200, 200]);
+    return { intruder, values: [made.json.key, body.access_token, intruder.token], works };
+  };
+  const unverified = async (id: string) => server.database.db('users').where({ id }).update({ emailVerifiedAt: null });
+
+  for (const [what, retake] of [
+    ['a reset of the password', ({ email }: TestCaller) => reset(email)],
+    [
+      'a confirmation of the address by the mailed link, over REST',
+      async ({ id, email }: TestCaller) => {
+        await unverified(id);
+        await resendVerification(server.app.accounts, anonymous, email);
+        const token = tokenOf((await server.mail(email, /Confirm/)).links, 'verify');
+        await verifyEmail(server.app.accounts, anonymous, token);
+      },
+    ],
+    [
+      'a confirmation of the address by a code',
+      async ({ id, email }: TestCaller) => {
+        await unverified(id);
+        await answerCodeRequest(server.app.otp, { email, actor: anonymous });
+        const code = /\d{6}/.exec((await server.mail(email, /Your code/)).text)?.[0] as string;
+        await verifyEmailByCode(server.app.otp, anonymous, { email, code });
+      },
+    ],
+  ] as const)
+    it(`is out after ${what}: API keys, what they were exchanged for, sessions, and the number for codes`, async () => {
+      const { intruder, values, works } = await settle();
+      await retake(intruder);
+      for (const value of values) expect(await works(value)).toBe(401);
+      expect(await isVerified(intruder.id)).toBe(false);
+      const revoked = { action: 'api_key.revoke', targetType: 'api_key' };
+      const keys = await server.database.db('apiKeys').where({ userId: intruder.id }).pluck('id');
+      expect(await server.database.db('auditLogs').where(revoked).whereIn('targetId', keys)).toHaveLength(1);
+    });
+
+  it('is told by the mail about the reset that keys were revoked, and by that about a change that there are some', async () => {
+    const { intruder } = await settle();
+    const body = { currentPassword: password, newPassword: another };
+    expect((await intruder.request('post', '/auth/change-password', body)).status).toBe(204);
+    expect((await server.mail(intruder.email, /was changed/)).text).toContain(words('mail.password-changed.kept'));
+    expect((await intruder.request('get', '/api-keys')).json.data).toMatchObject([{ revokedAt: null }]);
+    await reset(intruder.email);
+    expect((await server.mail(intruder.email, /was changed/)).text).toContain(words('mail.password-changed.revoked'));
+  });
+
+  it('makes no key with requests that a reset finds in flight', async () => {
+    const intruder = await callerOf(server);
+    const { db } = server.database;
+    const ask = () => intruder.request('post', '/api-keys', { name: 'ci', scopes: ['users:read:own'] });
+    await forgotPassword(server.app.accounts, anonymous, intruder.email);
+    const token = tokenOf((await server.mail(intruder.email, /password/i)).links, 'reset');
+    const inFlight = Array.from({ length: 20 }, ask);
+    await Promise.all([...inFlight, resetPassword(server.app.accounts, anonymous, { token, password: another })]);
+    expect(await db('apiKeys').where({ userId: intruder.id, revokedAt: null })).toEqual([]);
+    // Nor when the token was looked at before and the key is made after.
+    const { sid } = decodeJwt(intruder.token) as { sid: string };
+    const deps = { db, isSessionLive, tellOwner: () => Promise.resolve() };
+    const key = { userId: intruder.id, sessionUid: sid, name: 'late', scopes: ['users:read:own'] };
+    await expect(createApiKey(deps, anonymous, ['*:*:*'], key)).rejects.toMatchObject({ code: 'invalid_token' });
+  });
+
+  it('verifies no number with a request that a reset finds in flight', async () => {
+    const intruder = await callerOf(server);
+    const { otp } = server.app;
+    const phoneNumber = '+4930901877';
+    await sendSmsCode(otp, anonymous, { userId: intruder.id, phoneNumber });
+    const code = /^\d{6}/.exec((await server.mail(phoneNumber)).text)?.[0] as string;
+    const { sid: sessionUid } = decodeJwt(intruder.token) as { sid: string };
+    await reset(intruder.email);
+    const late = verifyPhoneByCode(otp, anonymous, { userId: intruder.id, sessionUid, code });
+    await expect(late).rejects.toMatchObject({ code: 'invalid_token' });
+    expect(await isVerified(intruder.id)).toBe(false);
   });
 });

@@ -374,8 +374,12 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
     const { client_id: id } = await clients.createClient(db, operator, powers, newClient, validateClient);
     const changed = { ...newClient, client_name: 'Ada King', scope: 'openid email' };
     return {
-      run: () => clients.updateClient(db, operator, powers, id, changed, validateClient),
-      expected: () => [onClient('client.update', id, { members: ['client_name', 'scope'] })],
+      run: () =>
+        clients.updateClient(db, operator, powers, id, changed, {
+          validate: validateClient,
+          revokeGrants: revokeGrantsOf,
+        }),
+      expected: () => [onClient('client.update', id, { members: ['client_name', 'scope'], grantsEnded: true })],
     };
   },
   rotateClientSecret: async ({ server, db }) => {
