@@ -32,6 +32,7 @@ export const createGrantAdapter = (db: Db): Adapter => ({
         .insert({ id, userId, clientId, sessionUid, apiKeyId: state.apiKeyId ?? null, ...changes })
         .onConflict('id')
         .merge(['payload', 'expiresAt']);
+      await state.recordExchange?.(db, id);
     });
   },
 

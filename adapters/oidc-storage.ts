@@ -40,6 +40,8 @@ interface RequestState {
   grants?: Set<string>;
   /** The API key that is exchanged for a token. */
   apiKeyId?: string;
+  /** Writes the exchange down, in the transaction that saves its Grant. */
+  recordExchange?(db: Db, grantId: string): Promise<void>;
 }
 
 /** Of the engine's current request; outside one, a state that nobody sees again. */

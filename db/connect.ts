@@ -55,7 +55,7 @@ const mapping: Pick<Knex.Config, 'wrapIdentifier' | 'postProcessResponse' | 'log
   },
 };
 
-const connectPostgres = (url: string, poolMax: number): Database => {
+const connectPostgres = (url: string, poolMax: number, statementSeconds: number): Database => {
   const db = knex({
     client: 'pg',
     connection: {
@@ -64,7 +64,17 @@ const connectPostgres = (url: string, poolMax: number): Database => {
       keepAlive: true,
       connectionTimeoutMillis: 3000,
     },
-    pool: { min: 0, max: poolMax },
+    pool: {
+      min: 0,
+      max: poolMax,
+      // Not a parameter of the connection, which some poolers refuse. Zero means for ever.
+      afterCreate: (connection: DriverConnection, done: (error: unknown, connection: unknown) => void) => {
+        connection.query(`set statement_timeout = '${statementSeconds}s'`).then(
+          () => done(undefined, connection),
+          (error: unknown) => done(error, connection),
+        );
+      },
+    },
     acquireConnectionTimeout: 5000,
     ...mapping,
   });
@@ -133,16 +143,20 @@ const connectEmbedded = async (directory: string | undefined): Promise<Database>
 /**
  * Opens the database. Nothing is migrated here.
  * @param url PostgreSQL; without it, PGlite in `directory` (in memory without that, for tests)
+ * @param statementSeconds how long a statement of PostgreSQL may take, its waiting for locks included
  */
 export const connect = ({
   url,
   directory,
   poolMax = 10,
+  statementSeconds = 30,
 }: {
   url?: string;
   directory?: string;
   poolMax?: number;
-}): Promise<Database> => (url ? Promise.resolve(connectPostgres(url, poolMax)) : connectEmbedded(directory));
+  statementSeconds?: number;
+}): Promise<Database> =>
+  url ? Promise.resolve(connectPostgres(url, poolMax, statementSeconds)) : connectEmbedded(directory);
 
 /** Sends a notification; inside a transaction it leaves when that commits. */
 export const notify = async (db: Db, channel: string, payload: string): Promise<void> => {

@@ -32,6 +32,8 @@ const load = async (): Promise<Migration[]> => {
  */
 const locked = <T>(db: Db, work: (db: Db, applied: Set<string>) => Promise<T>): Promise<T> =>
   db.transaction(async (db) => {
+    // A change of a large table, and the wait for another replica's, take as long as they take.
+    await db.raw('set local statement_timeout = 0');
     await db.raw('select pg_advisory_xact_lock(?)', [migrationLock]);
     await db.raw(`create table if not exists schema_migrations (
       name text constraint schema_migrations_pkey primary key,

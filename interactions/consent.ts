@@ -71,6 +71,7 @@ export const consent = ({ db, pages }: { db: Db; pages: Pages }): Step => {
         user.id,
         client.clientId,
         missingOf(interaction),
+        interaction.iat,
       );
       return { consent: {} };
     },

@@ -55,6 +55,12 @@ export interface PhoneVerifiedMail extends NoticeMail {
   ending: string;
 }
 
+/** To the address that an account had before. It has no link: nothing that is sent there opens the account any more. */
+export interface AddressChangedMail {
+  name: string;
+  at: Date;
+}
+
 /** Confirms the same by a code that the person types. */
 export interface CodeMail {
   name: string;
@@ -81,4 +87,5 @@ export interface MailProps {
   'password-changed': PasswordChangedMail;
   'api-key-created': ApiKeyCreatedMail;
   'phone-verified': PhoneVerifiedMail;
+  'address-changed': AddressChangedMail;
 }

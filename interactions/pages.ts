@@ -9,6 +9,7 @@ import { type Client, findClient } from '../src/clients/clients.queries.ts';
 import { type Config, isDevelopment } from '../src/config.ts';
 import { AppError, type ErrorDetails, invalid } from '../src/errors.ts';
 import { actorOf } from '../src/http/actor.ts';
+import { sendProblem } from '../src/http/problem.ts';
 import type { Log } from '../src/log.ts';
 import { hasSecondFactor, type NeedsMfa } from '../src/provider/consent.ts';
 import { findUser, type User } from '../src/users/users.queries.ts';
@@ -311,7 +312,12 @@ export const createPages = ({ config, db, log, views, provider, needsMfa }: Page
       pages.show(ctx, 'error', props, { status: error.status });
     },
 
-    notFound: () => {
+    notFound: (ctx) => {
+      // Programs that mistype an address are told so in their own way.
+      if (ctx.get('authorization') || ctx.accepts('html', 'json') === 'json') {
+        sendProblem(ctx, new AppError(404, 'not_found', 'There is nothing at this address'));
+        return;
+      }
       throw new AppError(404, 'page_not_found', 'There is nothing at this address');
     },
 

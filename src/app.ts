@@ -248,9 +248,12 @@ export const createApp = async ({
       log.error({ err: error }, 'a response failed');
   });
   koa.use(async (ctx, next) => {
-    const given = ctx.get('x-request-id');
-    ctx.state.requestId = /^[\w.-]{8,64}$/.test(given) ? given : uuid();
+    // Of our own making, or trails in the audit log could be forged; what the caller gave goes into the log and the answer.
+    ctx.state.requestId = uuid();
     ctx.set('X-Request-Id', ctx.state.requestId);
+    const given = ctx.get('x-correlation-id') || ctx.get('x-request-id');
+    const correlationId = /^[\w.-]{8,64}$/.test(given) ? given : undefined;
+    if (correlationId) ctx.set('X-Correlation-Id', correlationId);
     // RFC 9112 section 3.2.2 lets a whole URL be the target, and one that is none has no path to look at.
     if (!URL.canParse(ctx.req.url ?? '', issuer)) {
       ctx.status = 400;
@@ -260,10 +263,8 @@ export const createApp = async ({
     const started = performance.now();
     await next();
     if (stopping) ctx.set('Connection', 'close');
-    log.info(
-      { requestId: ctx.state.requestId, method, path, status: ctx.status, ms: Math.round(performance.now() - started) },
-      'request',
-    );
+    const ms = Math.round(performance.now() - started);
+    log.info({ requestId: ctx.state.requestId, correlationId, method, path, status: ctx.status, ms }, 'request');
   });
   koa.use(metrics.middleware);
   koa.use(health({ db, stopping: () => stopping }));

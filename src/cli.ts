@@ -114,6 +114,8 @@ const banner = async (config: Config, app: App): Promise<string> => {
 
   Issuer       ${config.JWT_ISSUER}
   Demo app     ${config.JWT_ISSUER}/demo
+  Account      ${config.JWT_ISSUER}/account
+  REST API     ${config.JWT_ISSUER}/docs
   ${config.SMTP_URL ? 'Mail         sent through SMTP_URL' : `Mail         ${config.JWT_ISSUER}/dev/mail`}
   Database     ${config.DATABASE_URL ? 'PostgreSQL' : `embedded, in ${config.DATA_DIR}`}
   Secrets      ${config.DATA_DIR}/master-key unless ENCRYPTION_MASTER_KEY is set

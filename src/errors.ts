@@ -41,7 +41,9 @@ export const forbidden = (code: ProblemCode, message: string, details?: ErrorDet
 export const foreignError = (status: number, code: string, message: string) =>
   new AppError(status, code as ProblemCode, message);
 export const tooMany = (retryAfterSeconds: number) =>
-  new AppError(429, 'too_many_requests', 'Too many attempts; try again later', { retryAfterSeconds });
+  new AppError(429, 'too_many_requests', `Too many attempts; try again in ${retryAfterSeconds} seconds`, {
+    retryAfterSeconds,
+  });
 export const overloaded = (retryAfterSeconds: number) =>
   new AppError(503, 'overloaded', 'The service is busy; try again shortly', { retryAfterSeconds });
 export const databaseAway = () =>

@@ -9,8 +9,10 @@ import { close, listen } from './http/server.ts';
 import type { Log } from './log.ts';
 
 /** PostgreSQL, or the embedded database, which one process alone can open. */
-export const openDatabase = ({ DATABASE_URL: url, DATABASE_POOL_MAX: poolMax, DATA_DIR }: Config): Promise<Database> =>
-  url ? connect({ url, poolMax }) : connect({ directory: `${DATA_DIR}/database` });
+export const openDatabase = (config: Config): Promise<Database> => {
+  const { DATABASE_URL: url, DATABASE_POOL_MAX: poolMax, DATABASE_STATEMENT_TIMEOUT: statementSeconds } = config;
+  return url ? connect({ url, poolMax, statementSeconds }) : connect({ directory: `${config.DATA_DIR}/database` });
+};
 
 /** Development brings the schema up to date by itself; elsewhere that is a step of its own. */
 export const prepareSchema = async (config: Config, { db }: Database): Promise<void> => {

@@ -72,6 +72,9 @@ export const problemCodes = {
 
   // Administration
   grant_not_found: { 404: 'There is no such grant, or not any more.' },
+  too_many_keys: {
+    409: 'As many signing keys are published as may be. Wait until what the oldest of them signed has expired.',
+  },
   keys_in_file: { 409: 'The signing keys are in the file of JWKS_PRIVATE_KEY_PATH; change them there.' },
 
   // Pages, which show the code to developers

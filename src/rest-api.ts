@@ -16,7 +16,7 @@ import { createExternalTokens } from './auth/external-tokens.ts';
 import { createUser } from './auth/invitations.commands.ts';
 import { meRoutes } from './auth/me.routes.ts';
 import { isMfaRequired, type MfaDeps } from './auth/mfa.commands.ts';
-import { tellOfApiKey } from './auth/notices.commands.ts';
+import { tellOfApiKey, tellOldAddress } from './auth/notices.commands.ts';
 import type { OtpDeps } from './auth/otp.commands.ts';
 import { otpRoutes } from './auth/otp.routes.ts';
 import { passwordRoutes } from './auth/password.routes.ts';
@@ -115,6 +115,7 @@ export const createRestApi = (parts: RestParts): RestApi => {
     ...userRoutes({
       ...accounts,
       dropMailedLinks,
+      tellOldAddress: (db, account) => tellOldAddress(accounts, db, account),
       createUser: (actor, by, input) => createUser(accounts, actor, by, input),
       closeAccount: (actor, by, input) => closeAccount(accounts, actor, by, input),
     }),

@@ -109,6 +109,10 @@ export const settings = z.object({
       description: 'PostgreSQL 15 or newer; without it an embedded database in DATA_DIR',
     }),
   DATABASE_POOL_MAX: integer(2, 200).default(10).meta({ description: 'Connections to PostgreSQL per process' }),
+  DATABASE_STATEMENT_TIMEOUT: duration
+    .refine((seconds) => seconds <= 3600, 'expected at most 1h')
+    .default(30)
+    .meta({ description: 'How long PostgreSQL may work on a statement, migrations aside; `0` for ever, at most `1h`' }),
   REDIS_URL: z
     .string()
     .regex(/^rediss?:\/\//, 'expected redis:// or rediss://')

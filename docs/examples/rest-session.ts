@@ -1,6 +1,6 @@
 /**
  * A person's session over REST, for a back end, a script or a native application. Browsers are better off with pkce.ts: there
- * nobody but Countersign sees the password, and passkeys and second factors work by themselves.
+ * nobody but Countersign sees the password, and what it asks besides the password works by itself.
  */
 
 /** A refusal as the REST API tells it (RFC 9457). Switch on `code`; docs/errors.md lists all codes. */

@@ -28,6 +28,7 @@ export const actions = {
   'session.sign_in': 'A person signed in',
   'session.sign_in_failed': 'Somebody failed to sign in',
   'session.sign_out': 'A person signed out',
+  'token.exchange': 'An application was given a token for an API key',
   'token.refuse': 'An application was refused a token',
   'token.replay': 'A code or refresh token was used again, and its grant was revoked',
   'token.revoke': 'Tokens were revoked',

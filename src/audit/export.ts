@@ -4,8 +4,8 @@
  */
 import { Readable } from 'node:stream';
 import { stringify } from 'csv-stringify/sync';
-import type { Db } from '../../db/connect.ts';
 import { type Log, type LogFilter, listLogs } from './logs.queries.ts';
+import type { Reads } from './reads.ts';
 
 const batch = 1000;
 
@@ -36,10 +36,10 @@ export const formats = {
 
 export type ExportFormat = keyof typeof formats;
 
-async function* batches(db: Db, filter: LogFilter, format: ExportFormat): AsyncGenerator<string> {
+async function* batches(read: Reads, filter: LogFilter, format: ExportFormat): AsyncGenerator<string> {
   let before: string | undefined;
   for (let first = true; ; first = false) {
-    const rows = await listLogs(db, filter, { limit: batch, before });
+    const rows = await read((db) => listLogs(db, filter, { limit: batch, before }));
     const text = formats[format].write(rows, first);
     if (text) yield text;
     if (rows.length < batch) return;
@@ -48,5 +48,5 @@ async function* batches(db: Db, filter: LogFilter, format: ExportFormat): AsyncG
 }
 
 /** The rows that match, the newest first. A failure half-way breaks the stream, so that no half looks like the whole. */
-export const exportLogs = (db: Db, filter: LogFilter, format: ExportFormat): Readable =>
-  Readable.from(batches(db, filter, format), { highWaterMark: 1 });
+export const exportLogs = (read: Reads, filter: LogFilter, format: ExportFormat): Readable =>
+  Readable.from(batches(read, filter, format), { highWaterMark: 1 });

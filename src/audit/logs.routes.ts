@@ -8,6 +8,7 @@ import { actions } from './actions.ts';
 import { exportLogs, formats, logRow } from './export.ts';
 import { recordEvent } from './logs.commands.ts';
 import { type LogFilter, listLogs, splitKey } from './logs.queries.ts';
+import { createReads, type Reads } from './reads.ts';
 
 const actorTypes = ['user', 'client', 'operator', 'system', 'anonymous'] as const;
 
@@ -99,7 +100,17 @@ const actionTable = [
   ...Object.entries(actions).map(([name, meaning]) => `| \`${name}\` | ${meaning} |`),
 ].join('\n');
 
+const searches = { running: 3, waiting: 20 };
+/** Of batches. What has begun does not end half-way because others wait, or because matches are few and far between. */
+const exporters = { running: 2, waiting: Number.POSITIVE_INFINITY };
+const batchMs = 60_000;
+
 export const logRoutes = ({ db }: { db: Db }): Route[] => [
+  listing(createReads({ db }, searches)),
+  exporting(db, createReads({ db, ms: batchMs }, exporters)),
+];
+
+const listing = (read: Reads): Route =>
   route({
     id: 'listAuditLogs',
     method: 'get',
@@ -111,12 +122,16 @@ export const logRoutes = ({ db }: { db: Db }): Route[] => [
     query: ListQuery.extend(filters),
     returns: listOf(AuditLog),
     status: 200,
+    problems: { 503: ['overloaded'] },
     handle: async ({ query: { limit, cursor, ...filter } }) => {
-      const rows = await listLogs(db, filter, { limit: limit + 1, before: beforeOf(cursor) });
+      const before = beforeOf(cursor);
+      const rows = await read((db) => listLogs(db, filter, { limit: limit + 1, before }));
       const { data, nextCursor } = pageOf(rows, limit, ({ key }) => key);
       return { data: data.map(logRow), nextCursor };
     },
-  }),
+  });
+
+const exporting = (db: Db, read: Reads): Route =>
   route({
     id: 'exportAuditLogs',
     method: 'get',
@@ -138,8 +153,7 @@ export const logRoutes = ({ db }: { db: Db }): Route[] => [
       return {
         type: formats[format].type,
         filename: `audit-logs-${stamp()}.${format}`,
-        content: exportLogs(db, filter, format),
+        content: exportLogs(read, filter, format),
       };
     },
-  }),
-];
+  });

@@ -42,8 +42,9 @@ export const findStatistics = async (db: Db, period: { from: Date; to: Date }): 
        'signIns', json_build_object(
          'succeeded', (select coalesce(sum(count), 0) from actions where action = 'session.sign_in'),
          'failed', (select coalesce(sum(count), 0) from actions where action = 'session.sign_in_failed')),
-       'activeUsers', (select count(distinct actor_id) from audit_logs
-         where at >= :from and at < :to and actor_type = 'user'),
+       -- Half the time of count(distinct), which sorts.
+       'activeUsers', (select count(*) from (select distinct actor_id from audit_logs
+         where at >= :from and at < :to and actor_type = 'user' and actor_id is not null) as people),
        'refusals', (select coalesce(json_agg(refused order by count desc, action, operation, reason), '[]') from refused)
      ) as statistics`,
     period,

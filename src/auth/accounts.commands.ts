@@ -43,7 +43,8 @@ export type OutgoingMail =
   | { mail: 'invitation'; props: { name: string; link: string; minutes: number } }
   | { mail: 'password-changed'; props: Notice & { apiKeys: 'none' | 'kept' | 'revoked' } }
   | { mail: 'api-key-created'; props: Notice & { prefix: string } }
-  | { mail: 'phone-verified'; props: Notice & { ending: string } };
+  | { mail: 'phone-verified'; props: Notice & { ending: string } }
+  | { mail: 'address-changed'; props: Pick<Notice, 'name' | 'at'> };
 
 /** What every mail says that tells the owner of a change: who made it, where, and where to press if it was not they. */
 export interface Notice {

@@ -73,7 +73,8 @@ export const dropActionTokens = async (db: Db, purpose: ActionPurpose, userId: s
   await db('actionTokens').delete().where({ purpose, userId });
 };
 
-/** Ends every link that was mailed to a user: the address is another's now. Pass a transaction. */
+/** Ends every link and code that was sent to a user: the address is another's now. Pass a transaction. */
 export const dropMailedLinks = async (db: Db, userId: string): Promise<void> => {
   await db('actionTokens').delete().where({ userId });
+  await db('oneTimeCodes').delete().where({ userId });
 };

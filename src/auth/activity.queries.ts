@@ -5,6 +5,9 @@ import { keySql, type Log, olderSql, splitKey } from '../audit/logs.queries.ts';
 export interface Activity extends Pick<Log, 'id' | 'at' | 'actorType' | 'action' | 'address' | 'userAgent' | 'key'> {
   /** The person acted, rather than being acted on. */
   own: boolean;
+  /** With what whoever acted did so, unless by hand. */
+  viaApiKey: boolean;
+  viaClient: boolean;
   clientId: string | null;
   clientName: string | null;
 }
@@ -28,14 +31,18 @@ export const listActivity = async (
      ), recent as (
        select id, at, actor_type, action, address, user_agent,
          actor_type = 'user' and actor_id is not distinct from ? as own,
+         meta->'via' as via,
          coalesce(
            meta->>'clientId',
            case when target_type = 'client' then target_id when actor_type = 'client' then actor_id end) as about
        from events order by at desc, id desc limit ?
+     ), told as (
+       select *, coalesce(case when own then via->>'clientId' end, about) as client from recent
      )
      select id, at, actor_type, action, address, user_agent, own,
-       about as client_id, client_name, ${keySql} as key
-     from recent left join clients on client_id = about
+       via->>'apiKeyId' is not null as via_api_key, via->>'clientId' is not null as via_client,
+       client as client_id, client_name, ${keySql} as key
+     from told left join clients on client_id = client
      order by at desc, id desc`,
     [userId, ...more, userId, userId, ...more, userId, limit],
   )) as { rows: Activity[] };

@@ -7,7 +7,7 @@ import { type Route, route } from '../http/route.ts';
 import { describeDevice } from '../sessions/device.ts';
 import { type Activity, listActivity } from './activity.queries.ts';
 
-const actors = ['you', 'administrator', 'application', 'service', 'unknown'] as const;
+const actors = ['you', 'api_key', 'administrator', 'application', 'service', 'unknown'] as const;
 
 const ActivityEvent = z
   .object({
@@ -15,7 +15,8 @@ const ActivityEvent = z
     at: z.iso.datetime().meta({ example: '2026-01-31T12:00:00.000Z' }),
     action: z.string().meta({ example: 'session.sign_in' }),
     by: z.enum(actors).meta({
-      description: '`unknown`: somebody who was not signed in, such as whoever gave a wrong password',
+      description:
+        '`application`: by itself, or with what you let it do; `api_key`: one of yours; `unknown`: somebody who was not signed in, such as whoever gave a wrong password',
       example: 'you',
     }),
     device: z.string().nullable().meta({ description: 'Of your own acts only', example: 'Firefox · Linux' }),
@@ -26,12 +27,13 @@ const ActivityEvent = z
         name: z.string().nullable().meta({ description: 'Null when it is gone', example: 'Acme' }),
       })
       .nullable()
-      .meta({ description: 'The application that it was about' }),
+      .meta({ description: 'The application that did it, or that it was about' }),
   })
   .meta({ id: 'ActivityEvent' });
 
-const by = ({ own, actorType }: Activity): (typeof actors)[number] => {
-  if (own) return 'you';
+const by = ({ own, actorType, viaApiKey, viaClient }: Activity): (typeof actors)[number] => {
+  if (own && viaApiKey) return 'api_key';
+  if (own) return viaClient ? 'application' : 'you';
   return { user: 'administrator', client: 'application', anonymous: 'unknown', operator: 'service', system: 'service' }[
     actorType
   ] as (typeof actors)[number];

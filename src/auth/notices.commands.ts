@@ -43,3 +43,13 @@ export const tellOfPhone = async (
   if (user)
     await deps.queueMail(db, user, { mail: 'phone-verified', props: { ...noticeTo(deps, actor, user), ending } });
 };
+
+/**
+ * The account has another address; this goes to the one that it had. Neither the new one nor who gave it is told: the old
+ * one may have been a stranger's, and whoever gave it may be an administrator.
+ */
+export const tellOldAddress = (
+  deps: Pick<NoticeDeps, 'queueMail'>,
+  db: Db,
+  { name, ...to }: { email: string; name: string; locale: string | null },
+): Promise<void> => deps.queueMail(db, to, { mail: 'address-changed', props: { name, at: new Date() } });

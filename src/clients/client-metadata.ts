@@ -6,6 +6,8 @@ import type { Client } from './clients.queries.ts';
 /** Text that PostgreSQL can store and that a page or a log can show. */
 const storable = z.string().regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must not contain control characters');
 const text = storable.trim().min(1).max(200);
+/** Text that people read: what cannot be seen, or turns the writing around, would make one name look like another. */
+const shownText = text.regex(/^\P{C}*$/u, 'must not contain invisible characters');
 const uri = storable.max(2000).pipe(z.url());
 const uris = z.array(storable.min(1).max(2000)).max(50);
 
@@ -36,13 +38,13 @@ const Theme = z
   })
   .meta({ description: 'The look of the pages that the client sends people to' });
 
-/** What jsonb refuses: NUL, and half a surrogate pair. */
-const unstorable = /\\u0000|\\ud[89a-f][0-9a-f]{2}/i;
+/** Members of keys that are used anywhere are flat. What is nested deeply would overflow the stack of whoever writes it out. */
+const JwkMember = z.union([storable.max(8000), z.boolean(), z.number(), z.array(storable.max(8000)).max(20)]);
 
 /** Public keys alone: what a private one would be stored for is beyond us, and it would lie here in the open. */
 const Jwks = z
-  .object({ keys: z.array(z.record(z.string(), z.unknown())).max(20) })
-  .refine((jwks) => !unstorable.test(JSON.stringify(jwks)), 'must not contain control characters')
+  .object({ keys: z.array(z.record(storable.max(100), JwkMember)).max(20) })
+  .refine(({ keys }) => keys.every((key) => Object.keys(key).length <= 30), 'expected at most 30 members of a key')
   .refine(({ keys }) => keys.every((key) => !('d' in key || 'k' in key || 'priv' in key)), 'expected public keys alone')
   .meta({
     description: 'Public keys that the client signs with, by value',
@@ -50,7 +52,10 @@ const Jwks = z
   });
 
 const members = {
-  client_name: text.optional().meta({ description: 'Shown to people', example: 'Acme' }),
+  client_name: shownText.optional().meta({
+    description: 'Shown to people. That of this service is for its operator’s own applications.',
+    example: 'Acme',
+  }),
   client_uri: uri.optional().meta({ example: 'https://app.example.com' }),
   logo_uri: uri.optional().meta({ example: 'https://app.example.com/logo.png' }),
   policy_uri: uri.optional().meta({ example: 'https://app.example.com/privacy' }),
@@ -138,6 +143,19 @@ export const exampleClient = {
 /** Members that are not known are ignored (RFC 7591 section 2); the answer lists what was registered. */
 export const NewClient = z.object(members).meta({ id: 'NewClient', example: exampleClient });
 export type NewClient = z.output<typeof NewClient>;
+
+/** A name as it looks: whatever is written differently and read the same is the same. */
+const asRead = (name: string) =>
+  name
+    .normalize('NFKC')
+    .replace(/\p{Default_Ignorable_Code_Point}/gu, '')
+    .replace(/\s+/g, ' ')
+    .trim()
+    .toLowerCase();
+
+/** Whether an application would pass for the service itself, which asks people for their passwords. */
+export const isNamedAs = (brand: string, { client_name: name }: Pick<NewClient, 'client_name'>): boolean =>
+  name !== undefined && asRead(name) === asRead(brand);
 
 const seconds = (description: string) => z.int().min(0).meta({ description, example: 1_798_761_599 });
 

@@ -131,6 +131,7 @@ export const createClient = async (
   validate: ValidateClient,
 ): Promise<RegisteredClient> => {
   const metadata = parseMetadata(input);
+  assertHeld(powers, metadata.scope);
   const secret = usesSecret(metadata) ? randomToken() : undefined;
   const clientId = randomBytes(15).toString('base64url').replace(/[-_]/g, 'x');
   await assertValid(validate, clientId, metadata, secret);
@@ -228,7 +229,7 @@ export const updateClient = async (
   const metadata = parseMetadata(input);
   // Not in the transaction: the engine may have to fetch what the client points at.
   await assertValid(validate, clientId, metadata, usesSecret(metadata) ? randomToken() : undefined);
-  return db.transaction(async (db) => {
+  return transact(db, async (db) => {
     const { client: before, present } = await takeClient(db, powers, clientId);
     assertIdentity(before, input);
     assertHeld(present, metadata.scope);

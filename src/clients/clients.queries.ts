@@ -112,10 +112,6 @@ export const findClient = async (db: Db, clientId: string): Promise<Client | und
         .where({ clientId })
         .first(...columns);
 
-/** Whether the application is the operator's own; false when there is none. */
-export const isFirstParty = async (db: Db, clientId: string): Promise<boolean> =>
-  isClientId(clientId) && (await db('clients').where({ clientId }).first('firstParty'))?.firstParty === true;
-
 /**
  * The client, locked until the transaction ends against whoever else would change it. Rows that refer to it may still come
  * to be: with a stronger lock, a deletion and a request that holds such a row would wait for each other.

@@ -158,8 +158,7 @@ const metadataWrites = (deps: ClientRouteDeps): Route[] => [
     returns: RegisteredClient,
     status: 200,
     problems: { 400: metadataProblems, ...writeProblems, 409: ['client_built_in'] },
-    handle: ({ params, body, caller, actor }) =>
-      updateClient(deps.db, actor, caller, params.client_id, body, deps),
+    handle: ({ params, body, caller, actor }) => updateClient(deps.db, actor, caller, params.client_id, body, deps),
   }),
 ];
 

@@ -43,7 +43,7 @@ had (\`x-aliases\`).
 export const headers = {
   'X-Request-Id': {
     description:
-      'Names the request in the log; a sender’s own is kept if it is 8 to 64 characters of `A–Z a–z 0–9 . _ -`',
+      'Names the request in the log and in the audit log, and is never the sender’s. One that was sent as `X-Correlation-Id` or `X-Request-Id` (8 to 64 characters of `A–Z a–z 0–9 . _ -`) comes back as `X-Correlation-Id` and stands in the log beside it.',
     schema: { type: 'string', example: '0199f0c1-7d2e-7c3a-9b55-3f6f0d1c2b4a' },
   },
   RateLimit: {

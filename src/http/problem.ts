@@ -4,17 +4,30 @@ import type { z } from 'zod';
 import { type AppError, invalid } from '../errors.ts';
 import type { ProblemCode } from '../problem-codes.ts';
 
+type Field = { field: string; code: string; message: string };
+
+/** What zod says, in words for whoever wrote the request. */
+const fieldsOf = (issue: z.core.$ZodIssue): Field[] => {
+  const field = issue.path.join('.');
+  if (issue.code === 'unrecognized_keys') {
+    const path = field ? `${field}.` : '';
+    return issue.keys.map((key) => ({ field: path + key, code: issue.code, message: 'is not known here' }));
+  }
+  if (/received undefined$/.test(issue.message)) return [{ field, code: 'required', message: 'is needed' }];
+  return [{ field, code: issue.code ?? 'custom', message: issue.message.replace(/^Invalid input: /, '') }];
+};
+
 /** @throws AppError 400 with the code given and every field that is wrong */
 export const parseInput = (
   input: readonly (readonly [schema: z.ZodType | undefined, value: unknown])[],
   errorCode: ProblemCode = 'invalid_request',
 ): unknown[] => {
-  const fields: { field: string; code: string; message: string }[] = [];
+  const fields: Field[] = [];
   const values = input.map(([schema, value]) => {
     if (!schema) return undefined;
     const parsed = schema.safeParse(value);
     if (parsed.success) return parsed.data;
-    for (const { path, code, message } of parsed.error.issues) fields.push({ field: path.join('.'), code, message });
+    for (const issue of parsed.error.issues) fields.push(...fieldsOf(issue));
     return undefined;
   });
   if (fields.length) throw invalid(errorCode, 'The request is not valid', { fields });

@@ -72,7 +72,8 @@ const authenticate = async (
   const token = bearerOf(ctx);
   const caller = token ? await deps.identify(token) : await deps.identifyByHeaders?.(ctx);
   if (caller && (caller.kind !== 'external' || external)) return { caller, ...(token ? { token } : {}) };
-  if (token || ctx.get('authorization')) throw unauthenticated('invalid_token', 'The token is not valid');
+  if (token) throw unauthenticated('invalid_token', 'The token is not valid');
+  if (ctx.get('authorization')) throw unauthenticated('invalid_token', 'Send the token as Authorization: Bearer …');
   if (access === 'optional') return {};
   throw unauthenticated('unauthenticated', 'A token is needed: Authorization: Bearer …');
 };
@@ -195,6 +196,7 @@ export const mountRoutes = (routes: readonly Route[], deps: RouterDeps): Koa.Mid
     origin: (ctx) => (deps.corsOrigins.includes(ctx.get('origin')) ? ctx.get('origin') : ''),
     exposeHeaders: [
       'X-Request-Id',
+      'X-Correlation-Id',
       'Retry-After',
       'RateLimit',
       'RateLimit-Policy',

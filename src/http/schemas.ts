@@ -23,9 +23,10 @@ export const Locale = z.string().max(35).refine(isLocale, 'expected a language t
 
 /** Ids of rows are UUIDs. */
 export const Id = z.uuid().meta({ example: '0192d3a0-5b1e-7c3a-9f00-1a2b3c4d5e6f' });
-/** RFC 3339, UTC. There was no year 0. */
+/** RFC 3339, UTC. There was no year 0, and nothing is measured more finely than in nanoseconds. */
 export const Time = z.iso
   .datetime()
+  .max(30)
   .regex(/^(?!0000)/)
   .meta({ example: '2027-01-31T09:26:53.589Z' });
 

@@ -98,12 +98,12 @@ export const keyRoutes = ({ db, secrets, config, reload }: KeyRouteDeps): Route[
       tag: 'Administration',
       summary: 'Publish new signing keys, which sign after ten minutes or at once',
       description:
-        'Answers with all keys. No token stops verifying: the old keys stay published until what they signed has expired.',
+        'Answers with all keys. No token stops verifying: the old keys stay published until what they signed has expired. Keys that wait for their time already are the new ones; no others are made.',
       access: 'keys:rotate:any',
       body: RotateKeys.optional(),
       returns: listOf(Key),
       status: 200,
-      problems: { 409: ['keys_in_file'] },
+      problems: { 409: ['keys_in_file', 'too_many_keys'] },
       handle: async ({ body, actor }) => {
         if (inFile) throw conflict('keys_in_file', 'The keys come from a file and are rotated there');
         await rotateKeys(db, secrets, actor, { now: body?.now ?? false });

@@ -28,9 +28,10 @@ export const createLoadExistingGrant = (db: Db) => async (ctx: KoaContextWithOID
   const agreed = (await isTrusted(db, client.clientId, account.accountId))
     ? requested(ctx)
     : await findConsent(db, account.accountId, client.clientId);
+  // A Grant from when the client was trusted is none any more.
+  if (!agreed) return undefined;
   const grantId = session.grantIdFor(client.clientId);
   const existing = grantId ? await provider.Grant.find(grantId) : undefined;
-  if (!agreed) return existing;
 
   const grant = existing ?? new provider.Grant({ accountId: account.accountId, clientId: client.clientId });
   const before = JSON.stringify([grant.openid, grant.resources]);

@@ -7,6 +7,7 @@ import mount from 'koa-mount';
 import { errors, type Provider } from 'oidc-provider';
 import { engineMetadata } from '../../adapters/oidc.ts';
 import type { Database } from '../../db/connect.ts';
+import { isNamedAs } from '../clients/client-metadata.ts';
 import type { ValidateClient } from '../clients/clients.commands.ts';
 import { type KeySet, loadKeySet } from '../keys/key-set.ts';
 import { keysChannel } from '../keys/keys.commands.ts';
@@ -70,6 +71,8 @@ export const createProviderHost = async (deps: ProviderDeps, listen: Database['l
     validateClient: async (metadata) => {
       if (typeof metadata.audience === 'string' && !isAudience(config, metadata.audience))
         throw new errors.InvalidClientMetadata('audience must be that of this API, or the absolute URI of another one');
+      if (metadata.first_party !== true && isNamedAs(config.BRAND_NAME, metadata))
+        throw new errors.InvalidClientMetadata('client_name must not be that of this service');
       await (
         instance.provider.Client as unknown as { validate(metadata: Record<string, unknown>): Promise<void> }
       ).validate(engineMetadata(metadata));

@@ -1,5 +1,5 @@
 /** Builds an oidc-provider instance for a key set. Everything that hangs on an instance is attached here. */
-import { Provider } from 'oidc-provider';
+import { errors, Provider } from 'oidc-provider';
 import type { KeySet } from '../keys/key-set.ts';
 import type { Log } from '../log.ts';
 import { equalInConstantTime, hashToken } from '../secrets.ts';
@@ -74,6 +74,16 @@ export const createProvider = (deps: ProviderDeps, keySet: KeySet): Instance => 
     if (accountId && aud && scope)
       this.scope = (await userScope(db, scope.split(' '), accountId)).join(' ') || undefined;
     return saveToken.call(this);
+  };
+
+  // RFC 6749 section 3.3: a scope that differs from what was asked for must be told, and none cannot be.
+  const machinePrototype = provider.ClientCredentials.prototype as unknown as EngineToken;
+  const saveMachineToken = machinePrototype.save;
+  machinePrototype.save = function () {
+    const wanted = Provider.ctx?.oidc.params?.scope;
+    if (wanted && !this.scope)
+      return Promise.reject(new errors.InvalidScope('requested scope is not allowed', String(wanted)));
+    return saveMachineToken.call(this);
   };
 
   // A sign-out must not wait for somebody else's server: the engine's delivery becomes a job.

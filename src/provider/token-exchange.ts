@@ -7,7 +7,9 @@ import { z } from 'zod';
 import { requestState } from '../../adapters/oidc-storage.ts';
 import type { Db } from '../../db/connect.ts';
 import { type ApiKey, findLiveApiKey, touchApiKey } from '../api-keys/api-keys.queries.ts';
+import { recordEvent } from '../audit/logs.commands.ts';
 import type { Config } from '../config.ts';
+import { actorOf } from '../http/actor.ts';
 import { intersect, permissionsOf, permits } from '../roles/permissions.ts';
 import { isActiveUser } from '../users/users.queries.ts';
 import { clientScope, tokenExchange, userScope } from './issue-tokens.ts';
@@ -75,7 +77,18 @@ export const registerTokenExchange = (provider: Provider, { db, config }: TokenE
 
     const { userId: accountId } = key;
     const expiresIn = secondsFor(config, key);
-    requestState().apiKeyId = key.id;
+    const state = requestState();
+    state.apiKeyId = key.id;
+    state.recordExchange = (db, grantId) =>
+      recordEvent(
+        db,
+        { ...actorOf(ctx), type: 'client', id: client.clientId },
+        {
+          action: 'token.exchange',
+          target: { type: 'user', id: accountId },
+          meta: { apiKeyId: key.id, grantId, scope },
+        },
+      );
     const grant = new provider.Grant({ accountId, clientId: client.clientId, expiresIn } as never);
     if (scope) grant.addResourceScope(resource, scope);
     const grantId = await grant.save();

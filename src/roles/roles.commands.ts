@@ -20,8 +20,8 @@ export const requireRole = async (db: Db, name: string): Promise<Role> => {
 export type EndSessions = (db: Db, actor: Actor, userId: string, rank: number) => Promise<void>;
 
 /**
- * Gives an account another primary role. It is in force with the next request: tokens carry names of roles, but what they
- * may do here is looked up each time.
+ * Gives an account another primary role. What it takes away is gone with the next request, what it
+ * gives comes with the next token: a token passes on what its person held when it was made and holds still.
  * @throws AppError 400 for a role that is not there, 404 user_not_found, 403 rank_too_low, 409 last_super_admin
  */
 export const assignRole = (

@@ -2,6 +2,7 @@
 import type { Db } from '../../db/connect.ts';
 import { transact } from '../../db/transact.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { AppError } from '../errors.ts';
 import { hashToken } from '../secrets.ts';
 import { findConsent, listSessions, type Session } from './sessions.queries.ts';
 
@@ -28,6 +29,8 @@ export interface Revoked {
  */
 export const revokeGrants = async (db: Db, of: GrantsOf): Promise<Revoked> => {
   if (isList(of) && !of.length) return { grants: 0, refreshTokens: 0, opaqueTokens: 0 };
+  // An application may have given millions; to end them is worth the time.
+  if (!isList(of)) await db.raw('set local statement_timeout = 0');
   const grants = () => (isList(of) ? db('grants').whereIn('id', [...of]) : db('grants').where(of));
   const ids = () => grants().select('id');
   await db.with('taken', ids().orderBy('id').forNoKeyUpdate()).from('taken').count();
@@ -38,7 +41,8 @@ export const revokeGrants = async (db: Db, of: GrantsOf): Promise<Revoked> => {
 
 /**
  * Drops all grants of an application, or of an API key, and what was given under them, however many they are; of an
- * application that is about to be deleted the consents too. Consents first, as whoever makes a Grant of one takes them.
+ * application the consents too: it is about to be deleted, or is not what people agreed to any more. Consents first, as
+ * whoever makes a Grant of one takes them.
  */
 export const revokeGrantsOf = async (db: Db, of: { clientId: string } | { apiKeyId: string }): Promise<void> => {
   if ('clientId' in of) await db('consents').delete().where(of);
@@ -153,17 +157,26 @@ export interface Agreement {
 
 const union = (left: readonly string[] = [], right: readonly string[] = []) => [...new Set([...left, ...right])];
 
-/** Remembers what a person agreed to, on top of what they agreed to before. */
+/**
+ * Remembers what a person agreed to, on top of what they agreed to before.
+ * @param shownAt when they were asked, in seconds since 1970
+ * @throws AppError 400 session_not_found for a client that has changed since then
+ */
 export const grantConsent = (
   db: Db,
   actor: Actor,
   userId: string,
   clientId: string,
   agreement: Agreement,
+  shownAt: number,
 ): Promise<void> =>
   db.transaction(async (db) => {
     // The lock makes two consents at once add up instead of one overwriting the other.
     await lockUser(db, userId);
+    // A change of the client ends the consents to it; one that comes while it is made waits, and is for another client.
+    const client = await db('clients').where({ clientId }).forShare().first('updatedAt');
+    if (client && Math.floor(client.updatedAt.getTime() / 1000) > shownAt)
+      throw new AppError(400, 'session_not_found', 'the client has changed since the person was asked');
     const before = await findConsent(db, userId, clientId);
     const resources = { ...before?.resources };
     for (const [indicator, scopes] of Object.entries(agreement.resources))

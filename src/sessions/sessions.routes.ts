@@ -138,7 +138,7 @@ const own = (deps: SessionRouteDeps): Route[] => [
     path: '/sessions',
     tag: 'Sessions',
     summary: 'End all of one’s sessions but the one that the token is of',
-    description: 'With an API key, which is of no session, all of them.',
+    description: 'With an API key, which is of no session, all of them. API keys stay.',
     access: 'sessions:end:own',
     returns: Ended,
     status: 200,
@@ -162,9 +162,10 @@ const everybodys = (deps: SessionRouteDeps): Route[] => [
     query: ListQuery,
     returns: listOf(Session),
     status: 200,
-    problems: { 404: ['user_not_found'] },
+    problems: { 403: ['rank_too_low'], 404: ['user_not_found'] },
     handle: async ({ params, query, caller }) => {
-      const { id } = await requireUser(deps.db, params.id);
+      const { id, rank } = await requireUser(deps.db, params.id);
+      if (caller.id !== id) await assertPresentRank(deps.db, caller, rank);
       return list(deps, id, await sessionOf(deps.db, caller), query);
     },
   }),

@@ -84,8 +84,10 @@ export interface UserDeps {
   db: Db;
   /** Ends all sessions of a user but the one with this uid, with their grants and tokens. */
   endSessions(db: Db, actor: Actor, userId: string, except: string | undefined, reason: string): Promise<void>;
-  /** Ends links that were mailed to the account's address. */
+  /** Ends links and codes that were sent to the account. */
   dropMailedLinks(db: Db, userId: string): Promise<void>;
+  /** Mails the address that an account had before that it has another one now. */
+  tellOldAddress(db: Db, account: { email: string; name: string; locale: string | null }): Promise<void>;
 }
 
 /** Who acts. */
@@ -137,39 +139,40 @@ export interface UserChanges {
 }
 
 /**
- * Changes an account. A new address is not verified unless it is said to be, and links that were mailed to the old one
- * work no more.
+ * Changes an account. A new address is not verified unless it is said to be; the old one is told, and links and codes that
+ * were sent there work no more.
  * @throws AppError 404, 403 rank_too_low, 409 email_taken
  */
 export const changeUser = (
-  { db, dropMailedLinks }: UserDeps,
+  { db, dropMailedLinks, tellOldAddress }: UserDeps,
   actor: Actor,
   by: By,
   userId: string,
   { email, emailVerified, ...changes }: UserChanges,
 ): Promise<Account> =>
-  db
-    .transaction(async (db) => {
-      const account = await lockTarget(db, by, userId);
-      const address = email === undefined ? account.email : normalizeEmail(email);
-      const isNew = address !== account.email;
-      const verified = emailVerified ?? (!isNew && account.emailVerified);
-      const given = Object.entries(changes).filter(([, value]) => value !== undefined);
-      await updateUser(db, account.id, {
-        ...Object.fromEntries(given),
-        ...(isNew ? { email: address } : {}),
-        ...(isNew || verified !== account.emailVerified ? { emailVerifiedAt: verified ? new Date() : null } : {}),
-      });
-      if (isNew) await dropMailedLinks(db, account.id);
-      const members = given.map(([member]) => member);
-      if (isNew) members.push('email');
-      if (verified !== account.emailVerified) members.push('emailVerified');
-      await recordEvent(db, actor, { action: 'user.update', target: target(account.id), meta: { members } });
-      return (await findAccount(db, account.id)) as Account;
-    })
-    .catch((error: unknown) => {
-      throw isTaken(error) ? emailTaken() : error;
+  transact(db, async (db) => {
+    const account = await lockTarget(db, by, userId);
+    const address = email === undefined ? account.email : normalizeEmail(email);
+    const isNew = address !== account.email;
+    const verified = emailVerified ?? (!isNew && account.emailVerified);
+    const given = Object.entries(changes).filter(([, value]) => value !== undefined);
+    await updateUser(db, account.id, {
+      ...Object.fromEntries(given),
+      ...(isNew ? { email: address } : {}),
+      ...(isNew || verified !== account.emailVerified ? { emailVerifiedAt: verified ? new Date() : null } : {}),
     });
+    if (isNew) {
+      await dropMailedLinks(db, account.id);
+      await tellOldAddress(db, account);
+    }
+    const members = given.map(([member]) => member);
+    if (isNew) members.push('email');
+    if (verified !== account.emailVerified) members.push('emailVerified');
+    await recordEvent(db, actor, { action: 'user.update', target: target(account.id), meta: { members } });
+    return (await findAccount(db, account.id)) as Account;
+  }).catch((error: unknown) => {
+    throw isTaken(error) ? emailTaken() : error;
+  });
 
 /**
  * Shuts an account until somebody reactivates it. Its sessions, grants and tokens are ended, so that they stay dead then.

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { Actor } from '../audit/logs.commands.ts';
 import type { NewAccount } from '../auth/invitations.commands.ts';
 import { forbidden, notFound } from '../errors.ts';
-import { type Caller, may } from '../http/caller.ts';
+import { assertSignedInHere, type Caller, may } from '../http/caller.ts';
 import { idKeyOf, ListQuery, listOf, pageOf } from '../http/lists.ts';
 import { type Route, route } from '../http/route.ts';
 import { Email, Id, Locale, PersonName, RoleName, Time } from '../http/schemas.ts';
@@ -193,16 +193,20 @@ const writing = (deps: UserRouteDeps): Route[] => [
     tag: 'Users',
     summary: 'Change an account: one’s own name and language, or anybody’s with users:write:any',
     description:
-      'An address that is new is not verified unless `emailVerified` says so, and links that were mailed to the old one work no more.',
+      'An address that is new is not verified unless `emailVerified` says so; the old one is told by mail, and links and codes that were sent there work no more. One’s own address takes the token of a sign-in at this API or at another application of the service’s own.',
     access: 'users:write:own',
     owner: ({ id }) => id,
     params: userParams,
     body: ChangeUser,
     returns: User,
     status: 200,
-    problems: { 403: ['rank_too_low'], 404: ['user_not_found'], 409: ['email_taken'] },
+    problems: { 403: ['rank_too_low', 'session_needed'], 404: ['user_not_found'], 409: ['email_taken'] },
     handle: async ({ params, body, caller, actor }) => {
-      if (body.email !== undefined || body.emailVerified !== undefined) requirePermission(caller, 'users:write:any');
+      if (body.email !== undefined || body.emailVerified !== undefined) {
+        requirePermission(caller, 'users:write:any');
+        // Whoever has the mailbox has the account: a key or an application must not be enough to take its owner's.
+        if (caller.kind === 'user' && caller.id === params.id.toLowerCase()) assertSignedInHere(caller);
+      }
       return toUser(await changeUser(deps, actor, caller, params.id, body));
     },
   }),
@@ -246,13 +250,15 @@ const writing = (deps: UserRouteDeps): Route[] => [
     body: CloseUser.optional(),
     status: 204,
     problems: {
-      403: ['rank_too_low'],
+      403: ['rank_too_low', 'session_needed'],
       404: ['user_not_found'],
       409: ['last_super_admin', 'password_changed'],
       503: ['overloaded'],
     },
-    handle: ({ params, body, caller, actor }) =>
-      deps.closeAccount(actor, caller, { userId: params.id, password: body?.password }),
+    handle: async ({ params, body, caller, actor }) => {
+      if (caller.kind === 'user' && caller.id === params.id.toLowerCase()) assertSignedInHere(caller);
+      await deps.closeAccount(actor, caller, { userId: params.id, password: body?.password });
+    },
   }),
 ];
 

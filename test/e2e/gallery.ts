@@ -461,6 +461,7 @@ export const mailSamples: MailProps = {
   'password-changed': { ...notice, apiKeys: 'kept' },
   'api-key-created': { ...notice, prefix: 'cs_4fTq9Z' },
   'phone-verified': { ...notice, ending: '820' },
+  'address-changed': { name, at: notice.at },
 };
 
 /** A sample's page context, filled up. */

@@ -280,7 +280,7 @@ describe('whatever is wrong', () => {
 describe('a password guessed by who has a session or a link', () => {
   const wrongs = async (id: string): Promise<unknown[]> =>
     (await server.database.db('auditLogs').where({ targetId: id, action: 'password.guess_failed' }).orderBy('id')).map(
-      ({ actorId, meta }) => [actorId, meta],
+      ({ actorId, meta }) => [actorId, meta.operation],
     );
 
   it('is written down: at a change of password, at the closing of the account, and where an address is confirmed', async () => {
@@ -298,8 +298,8 @@ describe('a password guessed by who has a session or a link', () => {
       [400, 'password_wrong'],
     ]);
     expect(await wrongs(id)).toEqual([
-      [id, { operation: 'change_password' }],
-      [id, { operation: 'close_account' }],
+      [id, 'change_password'],
+      [id, 'close_account'],
     ]);
     expect((await login(email)).status).toBe(200);
 
@@ -308,7 +308,7 @@ describe('a password guessed by who has a session or a link', () => {
     const link = `/verify?token=${tokenOf((await server.mail(other)).links, 'verify')}`;
     const browser = browserAt();
     expect((await browser.submit(await browser.go(link), { password: 'wrong' })).status).toBe(400);
-    expect(await wrongs(await idOf(other))).toEqual([[null, { operation: 'verify_email' }]]);
+    expect(await wrongs(await idOf(other))).toEqual([[null, 'verify_email']]);
   });
 
   it('has 5 tries in a quarter of an hour and 20 in a day, of which a right one is none', async () => {

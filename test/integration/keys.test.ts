@@ -14,6 +14,7 @@ import {
 } from '../../src/keys/keys.commands.ts';
 import { createLog } from '../../src/log.ts';
 import { serve } from '../../src/main.ts';
+import { callerOf } from '../support/callers.ts';
 import { onPostgres } from '../support/database.ts';
 import { expectPublic, issue, jwksOf, kidOf, kidsOf, openMachine } from '../support/jwks.ts';
 import { eventually } from '../support/requests.ts';
@@ -121,6 +122,75 @@ describe('keys in the database', () => {
     const signsAnew = async () => keys.map(({ kid }) => kid).includes(kidOf(await issue(machine)));
     expect(await signsAnew()).toBe(false);
     await eventually(signsAnew, 'the new key signs', 4000);
+  });
+
+  it('that wait for their time are not made again, however often somebody asks', async () => {
+    const { db } = server.database;
+    await db('jwksKeys').where('signsFrom', '>', new Date()).delete();
+    const first = await rotate(false);
+    const before = await kidsOf(server.issuer);
+    for (const { keys } of [await rotate(false), ...(await Promise.all([rotate(false), rotate(false)]))])
+      expect(keys).toEqual(first.keys);
+    expect(await kidsOf(server.issuer)).toEqual(before);
+    // One of an algorithm is missing: that one alone is made.
+    const [gone, ...kept] = first.keys;
+    await db('jwksKeys').where({ kid: gone?.kid }).delete();
+    const next = await rotate(false);
+    expect(next.keys.slice(1)).toEqual(kept);
+    expect([next.keys[0]?.alg, next.keys[0]?.kid === gone?.kid]).toEqual(['RS256', false]);
+  });
+
+  it('are one of each algorithm when several rotations begin at once', async () => {
+    const { db } = server.database;
+    await db('jwksKeys').where('signsFrom', '>', new Date()).delete();
+    const rotations = await Promise.all([rotate(false), rotate(false), rotate(false)]);
+    for (const { keys } of rotations) expect(keys).toEqual(rotations[0]?.keys);
+    expect(await db('jwksKeys').where('signsFrom', '>', new Date())).toHaveLength(3);
+  });
+
+  it('are ten of an algorithm and no more, and a leak can be dealt with all the same', async () => {
+    const { db } = server.database;
+    const admin = await callerOf(server, { role: 'super_admin' });
+    const now = () => admin.request('post', '/admin/keys/rotate', { now: true });
+    const count = async () => (await db('jwksKeys').where({ alg: 'RS256' })).length;
+    const kept = await db('jwksKeys').orderBy('kid');
+    while ((await count()) < 10) expect((await now()).status).toBe(200);
+    const before = await kidsOf(server.issuer);
+    const { status, json } = await now();
+    expect([status, json.code]).toEqual([409, 'too_many_keys']);
+    expect((await admin.request('post', '/admin/keys/rotate')).json.code).toBe('too_many_keys');
+    expect([await count(), await kidsOf(server.issuer)]).toEqual([10, before]);
+    await rotateKeys(db, server.app.secrets, operator, { revoke: true });
+    expect(await count()).toBe(1);
+    await db('jwksKeys').delete();
+    await db('jwksKeys').insert(kept.map((key) => ({ ...key, publicJwk: JSON.stringify(key.publicJwk) })));
+    await server.app.provider.reload();
+  });
+
+  it('are made outside of the transaction, which others wait for', async () => {
+    const { db } = server.database;
+    let inTransaction = false;
+    const seals: boolean[] = [];
+    const secrets = {
+      ...server.app.secrets,
+      seal: (...args: Parameters<typeof server.app.secrets.seal>) => {
+        seals.push(inTransaction);
+        return server.app.secrets.seal(...args);
+      },
+    };
+    const watched = new Proxy(db, {
+      get: (target, name, receiver) =>
+        name === 'transaction'
+          ? async (...args: Parameters<typeof db.transaction>) => {
+              inTransaction = true;
+              return target.transaction(...args).finally(() => {
+                inTransaction = false;
+              });
+            }
+          : Reflect.get(target, name, receiver),
+    });
+    await rotateKeys(watched, secrets, operator, { now: true });
+    expect(seals).toEqual([false, false, false]);
   });
 
   it('that this master key cannot open stop the start instead of being replaced', async () => {

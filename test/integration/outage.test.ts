@@ -20,12 +20,13 @@ describe.runIf(onPostgres)('a replica that has lost the database', () => {
   let tokens: Awaited<ReturnType<Application['tokens']>>;
   beforeAll(async () => {
     server = await startServer();
+    // Before there is a replica, which would send one of its mails.
+    const application = await openApplication(server);
     const url = new URL(server.database.url as string);
     relay = await openRelay(url.hostname, Number(url.port || 5432));
     Object.assign(url, { hostname: '127.0.0.1', port: String(relay.port) });
     const settings = { ...defaultSettings, JWT_ISSUER: server.issuer, PORT: '0', DATABASE_URL: url.href };
     replica = await serve(loadConfig({ ...settings, DATABASE_POOL_MAX: '4' }), createLog('silent'));
-    const application = await openApplication(server);
     [tokens, code] = [await application.tokens(), await application.code()];
     there = { ...application, post: (path, fields) => post(application, path, fields) };
     await relay.cut();

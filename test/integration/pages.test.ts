@@ -136,18 +136,25 @@ describe('language', () => {
 });
 
 describe('errors', () => {
-  it('echo a request id, show it for support, and make one up when it is not fit', async () => {
+  it('show a request id of our own for support, and echo the caller’s as what it is, if it is fit', async () => {
     const browser = new Browser(server.issuer);
     const given = 'trace-0123456789';
-    const ask = (id: string) => browser.go('/nothing', { headers: { 'x-request-id': id } });
-    const page = await ask(given);
-    expect([page.status, page.headers.get('x-request-id')]).toEqual([404, given]);
-    expect(page.html).toContain(`>${given}<`);
-    expect(page.html).toContain(words('errors.notFound.title'));
-    for (const unfit of ['short', 'x'.repeat(65), '<script>alert</script>', 'a b c d e f g h']) {
-      const { headers, html } = await ask(unfit);
-      expect(headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
-      expect(html).not.toContain(unfit);
+    const ask = async (name: string, id: string) => {
+      const page = await browser.go('/nothing', { headers: { [name]: id } });
+      const own = page.headers.get('x-request-id');
+      expect(own).toMatch(/^[0-9a-f-]{36}$/);
+      expect(page.html).toContain(`>${own}<`);
+      return page;
+    };
+    for (const name of ['x-request-id', 'x-correlation-id']) {
+      const page = await ask(name, given);
+      expect([page.status, page.headers.get('x-correlation-id')]).toEqual([404, given]);
+      expect(page.html).toContain(words('errors.notFound.title'));
+      for (const unfit of ['short', 'x'.repeat(65), '<script>alert</script>', 'a b c d e f g h']) {
+        const { headers, html } = await ask(name, unfit);
+        expect(headers.get('x-correlation-id')).toBeNull();
+        expect(html).not.toContain(unfit);
+      }
     }
   });
 

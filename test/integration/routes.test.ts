@@ -140,6 +140,8 @@ const refusedCallers = (route: Route, row: RouteCase) => {
   };
   for (const [title, caller] of Object.entries(wrong)) {
     const arrange = async () => ({ ...(await sampleOf(row)), caller });
+    // The others come through this API or are applications themselves.
+    const via = caller === world.thirdParty ? { via: { clientId: expect.any(String) } } : {};
     refuses(`${title}, and writes that down`, route, arrange, async (attempt, refused) => {
       const events = db('auditLogs').where({ action: 'authorization.refuse' }).orderBy('id').select('actorId', 'meta');
       const before = (await events.clone()).length;
@@ -147,7 +149,7 @@ const refusedCallers = (route: Route, row: RouteCase) => {
       expect(outcome(answer)).toEqual([403, 'missing_permission']);
       expect(answer.headers.get('www-authenticate')).toBe(`Bearer error="insufficient_scope", scope="${permission}"`);
       expect((await events.clone()).slice(before)).toEqual([
-        { actorId: caller.id, meta: { operation: route.id, permission } },
+        { actorId: caller.id, meta: { operation: route.id, permission, ...via } },
       ]);
     });
   }

@@ -260,7 +260,8 @@ describe('closing', () => {
 
   it('forgets every table that has people in it', async () => {
     const { rows } = (await server.database.db.raw(
-      `select distinct conrelid::regclass::text as "table" from pg_constraint where contype = 'f' and confrelid = 'users'::regclass`,
+      `select distinct conrelid::regclass::text as "table" from pg_constraint
+       where contype = 'f' and confrelid = 'users'::regclass and confdeltype = 'c'`,
     )) as { rows: { table: string }[] };
     expect([...belongings].sort()).toEqual(rows.map(({ table }) => table).sort());
   });

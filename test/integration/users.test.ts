@@ -2,7 +2,7 @@
 import { v7 as uuid } from 'uuid';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { insertUser } from '../../src/users/users.queries.ts';
-import { Browser } from '../support/browser.ts';
+import { Browser, registerAccount } from '../support/browser.ts';
 import { callerOf, giveRole, machineOf, nobody, type TestCaller } from '../support/callers.ts';
 import { onPostgres } from '../support/database.ts';
 import { dumpTables } from '../support/dump.ts';
@@ -234,6 +234,8 @@ describe('lists', () => {
     'emailVerified=1',
     'createdFrom=yesterday',
     'createdFrom=0000-01-01T00:00:00Z',
+    `createdFrom=2027-01-01T00:00:00.${'1'.repeat(5000)}Z`,
+    `createdTo=2027-01-01T00:00:00.${'1'.repeat(10)}Z`,
     'q=%00',
     'role=%00',
     `q=${'x'.repeat(101)}`,
@@ -472,13 +474,20 @@ describe('rank', () => {
       .update({ startsAt: new Date(Date.now() - 7_200_000), expiresAt: new Date(Date.now() - 3_600_000) });
     expect((await by('admin').request('POST', `/users/${id}/deactivate`)).status).toBe(200);
   });
-  it('a role is in force with the next request', async () => {
-    const caller = await callerOf(server);
-    expect((await caller.request('GET', '/users')).status).toBe(403);
-    await by('admin').request('PUT', `/users/${caller.id}/role`, { role: 'moderator' });
-    expect((await caller.request('GET', '/users')).status).toBe(200);
-    await by('admin').request('PUT', `/users/${caller.id}/role`, { role: 'user' });
-    expect((await caller.request('GET', '/users')).status).toBe(403);
+  it('a role gives what it gives with the next token, and what it took is gone with the next request', async () => {
+    const email = await registerAccount(server);
+    const anybody = nobody(server);
+    const { json } = await anybody.request('POST', '/auth/login', { email, password: 'correct horse battery staple' });
+    const list = async (token: string) =>
+      (await anybody.request('GET', '/users', undefined, { authorization: `Bearer ${token}` })).status;
+    const assign = (role: string) => by('admin').request('PUT', `/users/${json.user.id}/role`, { role });
+    expect(await list(json.accessToken)).toBe(403);
+    await assign('moderator');
+    const { refreshToken } = json;
+    const { accessToken } = (await anybody.request('POST', '/auth/refresh', { refreshToken })).json;
+    expect([await list(json.accessToken), await list(accessToken)]).toEqual([403, 200]);
+    await assign('user');
+    expect(await list(accessToken)).toBe(403);
   });
   it('nobody deactivates themselves', async () => {
     for (const id of [by('admin').id, by('admin').id.toUpperCase()]) {

@@ -11,7 +11,7 @@ import * as administrators from '../../src/auth/administrators.commands.ts';
 import { closeAccount } from '../../src/auth/closing.commands.ts';
 import { createUser } from '../../src/auth/invitations.commands.ts';
 import { createMfaToken, type MfaDeps, sendMfaCode } from '../../src/auth/mfa.commands.ts';
-import { tellOfApiKey } from '../../src/auth/notices.commands.ts';
+import { tellOfApiKey, tellOldAddress } from '../../src/auth/notices.commands.ts';
 import { createOneTimeCode } from '../../src/auth/one-time-codes.commands.ts';
 import * as codes from '../../src/auth/otp.commands.ts';
 import * as passwords from '../../src/auth/password.commands.ts';
@@ -98,7 +98,7 @@ export const openWorld = (server: TestServer) => {
       payload: {},
       expiresAt,
     });
-    await grantConsent(db, operator, userId, clientId, { scopes: ['openid'], claims: [], resources: {} });
+    await grantConsent(db, operator, userId, clientId, { scopes: ['openid'], claims: [], resources: {} }, shownNow());
     return clientId;
   };
   const mailed = async (email: string, page: string, subject: RegExp) =>
@@ -152,13 +152,19 @@ const byOperator = (action: string, id: string, meta = {}): Expected => ({
 });
 /** Somebody who may do everything. */
 const superAdmin = { kind: 'client', id: 'acme', rank: 100, roles: [], permissions: ['*:*:*'] } as const;
-const userDeps = ({ app }: TestServer): users.UserDeps => ({ ...app.accounts, dropMailedLinks });
+const userDeps = ({ app }: TestServer): users.UserDeps => ({
+  ...app.accounts,
+  dropMailedLinks,
+  tellOldAddress: (db, account) => tellOldAddress(app.accounts, db, account),
+});
 const keyDeps = ({ app, database: { db } }: TestServer): apiKeys.CreationDeps => ({
   db,
   isSessionLive,
   tellOwner: (db, actor, key) => tellOfApiKey(app.accounts, db, actor, key),
 });
 const newClient = { client_name: name, redirect_uris: ['https://app.example.com/'] };
+/** In seconds since 1970, after every change so far. */
+const shownNow = () => Math.ceil(Date.now() / 1000);
 const agreement = { scopes: ['openid', 'email'], claims: ['name'], resources: { 'https://api.example.com': ['read'] } };
 
 export const auditedCommands: Record<string, (world: World) => Promise<Arranged>> = {
@@ -593,7 +599,7 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
     const { id } = await registerVerified();
     const clientId = await openSession(id);
     return {
-      run: () => grantConsent(db, user(id), id, clientId, agreement),
+      run: () => grantConsent(db, user(id), id, clientId, agreement, shownNow()),
       expected: () => [{ action: 'consent.grant', actor: ['user', id], target: ['client', clientId], meta: agreement }],
     };
   },

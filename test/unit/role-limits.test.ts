@@ -26,14 +26,20 @@ describe('the limit of a caller', () => {
   const listed = Object.keys(readRoleLimits('user=1'));
   for (const [name, caller, expected] of [
     ['nobody', undefined, ['role:anonymous', 'at 192.0.2.1']],
-    ['a user', { roles: ['user'], rank: 10 }, ['role:user', 'user ada']],
-    ['a manager, who is not listed', { roles: ['manager'], rank: 50 }, ['role:user', 'user ada']],
-    ['a moderator', { roles: ['moderator', 'user'], rank: 60 }, ['role:moderator', 'user ada']],
-    ['somebody between two roles', { roles: ['lead'], rank: 79 }, ['role:moderator', 'user ada']],
-    ['a super_admin', { roles: ['super_admin'], rank: 100 }, ['role:super_admin', 'user ada']],
-    ['somebody below every role', { roles: ['guest'], rank: 5 }, ['role:anonymous', 'user ada']],
-    ['an application', { kind: 'client', rank: 80 }, ['role:client', 'client ada']],
-    ['somebody of another issuer', { kind: 'external' }, ['role:user', 'external ada']],
+    ['a user', { roles: ['user'], rank: 10 }, ['role:user', 'user ada ']],
+    ['a manager, who is not listed', { roles: ['manager'], rank: 50 }, ['role:user', 'user ada ']],
+    ['a moderator', { roles: ['moderator', 'user'], rank: 60 }, ['role:moderator', 'user ada ']],
+    ['somebody between two roles', { roles: ['lead'], rank: 79 }, ['role:moderator', 'user ada ']],
+    ['a super_admin', { roles: ['super_admin'], rank: 100 }, ['role:super_admin', 'user ada ']],
+    ['somebody below every role', { roles: ['guest'], rank: 5 }, ['role:anonymous', 'user ada ']],
+    ['an application', { kind: 'client', rank: 80 }, ['role:client', 'client ada ']],
+    ['an application for a user', { rank: 10, clientId: 'acme' }, ['role:user', 'user ada acme']],
+    [
+      'an API key of a user',
+      { rank: 10, apiKeyId: '019b2f60-0000-7000-8000-00000000000c' },
+      ['role:user', 'user ada key c'],
+    ],
+    ['somebody of another issuer', { kind: 'external' }, ['role:user', 'external ada ']],
   ] as [string, Partial<Caller> | undefined, [string, string]][]) {
     it(`${name}: ${expected[0]}`, async () => expect(await policyOf(caller, listed)).toEqual(expected));
   }
