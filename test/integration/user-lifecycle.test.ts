@@ -168,7 +168,7 @@ describe('closing', () => {
     fetch(`${server.address}/users/${person.id}`, {
       method: 'DELETE',
       headers: {
-        authorization: `Bearer ${person.jwt.access_token}`,
+        authorization: `Bearer ${person.login.accessToken}`,
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
