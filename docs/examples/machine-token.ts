@@ -23,7 +23,7 @@ export const createMachineToken = ({ issuer, clientId, clientSecret, scope }: Ma
     });
     const answer = (await response.json()) as Record<string, string> & { expires_in: number };
     if (!response.ok) throw new Error(`no token: ${answer.error} ${answer.error_description ?? ''}`);
-    // RFC 6749 section 3.3: what the client may not have is left out without an error. Better to learn of it here.
+    // RFC 6749 section 3.3: of several scopes, those that the client may not have are left out. Better to learn of it here.
     const granted = answer.scope?.split(' ') ?? [];
     const missing = scope.split(' ').filter((name) => !granted.includes(name));
     if (missing.length) throw new Error(`no token: the client may not have ${missing.join(' ')}`);

@@ -1,6 +1,6 @@
 """Verifies Countersign's JWT access tokens (RFC 9068) without asking it.
 
-Python's standard library has neither RSA nor elliptic curves, so this needs PyJWT: pip install "pyjwt[crypto]"
+Python's standard library has neither RSA nor elliptic curves, so this needs PyJWT: pip install "pyjwt[crypto]>=2.8"
 What a signature cannot say, because it happened after the token was signed, is in docs/verify-tokens.md.
 """
 

@@ -1,10 +1,11 @@
 /** Revokes tokens in an emergency: all of a person, of an application, or of one grant. */
 import type { Db } from '../../db/connect.ts';
 import { transact } from '../../db/transact.ts';
+import { revokeApiKeysOf } from '../api-keys/api-keys.commands.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { notFound } from '../errors.ts';
 import { findAccount } from '../users/users.queries.ts';
-import { endSessionsAndGrants, type QueueLogout, type Revoked, revokeGrants } from './sessions.commands.ts';
+import { endSessionsAndGrants, lockUser, type QueueLogout, type Revoked, revokeGrants } from './sessions.commands.ts';
 
 /** Whose tokens. */
 export type Revocation =
@@ -12,15 +13,17 @@ export type Revocation =
   | { kind: 'client'; clientId: string }
   | { kind: 'grant'; grantId: string };
 
-type Ended = Revoked & { sessions: number };
+type Ended = Revoked & { sessions: number; apiKeys: number };
 
-/** Sessions end as well, so that nothing gives new tokens without a sign-in. */
+/** Sessions and API keys end as well, so that nothing gives new tokens without a sign-in. */
 const ofUser = async (db: Db, actor: Actor, userId: string, queueLogout: QueueLogout): Promise<Ended> => {
   if (!(await findAccount(db, userId))) throw notFound('user');
+  await lockUser(db, userId);
+  const apiKeys = await revokeApiKeysOf(db, actor, userId, 'tokens_revoked');
   const ended = await endSessionsAndGrants(db, actor, { userId, reason: 'tokens_revoked' }, queueLogout);
   // Of grants that were gone already.
   const stray = await db('refreshTokens').delete().where({ userId });
-  return { ...ended, refreshTokens: ended.refreshTokens + stray };
+  return { ...ended, apiKeys, refreshTokens: ended.refreshTokens + stray };
 };
 
 const ofClient = async (db: Db, clientId: string): Promise<Ended> => {
@@ -35,6 +38,7 @@ const ofClient = async (db: Db, clientId: string): Promise<Ended> => {
   const stray = await db('refreshTokens').delete().where({ clientId });
   return {
     sessions: 0,
+    apiKeys: 0,
     grants: ended.grants,
     refreshTokens: ended.refreshTokens + stray,
     opaqueTokens: ended.opaqueTokens + machine,
@@ -42,7 +46,7 @@ const ofClient = async (db: Db, clientId: string): Promise<Ended> => {
 };
 
 const ofGrant = async (db: Db, grantId: string): Promise<Ended> => {
-  const ended = { sessions: 0, ...(await revokeGrants(db, [grantId])) };
+  const ended = { sessions: 0, apiKeys: 0, ...(await revokeGrants(db, [grantId])) };
   if (!ended.grants) throw notFound('grant');
   return ended;
 };

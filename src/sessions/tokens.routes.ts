@@ -10,7 +10,9 @@ const name = z.string().regex(/^[\x20-\x7e]{1,200}$/, 'expected visible ASCII ch
 
 const RevokeTokens = z
   .object({
-    userId: Id.optional().meta({ description: 'Everything that the person is signed in to, sessions included' }),
+    userId: Id.optional().meta({
+      description: 'Everything that the person is signed in to, sessions and API keys included',
+    }),
     clientId: name.optional().meta({
       description: 'Every token of the application, those that it got for itself included',
       example: 'k3Jx9vQmPz4TnR7sWb2c',
@@ -36,6 +38,7 @@ const count = (description: string, example: number) => z.int().meta({ descripti
 const RevokedTokens = z
   .object({
     sessions: count('Ended, for a user', 1),
+    apiKeys: count('Revoked, for a user', 0),
     grants: count('With each, its JWTs are dead at once', 2),
     refreshTokens: count('Used ones included', 5),
     opaqueTokens: count('Codes and opaque access tokens, used ones included', 1),
@@ -56,7 +59,7 @@ export const tokenRevocationRoutes = ({ db, queueLogout }: { db: Db; queueLogout
     tag: 'Administration',
     summary: 'Revoke the tokens of a user, a client or a grant, at once',
     description:
-      'Nobody’s rank is asked: whoever is on call must be able to stop a stolen token. API keys are revoked one by one under `/api-keys`.',
+      'Nobody’s rank is asked: whoever is on call must be able to stop a stolen token. Those of a user include the sessions and API keys that would give new ones.',
     access: 'tokens:revoke:any',
     body: RevokeTokens,
     returns: RevokedTokens,

@@ -51,8 +51,13 @@ describe('POST /admin/tokens/revoke', () => {
   it('by user: everything, sessions included, and nobody else’s', async () => {
     const [person, other] = [await openPerson(), await openPerson()];
     const code = await person.application.code();
-    const { status, json } = await revoke({ userId: person.id, reason: 'INC-1234' });
-    expect([status, json]).toEqual([200, { sessions: 2, grants: 3, refreshTokens: 3, opaqueTokens: 4 }]);
+    const bearer = { authorization: `Bearer ${person.rest.accessToken}` };
+    const body = { name: 'ci', scopes: ['users:read:own'] };
+    const { key } = (await postJson(`${server.issuer}/api-keys`, body, bearer)).json;
+    expect(await status(`/users/${person.id}`, key)).toBe(200);
+    const { status: answered, json } = await revoke({ userId: person.id, reason: 'INC-1234' });
+    expect(await status(`/users/${person.id}`, key)).toBe(401);
+    expect([answered, json]).toEqual([200, { sessions: 2, apiKeys: 1, grants: 3, refreshTokens: 3, opaqueTokens: 4 }]);
     expect(await alive(person)).toEqual(none);
     expect((await person.application.exchange(code)).body.error).toBe('invalid_grant');
     expect(await alive(other)).toEqual(all);
@@ -67,7 +72,7 @@ describe('POST /admin/tokens/revoke', () => {
   it('by client: what people gave it, and what it got for itself', async () => {
     const person = await openPerson();
     const { json } = await revoke({ clientId: person.application.client.client_id });
-    expect(json).toEqual({ sessions: 0, grants: 1, refreshTokens: 2, opaqueTokens: expect.any(Number) });
+    expect(json).toEqual({ sessions: 0, apiKeys: 0, grants: 1, refreshTokens: 2, opaqueTokens: expect.any(Number) });
     expect(await alive(person)).toEqual({ ...none, rest: true, browser: true });
     expect(
       await alive({ ...person, tokens: await person.application.tokens({ scope, resource: `${server.issuer}/api` }) }),
@@ -182,6 +187,8 @@ describe('signing keys', () => {
     expect(text).not.toMatch(/"(d|p|q|privateEncrypted)"/);
   });
   it('a new key is in JWKS when the answer comes, and does not sign yet', async () => {
+    // Keys that wait already would be answered again.
+    await server.database.db('jwksKeys').where('signsFrom', '>', new Date()).delete();
     const before = (await operator.request('GET', '/admin/keys')).json.data as Key[];
     const { status, json } = await operator.request('POST', '/admin/keys/rotate', {});
     expect(status).toBe(200);

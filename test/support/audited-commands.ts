@@ -551,6 +551,7 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
         byOperator('session.end', id, { sessions: [uid], reason: 'tokens_revoked' }),
         byOperator('token.revoke', id, {
           sessions: 1,
+          apiKeys: 0,
           grants: 1,
           refreshTokens: 1,
           opaqueTokens: 1,
@@ -568,7 +569,7 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
           action: 'token.revoke',
           actor: ['operator'],
           target: ['client', clientId],
-          meta: { sessions: 0, grants: 1, refreshTokens: 1, opaqueTokens: 1 },
+          meta: { sessions: 0, apiKeys: 0, grants: 1, refreshTokens: 1, opaqueTokens: 1 },
         },
       ],
     };
@@ -582,7 +583,7 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
           action: 'token.revoke',
           actor: ['operator'],
           target: ['grant', grantId],
-          meta: { sessions: 0, grants: 1, refreshTokens: 1, opaqueTokens: 1 },
+          meta: { sessions: 0, apiKeys: 0, grants: 1, refreshTokens: 1, opaqueTokens: 1 },
         },
       ],
     };
