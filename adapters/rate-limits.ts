@@ -17,6 +17,10 @@ const day = 24 * hour;
 const limits = {
   /** Wrong passwords per account and address. */
   guessAccount: { points: 5, seconds: 15 * minute },
+  /** Wrong passwords that an authenticated application passes on, per account; the people behind it share this. */
+  relayedAccount: { points: 20, seconds: 15 * minute },
+  /** … and over all accounts. */
+  relayedClient: { points: 1000, seconds: 15 * minute },
   /** Wrong passwords per account and device, for what only one device can show. */
   guessDevice: { points: 5, seconds: 15 * minute },
   guessDeviceDaily: { points: 20, seconds: day },

@@ -38,7 +38,7 @@ import { routes as oauth } from './provider/configuration.ts';
 import type { ProviderHost } from './provider/host.ts';
 import { restClientId } from './provider/issue-tokens.ts';
 import { issueRestTokens, refreshRestTokens } from './provider/rest-tokens.ts';
-import { findRanks } from './roles/roles.queries.ts';
+import { findRanks, findRolePermissions } from './roles/roles.queries.ts';
 import { roleRoutes } from './roles/roles.routes.ts';
 import type { Secrets } from './secrets.ts';
 import { endSessionOfRefreshToken, type QueueLogout, revokeGrantsOf } from './sessions/sessions.commands.ts';
@@ -115,6 +115,7 @@ export const createRestApi = (parts: RestParts): RestApi => {
     ...userRoutes({
       ...accounts,
       dropMailedLinks,
+      permissionsOf: (role) => findRolePermissions(db, role),
       tellOldAddress: (db, account) => tellOldAddress(accounts, db, account),
       createUser: (actor, by, input) => createUser(accounts, actor, by, input),
       closeAccount: (actor, by, input) => closeAccount(accounts, actor, by, input),

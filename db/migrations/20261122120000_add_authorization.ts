@@ -58,6 +58,10 @@ const grantIndexes = (table: string) => [
 ];
 
 export const up = [
+  // The names that the code knows for permissions, and no others: a denial of any other would deny nothing.
+  'alter table permissions drop constraint permissions_name_check',
+  `alter table permissions add constraint permissions_name_check
+     check (name ~ '^([*]|[a-z][a-z_]{0,39}):([*]|[a-z][a-z_]{0,39}):([*]|own|organization|any)$')`,
   `insert into permissions (name) values ${quoted([...new Set(Object.values(rolePermissions).flat())])}`,
   `insert into role_permissions (role_id, permission_id)
      select roles.id, permissions.id from (values ${assigned.join(', ')}) as assigned (role, permission)
@@ -153,4 +157,6 @@ export const down = [
   'drop table organizations',
   'delete from role_permissions',
   'delete from permissions',
+  'alter table permissions drop constraint permissions_name_check',
+  "alter table permissions add constraint permissions_name_check check (name ~ '^[a-z_*]+:[a-z_*]+:[a-z_*]+$')",
 ];

@@ -1,9 +1,9 @@
 /** REST of registration and verification, on the same commands as the pages. */
 import { z } from 'zod';
 import { invalid } from '../errors.ts';
-import { assertRank, type Caller, may } from '../http/caller.ts';
+import { assertPassesOn, assertRank, type Caller, may } from '../http/caller.ts';
 import { type Route, route } from '../http/route.ts';
-import { findRole } from '../roles/roles.queries.ts';
+import { findRole, findRolePermissions } from '../roles/roles.queries.ts';
 import { findUser } from '../users/users.queries.ts';
 import { type AccountDeps, register, requestMail, verifyEmail } from './accounts.commands.ts';
 import { ActionToken, Email, Password, PersonName } from './credentials.ts';
@@ -41,6 +41,7 @@ const roleFor = async ({ db }: AccountDeps, caller: Caller | undefined, name: st
     });
   }
   assertRank(caller, role.rank);
+  assertPassesOn(caller, await findRolePermissions(db, role.name));
   return role.name;
 };
 
@@ -68,7 +69,7 @@ export const authRoutes = (
     body: Register,
     returns: Registered,
     status: 201,
-    problems: { 403: ['rank_too_low'] },
+    problems: { 403: ['rank_too_low', 'session_needed'] },
     handle: async ({ body: { email, password, name, role: wanted }, actor, caller, locales }) => {
       const role = await roleFor(deps, caller, wanted);
       const id = await register(deps, actor, { email, password, name, role, locale: negotiate(locales) });

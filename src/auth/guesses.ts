@@ -17,7 +17,7 @@ export type Device =
   /** An address and browser of an earlier sign-in. Others may have both, so it only escapes the account's circle. */
   | { kind: 'known' }
   /** Somewhere behind an application that has proven itself: its own network address says nothing of who typed. */
-  | { kind: 'relayed' }
+  | { kind: 'relayed'; clientId: string }
   | { kind: 'unknown' };
 
 export interface Guess {
@@ -47,7 +47,7 @@ export interface Guesses {
 
 /** Of `adapters/rate-limits.ts`, what is needed here. */
 export interface GuessCounters {
-  consume(limit: 'guessAddress' | 'guessAccount' | DeviceLimit, key: string): Promise<void>;
+  consume(limit: 'guessAddress' | 'guessAccount' | DeviceLimit | RelayLimit, key: string): Promise<void>;
   reward(limit: GuessLimit, key: string): Promise<void>;
   reset(limit: GuessLimit, key: string): Promise<void>;
   count(limit: 'accountFailures' | 'accountAttempts', key: string): Promise<number>;
@@ -56,7 +56,8 @@ export interface GuessCounters {
   release(name: 'accountDelay' | 'accountLock', key: string): Promise<void>;
 }
 type DeviceLimit = 'guessDevice' | 'guessDeviceDaily';
-type GuessLimit = 'guessAddress' | 'guessAccount' | DeviceLimit | 'accountFailures' | 'accountAttempts';
+type RelayLimit = 'relayedAccount' | 'relayedClient';
+type GuessLimit = 'guessAddress' | 'guessAccount' | DeviceLimit | RelayLimit | 'accountFailures' | 'accountAttempts';
 
 /** In this order: what the quarter of an hour refuses does not count for the day. */
 const deviceLimits = ['guessDevice', 'guessDeviceDaily'] as const;
@@ -110,8 +111,22 @@ export const createGuesses = (counters: GuessCounters, addressKey: (address: str
         };
       }
       if (device.kind === 'relayed') {
-        const { held, locks } = await holdAccount(email);
-        return { held, locks, undo: async () => (held ? undefined : undoAccount(email)), forgive: async () => {} };
+        // Circles of its own: what strangers do at one application holds nobody back elsewhere.
+        const pair = `${email} ${device.clientId}`;
+        await counters.consume('relayedClient', device.clientId);
+        await counters.consume('relayedAccount', pair);
+        return {
+          held: undefined,
+          locks: false,
+          undo: async () => {
+            await counters.reward('relayedClient', device.clientId);
+            await counters.reward('relayedAccount', pair);
+          },
+          forgive: async () => {
+            await counters.reward('relayedClient', device.clientId);
+            await counters.reset('relayedAccount', pair);
+          },
+        };
       }
       const from = addressKey(address);
       const pair = `${email} ${from}`;

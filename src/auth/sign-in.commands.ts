@@ -90,7 +90,7 @@ export const signIn = async (deps: SignInDeps, actor: Actor, input: SignInInput)
   const user = await findUserByEmail(db, email);
   const deviceHash = deps.hashDevice(user?.id ?? nobody, actor, deviceCookie);
   const known = await deviceOf(db, user?.id ?? nobody, deviceHash, deviceCookie);
-  const device: Device = input.relayed ? { kind: 'relayed' } : known;
+  const device: Device = input.relayed && clientId ? { kind: 'relayed', clientId } : known;
   const unverified = deps.requireVerifiedEmail && !user?.emailVerifiedAt;
   const opens = user?.status === 'active' && !unverified;
   const guess = { email, address: actor.address, device };

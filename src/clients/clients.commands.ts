@@ -204,9 +204,11 @@ const gains = (before: readonly string[], after: readonly string[]) => after.som
 
 /** Whether what people agreed to give the client before would now go to something else, or to somebody else. */
 const isAnother = (before: Client, after: Client): boolean =>
-  agreedTo.some((name) => JSON.stringify(before[name]) !== JSON.stringify(after[name])) ||
-  gains(before.redirectUris, after.redirectUris) ||
-  gains(scopesOf(before.scope), scopesOf(after.scope));
+  // Nobody is asked to agree to the operator's own.
+  !(before.firstParty && after.firstParty && before.createdBy === null && after.createdBy === null) &&
+  (agreedTo.some((name) => JSON.stringify(before[name]) !== JSON.stringify(after[name])) ||
+    gains(before.redirectUris, after.redirectUris) ||
+    gains(scopesOf(before.scope), scopesOf(after.scope)));
 
 /** Drops all consents to a client, all its grants and every token given under them. */
 export type RevokeGrantsOfClient = (db: Db, of: { clientId: string }) => Promise<void>;

@@ -1,7 +1,7 @@
 /** Who calls a route, as the token that was sent says. */
 import type { Actor } from '../audit/logs.commands.ts';
 import { forbidden } from '../errors.ts';
-import { permits } from '../roles/permissions.ts';
+import { mayPassOn, permits } from '../roles/permissions.ts';
 
 export interface Caller {
   /** `external`: somebody whom the issuer in AUTH_OIDC_ISSUER vouches for and who has no account here. */
@@ -70,6 +70,23 @@ export interface SignedInHere extends Caller {
  * @throws AppError 403 session_needed
  */
 export function assertSignedInHere(caller: Caller): asserts caller is SignedInHere {
-  if (caller.kind === 'user' && caller.sessionUid && caller.firstParty && !caller.apiKeyId) return;
-  throw forbidden('session_needed', 'This needs the token of a sign-in at an application of this service’s own');
+  if (isSignedInHere(caller)) return;
+  throw forbidden(
+    'session_needed',
+    'This needs the token of a sign-in at an application of this service’s own, without offline_access',
+  );
 }
+
+const isSignedInHere = (caller: Caller): boolean =>
+  caller.kind === 'user' && caller.sessionUid !== undefined && caller.firstParty === true && !caller.apiKeyId;
+
+/**
+ * For what gives somebody these permissions, or takes over an account that has them: an API key, an application or a machine may
+ * do so only as far as its own token goes. Whoever has signed in here is judged by rank alone.
+ * @throws AppError 403 session_needed
+ */
+export const assertPassesOn = (caller: Caller, permissions: readonly string[]): void => {
+  const given = permissions.filter((name) => !name.startsWith('!') && !name.endsWith(':own'));
+  if (!isSignedInHere(caller) && given.some((name) => !mayPassOn(caller.permissions, name)))
+    throw forbidden('session_needed', 'This gives more than the token may do: it needs that of a sign-in here');
+};

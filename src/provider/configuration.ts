@@ -2,6 +2,7 @@
 import { type ClientMetadata, type Configuration, errors, type KoaContextWithOIDC } from 'oidc-provider';
 import { createOidcAdapter, identityScopes } from '../../adapters/oidc.ts';
 import type { Db } from '../../db/connect.ts';
+import { isTrusted } from '../clients/standing.queries.ts';
 import type { Config } from '../config.ts';
 import type { KeySet } from '../keys/key-set.ts';
 import { permissionsOf, permits } from '../roles/permissions.ts';
@@ -79,10 +80,10 @@ export const routes = {
  * scope they would mislead: an API that judges by them would let somebody else's application, or the holder of an API
  * key, do whatever the person may. Nor are they for userinfo, whose tokens have no audience.
  */
-const carriesRoles = (token: object): boolean => {
-  const { aud, client, gty } = token as { aud?: string; client?: { first_party?: unknown }; gty?: string };
-  const trusted = client?.first_party === true || gty?.split(' ')[0] === 'password';
-  return aud !== undefined && trusted && gty !== tokenExchange;
+const carriesRoles = async (db: Db, userId: string, token: object): Promise<boolean> => {
+  const { aud, client, gty } = token as { aud?: string; client?: { clientId: string }; gty?: string };
+  if (aud === undefined || client === undefined || gty === tokenExchange) return false;
+  return gty?.split(' ')[0] === 'password' || isTrusted(db, client.clientId, userId);
 };
 
 export const buildConfiguration = (
@@ -154,7 +155,7 @@ export const buildConfiguration = (
     // RFC 9068 section 2.2.3.1.
     extraTokenClaims: async (_ctx, token) => {
       const { accountId } = token as { accountId?: string };
-      return accountId && carriesRoles(token)
+      return accountId && (await carriesRoles(db, accountId, token))
         ? { roles: (await findUserAccess(db, accountId))?.roles ?? [] }
         : undefined;
     },

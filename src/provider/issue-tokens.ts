@@ -8,8 +8,9 @@ import type { Db } from '../../db/connect.ts';
 import type { Actor } from '../audit/logs.commands.ts';
 import type { SignIn } from '../auth/sign-in.commands.ts';
 import type { NewClient } from '../clients/client-metadata.ts';
+import { findStanding } from '../clients/standing.queries.ts';
 import type { Config } from '../config.ts';
-import { intersect, permissionsOf, permits } from '../roles/permissions.ts';
+import { expand, intersect, mayPassOn, permissionsOf, permits } from '../roles/permissions.ts';
 import { findUserAccess } from '../roles/roles.queries.ts';
 import { randomToken } from '../secrets.ts';
 import { apiResource, defaultResource } from './resources.ts';
@@ -55,10 +56,19 @@ export const clientScope = (client: Client): string[] =>
  * The scope of a token that speaks for this user: of permissions, what the user holds as well; of two that overlap the
  * narrower one. An API that reads the scope alone must find nothing in it that the person may not do.
  */
-export const userScope = async (db: Db, scope: readonly string[], userId: string): Promise<string[]> => {
-  const held = (await findUserAccess(db, userId))?.permissions ?? [];
+export const userScope = async (db: Db, scope: readonly string[], userId: string): Promise<string[]> =>
+  passedOn((await findUserAccess(db, userId))?.permissions ?? [], scope);
+
+/** Likewise of a token that a client gets for itself: no more than whoever registered it could do today. */
+export const machineScope = async (db: Db, scope: readonly string[], clientId: string): Promise<string[]> =>
+  passedOn((await findStanding(db, clientId))?.permissions ?? [], scope);
+
+/** A wildcard that includes what is denied is replaced by what it otherwise stands for. */
+const passedOn = (held: readonly string[], scope: readonly string[]): string[] => {
   const permissions = permissionsOf(scope);
-  const passed = intersect(held, permissions).filter((name) => !name.startsWith('!') && permits(held, name));
+  const passed = intersect(held, permissions)
+    .filter((name) => !name.startsWith('!'))
+    .flatMap((name) => (mayPassOn(held, name) ? [name] : expand(name).filter((one) => permits(held, one))));
   const kept = scope.filter((name) => !permissions.includes(name) || passed.includes(name));
   return [...new Set([...kept, ...passed])];
 };

@@ -2,11 +2,12 @@
 import { errors, Provider } from 'oidc-provider';
 import type { KeySet } from '../keys/key-set.ts';
 import type { Log } from '../log.ts';
+import { permissionsOf } from '../roles/permissions.ts';
 import { equalInConstantTime, hashToken } from '../secrets.ts';
 import type { QueueLogout } from '../sessions/sessions.commands.ts';
 import { buildConfiguration, type ProviderParts } from './configuration.ts';
 import { type EventParts, recordProviderEvents } from './events.ts';
-import { userScope } from './issue-tokens.ts';
+import { machineScope, userScope } from './issue-tokens.ts';
 import { registerPasswordGrant, type SignInWith } from './password-grant.ts';
 import { pinOrigin } from './requests.ts';
 import { registerTokenExchange } from './token-exchange.ts';
@@ -38,6 +39,7 @@ const noHash = '-'.repeat(hashToken('').length);
 
 /** The parts of the engine's AccessToken that are looked at. */
 interface EngineToken {
+  clientId?: string;
   accountId?: string;
   aud?: string;
   scope?: string | undefined;
@@ -79,10 +81,12 @@ export const createProvider = (deps: ProviderDeps, keySet: KeySet): Instance => 
   // RFC 6749 section 3.3: a scope that differs from what was asked for must be told, and none cannot be.
   const machinePrototype = provider.ClientCredentials.prototype as unknown as EngineToken;
   const saveMachineToken = machinePrototype.save;
-  machinePrototype.save = function () {
+  machinePrototype.save = async function () {
+    const { clientId, scope } = this;
+    if (clientId && scope && permissionsOf(scope.split(' ')).length)
+      this.scope = (await machineScope(db, scope.split(' '), clientId)).join(' ') || undefined;
     const wanted = Provider.ctx?.oidc.params?.scope;
-    if (wanted && !this.scope)
-      return Promise.reject(new errors.InvalidScope('requested scope is not allowed', String(wanted)));
+    if (wanted && !this.scope) throw new errors.InvalidScope('requested scope is not allowed', String(wanted));
     return saveMachineToken.call(this);
   };
 

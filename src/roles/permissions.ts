@@ -77,13 +77,31 @@ export const permits = (held: readonly string[], needed: string): boolean =>
   held.some((name) => covers(name, needed, true)) &&
   !held.some((name) => name.startsWith('!') && covers(name.slice(1), needed, false));
 
-/** What of `held` a token may pass on whose scope is `scope`: of two that overlap the narrower one, and every denial. */
+/** What two permissions have in common: part by part the narrower one; undefined when that is nothing. */
+const meet = (left: string, right: string): string | undefined => {
+  const [a, b] = [partsOf(left), partsOf(right)];
+  if (!a || !b) return undefined;
+  const [resource, action] = [0, 1].map((at) => {
+    const [one, other] = [a[at as 0 | 1], b[at as 0 | 1]];
+    if (one === '*' || one === other) return other;
+    return other === '*' ? one : undefined;
+  });
+  if (!resource || !action) return undefined;
+  const [one, other] = [a[2], b[2]];
+  const scope = one === '*' ? other : other === '*' || scopes.indexOf(one) < scopes.indexOf(other) ? one : other;
+  return `${resource}:${action}:${scope}`;
+};
+
+/** What of `held` a token may pass on whose scope is `scope`: what each two have in common, and every denial. */
 export const intersect = (held: readonly string[], scope: readonly string[]): string[] => [
   ...new Set([
-    ...held.filter((name) => name.startsWith('!') || permits(scope, name)),
-    ...scope.filter((name) => permits(held, name)),
+    ...held.filter((name) => name.startsWith('!')),
+    ...held.flatMap((one) => scope.flatMap((other) => meet(one, other) ?? [])),
   ]),
 ];
+
+/** The permissions of the catalogue that a wildcard stands for. */
+export const expand = (name: string): string[] => Object.keys(catalogue).filter((one) => covers(name, one, true));
 
 /** Whether two permissions have something in common, whatever their scopes. */
 const overlap = (left: string, right: string): boolean => {

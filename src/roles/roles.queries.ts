@@ -18,6 +18,16 @@ export const findRanks = async (db: Db, names: readonly string[]): Promise<Recor
   return Object.fromEntries(rows.map(({ name, rank }) => [name, rank]));
 };
 
+/** What a role permits; nothing for the name of no role. */
+export const findRolePermissions = async (db: Db, role: string): Promise<string[]> => {
+  const rows: { name: string }[] = await db('rolePermissions')
+    .join('permissions', 'permissions.id', 'rolePermissions.permissionId')
+    .join('roles', 'roles.id', 'rolePermissions.roleId')
+    .where({ 'roles.name': role })
+    .select('permissions.name');
+  return rows.map(({ name }) => name);
+};
+
 /** All roles with their permissions, the highest first. */
 export const listRoles = async (db: Db): Promise<(Role & { permissions: string[] })[]> => {
   const { rows } = (await db.raw(

@@ -1,12 +1,13 @@
 /** Roles over REST. */
 import { z } from 'zod';
 import type { Db } from '../../db/connect.ts';
+import { assertPassesOn } from '../http/caller.ts';
 import { listOf } from '../http/lists.ts';
 import { type Route, route } from '../http/route.ts';
 import { RoleName } from '../http/schemas.ts';
 import { toUser, User, userParams } from '../users/users.routes.ts';
 import { assignRole, type EndSessions } from './roles.commands.ts';
-import { listRoles } from './roles.queries.ts';
+import { findRolePermissions, listRoles } from './roles.queries.ts';
 
 const Role = z
   .object({
@@ -43,8 +44,10 @@ export const roleRoutes = ({ db, endSessions }: { db: Db; endSessions: EndSessio
     body: AssignRole,
     returns: User,
     status: 200,
-    problems: { 403: ['rank_too_low'], 404: ['user_not_found'], 409: ['last_super_admin'] },
-    handle: async ({ params, body, caller, actor }) =>
-      toUser(await assignRole(db, actor, caller, { userId: params.id, role: body.role }, endSessions)),
+    problems: { 403: ['rank_too_low', 'session_needed'], 404: ['user_not_found'], 409: ['last_super_admin'] },
+    handle: async ({ params, body, caller, actor }) => {
+      assertPassesOn(caller, await findRolePermissions(db, body.role));
+      return toUser(await assignRole(db, actor, caller, { userId: params.id, role: body.role }, endSessions));
+    },
   }),
 ];

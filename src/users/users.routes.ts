@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { Actor } from '../audit/logs.commands.ts';
 import type { NewAccount } from '../auth/invitations.commands.ts';
 import { forbidden, notFound } from '../errors.ts';
-import { assertSignedInHere, type Caller, may } from '../http/caller.ts';
+import { assertPassesOn, assertSignedInHere, type Caller, may } from '../http/caller.ts';
 import { idKeyOf, ListQuery, listOf, pageOf } from '../http/lists.ts';
 import { type Route, route } from '../http/route.ts';
 import { Email, Id, Locale, PersonName, RoleName, Time } from '../http/schemas.ts';
@@ -103,6 +103,8 @@ export const toUser = ({ createdAt, updatedAt, lastSignInAt, ...account }: Accou
 });
 
 export interface UserRouteDeps extends UserDeps {
+  /** What a role permits. */
+  permissionsOf(role: string): Promise<string[]>;
   createUser(actor: Actor, by: Caller, input: NewAccount): Promise<Account>;
   closeAccount(actor: Actor, by: Caller, input: { userId: string; password: string | undefined }): Promise<void>;
 }
@@ -183,6 +185,7 @@ const writing = (deps: UserRouteDeps): Route[] => [
     handle: async ({ body, caller, actor }) => {
       if (body.role !== 'user') requirePermission(caller, 'roles:assign:any');
       const { sendInvitation = body.password === undefined, locale = null } = body;
+      assertPassesOn(caller, await deps.permissionsOf(body.role ?? 'user'));
       return toUser(await deps.createUser(actor, caller, { ...body, sendInvitation, locale }));
     },
   }),
@@ -206,6 +209,8 @@ const writing = (deps: UserRouteDeps): Route[] => [
         requirePermission(caller, 'users:write:any');
         // Whoever has the mailbox has the account: a key or an application must not be enough to take its owner's.
         if (caller.kind === 'user' && caller.id === params.id.toLowerCase()) assertSignedInHere(caller);
+        const target = await findAccount(deps.db, params.id);
+        if (target) assertPassesOn(caller, await deps.permissionsOf(target.role));
       }
       return toUser(await changeUser(deps, actor, caller, params.id, body));
     },

@@ -1,7 +1,7 @@
 /** What whoever holds somebody's API key, or a token of an application that acts for them, can not do to its owner. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createOneTimeCode } from '../../src/auth/one-time-codes.commands.ts';
-import { callerOf, nobody, requester, type TestCaller } from '../support/callers.ts';
+import { callerOf, machineOf, nobody, requester, type TestCaller } from '../support/callers.ts';
 import { basic, post } from '../support/relying-party.ts';
 import { mailCount } from '../support/requests.ts';
 import { startServer, type TestServer } from '../support/server.ts';
@@ -195,5 +195,41 @@ describe('the audit log tells', () => {
     expect(await ask(moderator, boss)).toBe(403);
     expect(await ask(moderator, moderator)).toBe(200);
     expect(await ask(boss, moderator)).toBe(200);
+  });
+});
+
+describe('what a token gives to others', () => {
+  let server: TestServer;
+  beforeAll(async () => {
+    server = await startServer();
+  });
+  afterAll(() => server.stop());
+
+  const taken = () => ({ email: `${crypto.randomUUID()}@evil.example`, emailVerified: true });
+
+  it('is no more than it may do itself: neither a peer’s address, nor a role, nor an account of staff', async () => {
+    const owner = await openOwner(server, 'super_admin');
+    const peer = await callerOf(server, { role: 'super_admin' });
+    const accomplice = await callerOf(server);
+    const key = await owner.makeKey(['users:write:any', 'roles:assign:any']);
+    const thirdParty = await callerOf(server, {
+      role: 'super_admin',
+      scope: 'users:write:any roles:assign:any',
+      thirdParty: true,
+    });
+    const machine = await machineOf(server, 'users:write:any roles:assign:any');
+    for (const { request } of [key, thirdParty, machine]) {
+      for (const answer of [
+        await request('patch', `/users/${peer.id}`, taken()),
+        await request('put', `/users/${accomplice.id}/role`, { role: 'moderator' }),
+        await request('post', '/users', { ...taken(), name: 'Mallory', role: 'admin' }),
+        await request('post', '/auth/register', { email: taken().email, password, name: 'Mallory', role: 'admin' }),
+      ])
+        expect([answer.status, answer.json.code]).toEqual([403, 'session_needed']);
+      // People who may do nothing to others are what such programs are for.
+      expect((await request('patch', `/users/${accomplice.id}`, taken())).status).toBe(200);
+      expect((await request('post', '/users', { ...taken(), name: 'Ada' })).status).toBe(201);
+    }
+    expect((await owner.request('put', `/users/${accomplice.id}/role`, { role: 'moderator' })).status).toBe(200);
   });
 });

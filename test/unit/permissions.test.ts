@@ -49,6 +49,32 @@ it('of a scope, the names with the shape of a permission are ours', () => {
   expect(permissionsOf(scope)).toEqual(['users:read:own', '*:*:*', 'users:*:any']);
 });
 
+it('of two lists a token passes on exactly what both permit', () => {
+  const name = fc
+    .tuple(
+      fc.constantFrom('*', 'users', 'keys'),
+      fc.constantFrom('*', 'read', 'rotate'),
+      fc.constantFrom('*', 'own', 'organization', 'any'),
+    )
+    .map((parts) => parts.join(':'));
+  const list = fc.array(name, { maxLength: 4 });
+  fc.assert(
+    fc.property(list, list, (held, scope) => {
+      for (const needed of [
+        'users:read:own',
+        'users:read:organization',
+        'users:read:any',
+        'keys:rotate:any',
+        'roles:read:any',
+      ])
+        expect([needed, permits(intersect(held, scope), needed)]).toEqual([
+          needed,
+          permits(held, needed) && permits(scope, needed),
+        ]);
+    }),
+  );
+});
+
 it('a token passes on what both hold, the narrower of two, and every denial', () => {
   expect(intersect(['users:*:any', '!users:close:any'], ['users:read:own', 'clients:read:any']).sort()).toEqual([
     '!users:close:any',
