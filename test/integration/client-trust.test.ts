@@ -1,4 +1,6 @@
 /** Whom a client is trusted for: whoever consented to it as it is, and whoever answers for it. */
+import { createHash } from 'node:crypto';
+import { decodeJwt } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { operator } from '../../src/audit/logs.commands.ts';
 import { createClient, rotateClientSecret } from '../../src/clients/clients.commands.ts';
@@ -160,6 +162,28 @@ describe('the consent page', () => {
     expect(await sentences(await create(web, root), user)).toEqual(foreign);
   });
 
+  it('tells the roles of whoever ranks above its registrar to nobody', async () => {
+    const metadata = {
+      redirect_uris: [redirectUri],
+      scope: 'openid users:read:own',
+      audience: 'https://billing.example.com',
+    };
+    const client = await create({ ...metadata, first_party: true }, admin);
+    const rolesFor = async ({ email }: TestCaller) => {
+      const browser = await signedIn(server, email);
+      const verifier = 'v'.repeat(43);
+      const challenge = createHash('sha256').update(verifier).digest('base64url');
+      const page = await browser.go(authorizationUrl(client, { code_challenge: challenge }));
+      const { url } = page.url.searchParams.has('code') ? page : await browser.submit(page);
+      const code = url.searchParams.get('code') as string;
+      const fields = { grant_type: 'authorization_code', code, code_verifier: verifier, redirect_uri: redirectUri };
+      const { body } = await post(server, '/oauth/token', fields, basic(client));
+      return decodeJwt(body.access_token as string).roles;
+    };
+    expect(await rolesFor(user)).toEqual(['user']);
+    expect(await rolesFor(root)).toBeUndefined();
+  });
+
   it.runIf(onPostgres)('is needed of who ranks above the registrar when a Grant is saved, too', async () => {
     const { db } = server.database;
     const client = await create({ ...web, first_party: true }, admin);
@@ -208,6 +232,9 @@ describe('a client whose registrar', () => {
       expect(await row()).toEqual({ rank: 80, createdBy: registrar.id });
       await fall(registrar.id);
       expect(await mayRead()).toEqual(none);
+      // Nor does a new token say to others that it may.
+      const wanted = { grant_type: 'client_credentials', scope };
+      expect((await post(server, '/oauth/token', wanted, basic(client))).body.error).toBe('invalid_scope');
       const shown = (await admin.request('get', `/clients/${client.client_id}`)).json;
       expect(shown.created_by).toBe(registrar.id);
       // A rotation of the secret is no adoption.
