@@ -177,7 +177,7 @@ const users: Record<string, RouteCase> = {
   },
   listRoles: { attempt: () => ({}) },
   assignRole: {
-    attempt: async ({ account }) => ({ params: { id: (await account()).id }, body: { role: 'moderator' } }),
+    attempt: async ({ account }) => ({ params: { id: (await account()).id }, body: { role: 'partner' } }),
     outranked: ({ user: { id } }) => ({ params: { id }, body: { role: 'super_admin' } }),
   },
 };
