@@ -85,13 +85,13 @@ describe.runIf(onPostgres)('deadlocks', () => {
 
   it('emergency revocations, the owner and an administrator end the same sessions at once', async () => {
     const userId = await newUser();
-    const key = createKey();
-    await server.database.db('apiKeys').insert({
-      ...{ id: uuid(), userId, name: 'Ends sessions', scopes: ['sessions:end:own'] },
-      ...{ prefix: key.slice(0, 10), keyHash: hashToken(key) },
-    });
-    const owner = requester(server, key);
     for (let round = 0; round < 25; round++) {
+      const key = createKey();
+      await server.database.db('apiKeys').insert({
+        ...{ id: uuid(), userId, name: 'Ends sessions', scopes: ['sessions:end:own'] },
+        ...{ prefix: key.slice(0, 10), keyHash: hashToken(key) },
+      });
+      const owner = requester(server, key);
       await openSessions(userId, 6);
       const answers = await Promise.all([
         admin.request('post', '/admin/tokens/revoke', { userId }),
@@ -99,9 +99,12 @@ describe.runIf(onPostgres)('deadlocks', () => {
         admin.request('post', '/admin/tokens/revoke', { userId }),
         admin.request('delete', `/users/${userId}/sessions`),
       ]);
-      expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+      const [first, byOwner, ...rest] = answers.map(({ status }) => status);
+      expect([first, ...rest]).toEqual([200, 200, 200]);
+      // The revocation takes the owner's API key along, and may come first.
+      expect([200, 401]).toContain(byOwner);
       // Each session ended once, and whoever ended it says so.
-      const ended = answers.map(({ json }) => json.sessions ?? json.ended);
+      const ended = answers.map(({ json }) => json.sessions ?? json.ended ?? 0);
       expect(ended.reduce((sum, count) => sum + count, 0)).toBe(6);
       expect(await left(userId)).toEqual([0, 0, 0]);
     }
