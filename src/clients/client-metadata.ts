@@ -1,136 +1,8 @@
-/** What a client may be registered with: RFC 7591 section 2, OpenID Connect Registration section 2, and what is ours. */
+/** A client's metadata as it is sent, stored and shown. */
 import { z } from 'zod';
 import { invalid } from '../errors.ts';
+import { members } from './client-members.ts';
 import type { Client } from './clients.queries.ts';
-
-/** Text that PostgreSQL can store and that a page or a log can show. */
-const storable = z.string().regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must not contain control characters');
-const text = storable.trim().min(1).max(200);
-/** Text that people read: what cannot be seen, or turns the writing around, would make one name look like another. */
-const shownText = text.regex(/^\P{C}*$/u, 'must not contain invisible characters');
-const uri = storable.max(2000).pipe(z.url());
-const uris = z.array(storable.min(1).max(2000)).max(50);
-
-const colour = z
-  .string()
-  .regex(/^#[0-9a-f]{6}$/i)
-  .meta({ example: '#0b5fff' });
-const Theme = z
-  .strictObject({
-    accent: colour.optional(),
-    accent_dark: colour.optional(),
-    radius: z
-      .string()
-      .regex(/^\d{1,2}(\.\d{1,3})?(px|rem)$/)
-      .optional()
-      .meta({ example: '8px' }),
-    font: z
-      .string()
-      .regex(/^[a-zA-Z0-9 ,'"-]{1,120}$/)
-      .optional()
-      .meta({ example: 'Georgia, serif' }),
-    logo: z
-      .string()
-      .max(40_000)
-      .regex(/^data:image\/(png|jpeg|webp|svg\+xml);base64,[A-Za-z0-9+/]+=*$/)
-      .optional()
-      .meta({ example: 'data:image/png;base64,iVBORw0KGgo=' }),
-  })
-  .meta({ description: 'The look of the pages that the client sends people to' });
-
-/** Members of keys that are used anywhere are flat. What is nested deeply would overflow the stack of whoever writes it out. */
-const JwkMember = z.union([storable.max(8000), z.boolean(), z.number(), z.array(storable.max(8000)).max(20)]);
-
-/** Public keys alone: what a private one would be stored for is beyond us, and it would lie here in the open. */
-const Jwks = z
-  .object({ keys: z.array(z.record(storable.max(100), JwkMember)).max(20) })
-  .refine(({ keys }) => keys.every((key) => Object.keys(key).length <= 30), 'expected at most 30 members of a key')
-  .refine(({ keys }) => keys.every((key) => !('d' in key || 'k' in key || 'priv' in key)), 'expected public keys alone')
-  .meta({
-    description: 'Public keys that the client signs with, by value',
-    example: { keys: [{ kty: 'OKP', crv: 'Ed25519', x: '11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo', kid: 'k1' }] },
-  });
-
-const members = {
-  client_name: shownText.optional().meta({
-    description: 'Shown to people. That of this service is for its operator’s own applications.',
-    example: 'Acme',
-  }),
-  client_uri: uri.optional().meta({ example: 'https://app.example.com' }),
-  logo_uri: uri.optional().meta({ example: 'https://app.example.com/logo.png' }),
-  policy_uri: uri.optional().meta({ example: 'https://app.example.com/privacy' }),
-  tos_uri: uri.optional().meta({ example: 'https://app.example.com/terms' }),
-  contacts: z
-    .array(text)
-    .max(20)
-    .optional()
-    .meta({ example: ['ops@example.com'] }),
-  application_type: z.enum(['web', 'native']).optional().meta({ example: 'web' }),
-  redirect_uris: uris.optional().meta({
-    description: 'Compared character by character',
-    example: ['https://app.example.com/callback'],
-  }),
-  post_logout_redirect_uris: uris.optional().meta({ example: ['https://app.example.com/bye'] }),
-  grant_types: z
-    .array(text)
-    .max(10)
-    .optional()
-    .meta({
-      description:
-        '`authorization_code` (the default), `refresh_token`, `client_credentials`, `password`, `urn:ietf:params:oauth:grant-type:token-exchange`',
-      example: ['authorization_code', 'refresh_token'],
-    }),
-  response_types: z
-    .array(z.string().max(100))
-    .max(10)
-    .optional()
-    .meta({ example: ['code'] }),
-  scope: z
-    .string()
-    .regex(/^[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*$/, 'expected scopes separated by single spaces')
-    .max(2000)
-    .optional()
-    .meta({
-      description: 'What its tokens may have; permissions among them must be held by whoever registers it',
-      example: 'openid email offline_access',
-    }),
-  token_endpoint_auth_method: text.optional().meta({
-    description: '`client_secret_basic` (the default), `client_secret_post`, `private_key_jwt` or `none`',
-    example: 'client_secret_basic',
-  }),
-  token_endpoint_auth_signing_alg: text.optional().meta({ example: 'ES256' }),
-  jwks: Jwks.optional(),
-  jwks_uri: uri.optional().meta({ example: 'https://app.example.com/jwks.json' }),
-  id_token_signed_response_alg: text.optional().meta({ example: 'RS256' }),
-  userinfo_signed_response_alg: text.optional().meta({ example: 'RS256' }),
-  subject_type: z.literal('public').optional().meta({ example: 'public' }),
-  initiate_login_uri: uri.optional().meta({ example: 'https://app.example.com/login' }),
-  default_max_age: z.int().min(0).max(2_147_483_647).optional().meta({ description: 'Seconds', example: 3600 }),
-  require_auth_time: z.boolean().optional().meta({ example: false }),
-  default_acr_values: z.array(text).max(10).optional().meta({ example: [] }),
-  backchannel_logout_uri: uri.optional().meta({ example: 'https://app.example.com/backchannel-logout' }),
-  backchannel_logout_session_required: z.boolean().optional().meta({ example: true }),
-  // Ours:
-  first_party: z.boolean().optional().meta({
-    description: 'The operator’s own application: people are not asked for consent',
-    example: false,
-  }),
-  require_pkce: z.boolean().optional().meta({
-    description: 'False only for confidential clients that cannot do PKCE',
-    example: true,
-  }),
-  audience: storable.min(1).max(200).optional().meta({
-    description:
-      '`aud` of its access tokens for the default resource: JWT_AUD unless it names another API by its absolute URI. This API takes JWT_AUD alone.',
-    example: 'https://orders.example.com',
-  }),
-  access_token_format: z.enum(['jwt', 'opaque']).optional().meta({
-    description:
-      '`jwt` (the default) can be verified offline (RFC 9068); `opaque` must be introspected, and says nothing to whoever sees it',
-    example: 'jwt',
-  }),
-  theme: Theme.optional(),
-};
 
 /** A request as one would send it: members that go together, of which not all could be sent at once. */
 export const exampleClient = {
@@ -175,14 +47,30 @@ export const ClientDocument = z
       ...(['client_name', 'client_uri', 'logo_uri', 'policy_uri', 'tos_uri', 'application_type', 'scope'] as const),
       ...(['token_endpoint_auth_method', 'token_endpoint_auth_signing_alg', 'jwks_uri', 'subject_type'] as const),
       ...(['id_token_signed_response_alg', 'userinfo_signed_response_alg', 'initiate_login_uri'] as const),
-      ...(['backchannel_logout_uri', 'audience', 'access_token_format'] as const),
+      ...(['backchannel_logout_uri', 'audience', 'access_token_format', 'profile', 'sector_identifier_uri'] as const),
+      ...(['request_object_signing_alg', 'request_object_encryption_alg', 'request_object_encryption_enc'] as const),
+      ...(['authorization_signed_response_alg', 'authorization_encrypted_response_alg'] as const),
+      ...(['authorization_encrypted_response_enc', 'id_token_encrypted_response_alg'] as const),
+      ...(['id_token_encrypted_response_enc', 'userinfo_encrypted_response_alg'] as const),
+      ...(['userinfo_encrypted_response_enc', 'introspection_signed_response_alg'] as const),
+      ...(['introspection_encrypted_response_alg', 'introspection_encrypted_response_enc'] as const),
+      ...(['tls_client_auth_subject_dn', 'tls_client_auth_san_dns', 'tls_client_auth_san_uri'] as const),
+      ...(['tls_client_auth_san_ip', 'tls_client_auth_san_email', 'backchannel_token_delivery_mode'] as const),
+      ...(['backchannel_client_notification_endpoint', 'software_id', 'software_version'] as const),
+      'backchannel_authentication_request_signing_alg',
     ),
     ...shown(
       z.array(z.string()),
       ...(['contacts', 'redirect_uris', 'post_logout_redirect_uris', 'grant_types', 'response_types'] as const),
-      'default_acr_values',
+      ...(['default_acr_values', 'response_modes', 'authorization_details_types'] as const),
     ),
-    ...shown(z.boolean(), 'require_auth_time', 'backchannel_logout_session_required', 'first_party', 'require_pkce'),
+    ...shown(
+      z.boolean(),
+      ...(['require_auth_time', 'backchannel_logout_session_required', 'first_party', 'require_pkce'] as const),
+      ...(['require_pushed_authorization_requests', 'require_signed_request_object'] as const),
+      ...(['dpop_bound_access_tokens', 'tls_client_certificate_bound_access_tokens'] as const),
+      'use_mtls_endpoint_aliases',
+    ),
     ...shown(z.int(), 'default_max_age'),
     ...shown(z.object({ keys: z.array(z.record(z.string(), z.unknown())) }), 'jwks'),
     ...shown(z.record(z.string(), z.string()), 'theme'),

@@ -32,6 +32,38 @@ export interface Client {
   defaultAcrValues: string[];
   backchannelLogoutUri: string | null;
   backchannelLogoutSessionRequired: boolean;
+  requestObjectSigningAlg: string | null;
+  requestObjectEncryptionAlg: string | null;
+  requestObjectEncryptionEnc: string | null;
+  authorizationSignedResponseAlg: string | null;
+  authorizationEncryptedResponseAlg: string | null;
+  authorizationEncryptedResponseEnc: string | null;
+  idTokenEncryptedResponseAlg: string | null;
+  idTokenEncryptedResponseEnc: string | null;
+  userinfoEncryptedResponseAlg: string | null;
+  userinfoEncryptedResponseEnc: string | null;
+  introspectionSignedResponseAlg: string | null;
+  introspectionEncryptedResponseAlg: string | null;
+  introspectionEncryptedResponseEnc: string | null;
+  tlsClientAuthSubjectDn: string | null;
+  tlsClientAuthSanDns: string | null;
+  tlsClientAuthSanUri: string | null;
+  tlsClientAuthSanIp: string | null;
+  tlsClientAuthSanEmail: string | null;
+  backchannelTokenDeliveryMode: string | null;
+  backchannelClientNotificationEndpoint: string | null;
+  backchannelAuthenticationRequestSigningAlg: string | null;
+  softwareId: string | null;
+  softwareVersion: string | null;
+  requirePushedAuthorizationRequests: boolean;
+  requireSignedRequestObject: boolean;
+  dpopBoundAccessTokens: boolean;
+  tlsClientCertificateBoundAccessTokens: boolean;
+  useMtlsEndpointAliases: boolean;
+  responseModes: string[] | null;
+  authorizationDetailsTypes: string[];
+  /** A name of `profiles`. */
+  profile: string | null;
   firstParty: boolean;
   requirePkce: boolean;
   theme: ClientTheme | null;
@@ -89,6 +121,37 @@ const columns = [
   'defaultAcrValues',
   'backchannelLogoutUri',
   'backchannelLogoutSessionRequired',
+  'profile',
+  'requestObjectSigningAlg',
+  'requestObjectEncryptionAlg',
+  'requestObjectEncryptionEnc',
+  'authorizationSignedResponseAlg',
+  'authorizationEncryptedResponseAlg',
+  'authorizationEncryptedResponseEnc',
+  'idTokenEncryptedResponseAlg',
+  'idTokenEncryptedResponseEnc',
+  'userinfoEncryptedResponseAlg',
+  'userinfoEncryptedResponseEnc',
+  'introspectionSignedResponseAlg',
+  'introspectionEncryptedResponseAlg',
+  'introspectionEncryptedResponseEnc',
+  'tlsClientAuthSubjectDn',
+  'tlsClientAuthSanDns',
+  'tlsClientAuthSanUri',
+  'tlsClientAuthSanIp',
+  'tlsClientAuthSanEmail',
+  'backchannelTokenDeliveryMode',
+  'backchannelClientNotificationEndpoint',
+  'backchannelAuthenticationRequestSigningAlg',
+  'softwareId',
+  'softwareVersion',
+  'requirePushedAuthorizationRequests',
+  'requireSignedRequestObject',
+  'dpopBoundAccessTokens',
+  'tlsClientCertificateBoundAccessTokens',
+  'useMtlsEndpointAliases',
+  'responseModes',
+  'authorizationDetailsTypes',
   'firstParty',
   'requirePkce',
   'theme',
