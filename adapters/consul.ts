@@ -1,6 +1,7 @@
 /** Registers this instance with a Consul agent, which then asks its readiness endpoint. Consul is never waited for. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '../src/log.ts';
+import { createOperatorFetch } from './outbound.ts';
 
 export interface Registration {
   /** CONSUL_ADDR: the agent's origin. */
@@ -12,6 +13,8 @@ export interface Registration {
   host: string;
   port: number;
   healthPath: string;
+  /** The name that the certificate is for, if the instance speaks TLS itself. */
+  tlsName?: string;
   log: Log;
 }
 
@@ -27,9 +30,11 @@ export const registerWithConsul = async ({
   host,
   port,
   healthPath,
+  tlsName,
   log,
 }: Registration): Promise<() => Promise<void>> => {
   const stopped = new AbortController();
+  const fetch = createOperatorFetch(address);
   const put = async (path: string, body?: object): Promise<void> => {
     const response = await fetch(new URL(path, address), {
       method: 'PUT',
@@ -45,7 +50,8 @@ export const registerWithConsul = async ({
     Address: host,
     Port: port,
     Check: {
-      HTTP: `http://${host.includes(':') ? `[${host}]` : host}:${port}${healthPath}`,
+      HTTP: `${tlsName ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}${healthPath}`,
+      ...(tlsName ? { TLSServerName: tlsName } : {}),
       Interval: '10s',
       Timeout: '2s',
       // An instance that died without a word disappears by itself.

@@ -28,6 +28,8 @@ const queues = {
     expireInSeconds: 60,
     deleteAfterSeconds: day,
   },
+  // A client that hears of nothing asks when its request expires.
+  'ciba-ping': { retryLimit: 6, retryDelay: 2, retryDelayMax: 120, expireInSeconds: 30, deleteAfterSeconds: day },
 } as const satisfies Record<string, QueueOptions>;
 
 /** What each queue carries. */
@@ -37,6 +39,7 @@ export interface JobData {
   'code-request': CodeRequest;
   sms: Sms;
   'backchannel-logout': { clientId: string; sub: string; sid?: string };
+  'ciba-ping': { clientId: string; authReqId: string };
 }
 
 export type QueueName = keyof typeof queues;

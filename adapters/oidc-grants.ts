@@ -5,9 +5,24 @@
  */
 import { type Adapter, errors, Provider } from 'oidc-provider';
 import type { Db } from '../db/connect.ts';
+import { transact } from '../db/transact.ts';
 import { lockLiveApiKey } from '../src/api-keys/api-keys.queries.ts';
 import { isTrusted } from '../src/clients/standing.queries.ts';
-import { assertFreshSignIn, directSignIn, requestState, unused } from './oidc-storage.ts';
+import { revokeGrants } from '../src/sessions/sessions.commands.ts';
+import { currentDecision } from './oidc-pending.ts';
+import { assertFreshSignIn, directSignIn, type RequestState, requestState, unused } from './oidc-storage.ts';
+
+/**
+ * Grants that live. A token that was exchanged is not in its session's list of applications, where the engine looks: its grant
+ * says with which session it ends. That its source is there is the foreign key's to see to.
+ */
+export const liveGrants = (db: Db) =>
+  db('grants')
+    .where('expiresAt', '>', db.fn.now())
+    .whereRaw(
+      `(source_grant_id is null or session_uid is null or exists (
+         select from sessions where uid = grants.session_uid and user_id = grants.user_id and sessions.expires_at > now()))`,
+    );
 
 export const createGrantAdapter = (db: Db): Adapter => ({
   ...unused('Grant'),
@@ -21,15 +36,20 @@ export const createGrantAdapter = (db: Db): Adapter => ({
     }
     const { accountId: userId, clientId } = payload;
     const direct = directSignIn();
-    const sessionUid = direct?.sessionUid ?? Provider.ctx?.oidc.session?.uid ?? null;
-    await db.transaction(async (db) => {
+    const decision = currentDecision();
+    const sessionUid = decision?.sessionUid ?? direct?.sessionUid ?? Provider.ctx?.oidc.session?.uid ?? null;
+    await (decision?.db ?? db).transaction(async (db) => {
       if (userId) await assertFreshSignIn(db, userId);
-      if ((direct || state.sessionFrom) && sessionUid) await assertSession(db, sessionUid);
+      if ((decision || direct || state.sessionFrom) && sessionUid) await assertSession(db, sessionUid);
       if (state.apiKeyId) await assertApiKey(db, state.apiKeyId);
+      const source = state.source ? await takeSource(db, state.source) : { sessionUid };
       // Whoever gives an application their password, or a key of theirs, has agreed to it there.
       if (userId && clientId && !direct && !state.apiKeyId) await assertConsent(db, userId, clientId);
       await db('grants')
-        .insert({ id, userId, clientId, sessionUid, apiKeyId: state.apiKeyId ?? null, ...changes })
+        .insert({
+          ...{ id, userId, clientId, ...source, ...changes },
+          apiKeyId: state.apiKeyId ?? null,
+        })
         .onConflict('id')
         .merge(['payload', 'expiresAt']);
       await state.recordExchange?.(db, id);
@@ -37,7 +57,7 @@ export const createGrantAdapter = (db: Db): Adapter => ({
   },
 
   find: async (id) => {
-    const row = await db('grants').where({ id }).where('expiresAt', '>', db.fn.now()).first('payload');
+    const row = await liveGrants(db).where({ id }).first('payload');
     if (!row) return undefined;
     const state = requestState();
     state.grants ??= new Set();
@@ -46,7 +66,8 @@ export const createGrantAdapter = (db: Db): Adapter => ({
   },
 
   destroy: async (id) => {
-    await db('grants').where({ id }).delete();
+    // What came of it by token exchange ends with it, in the order in which everybody ends grants.
+    await transact(db, (db) => revokeGrants(db, [id]));
   },
 });
 
@@ -59,6 +80,19 @@ const assertSession = async (db: Db, uid: string): Promise<void> => {
 /** Likewise the API key: its revocation waits until the Grant is there to be ended with it. */
 const assertApiKey = async (db: Db, id: string): Promise<void> => {
   if (!(await lockLiveApiKey(db, id))) throw new errors.InvalidRequest('the subject_token is not valid');
+};
+
+/**
+ * Likewise the grant of a token that is exchanged. What came of an exchange before ends with the same session.
+ * @returns what the new Grant ends with
+ */
+const takeSource = async (
+  db: Db,
+  { grantId: id, sessionUid }: NonNullable<RequestState['source']>,
+): Promise<{ sourceGrantId: string; sessionUid: string | null }> => {
+  const source = await liveGrants(db).where({ id }).forKeyShare().first('sourceGrantId', 'sessionUid');
+  if (!source) throw new errors.InvalidRequest('the subject_token is not valid');
+  return { sourceGrantId: id, sessionUid: sessionUid ?? (source.sourceGrantId ? source.sessionUid : null) };
 };
 
 /**

@@ -2,7 +2,9 @@
 import { type Adapter, type AdapterPayload, errors } from 'oidc-provider';
 import type { Db } from '../db/connect.ts';
 import { findClient } from '../src/clients/clients.queries.ts';
+import { isAudienceLive } from '../src/resource-servers/resource-servers.queries.ts';
 import { hashToken } from '../src/secrets.ts';
+import { isPending, keptSeconds, pacePoll, savePending } from './oidc-pending.ts';
 import { endFamily, type OidcStorage, unused } from './oidc-storage.ts';
 
 /**
@@ -21,6 +23,9 @@ export const jwtName = 'jwt~';
 
 const isJwtModel = (model: string): model is 'AccessToken' | 'ClientCredentials' =>
   model === 'AccessToken' || model === 'ClientCredentials';
+
+/** A value that may be used once was used before, or is being used by another request. */
+export class ReplayedError extends errors.InvalidRequest {}
 
 interface Row {
   payload: AdapterPayload & { sealed?: string };
@@ -49,6 +54,18 @@ export const createPayloadAdapter = (storage: OidcStorage, model: string): Adapt
     return { ...content, ...(consumedAt ? { consumed: Math.floor(consumedAt.getTime() / 1000) } : {}) };
   };
 
+  /** A token for a resource server that no longer gives its client so much, or is gone, is dead. */
+  const forSomebody = async (found: AdapterPayload | undefined): Promise<AdapterPayload | undefined> => {
+    const { aud, clientId = '', scope, grantId } = found ?? {};
+    for (const audience of isJwtModel(model) && aud !== undefined ? [aud].flat() : [])
+      if (
+        audience !== storage.ownAudience &&
+        !(await isAudienceLive(db, { audience, clientId, scope, grantId }, storage))
+      )
+        return undefined;
+    return found;
+  };
+
   const live = (where: Record<string, unknown>) =>
     db('oidcPayloads')
       .where({ model, ...where })
@@ -74,7 +91,12 @@ export const createPayloadAdapter = (storage: OidcStorage, model: string): Adapt
           .onConflict(['model', 'idHash'])
           .ignore()
           .returning('idHash');
-        if (!first) throw new errors.InvalidRequest('the request was already used');
+        if (!first) throw new ReplayedError('the request was already used');
+        return;
+      }
+      if (isPending(model)) {
+        const expiresAt = new Date(Date.now() + ((expiresIn ?? 0) + keptSeconds) * 1000);
+        await savePending(db, { ...row, expiresAt }, payload);
         return;
       }
       await db('oidcPayloads')
@@ -84,13 +106,15 @@ export const createPayloadAdapter = (storage: OidcStorage, model: string): Adapt
     },
 
     find: async (id) => {
-      if (isJwtModel(model) && id.startsWith(jwtName)) return storage.findJwt(model, id);
+      if (isJwtModel(model) && id.startsWith(jwtName)) return forSomebody(await storage.findJwt(model, id));
       const idHash = hashToken(id);
       const row: Row | undefined = await live({ idHash }).first('payload', 'consumedAt');
       // What a client got for itself has no grant that would end with the client.
       if (row && model === 'ClientCredentials' && !(await findClient(db, row.payload.clientId as string)))
         return undefined;
-      return row && { ...fromStored(idHash, row), jti: id };
+      const found = row && { ...fromStored(idHash, row), jti: id };
+      if (found && isPending(model)) await pacePoll(db, model, idHash, found);
+      return forSomebody(found);
     },
 
     findByUserCode: async (userCode) => {

@@ -5,6 +5,7 @@
 import { type Adapter, type AdapterPayload, errors, Provider } from 'oidc-provider';
 import type { Db } from '../db/connect.ts';
 import { hashToken } from '../src/secrets.ts';
+import { touchSession } from './oidc-sessions.ts';
 import { endFamily, type OidcStorage, unused } from './oidc-storage.ts';
 
 /**
@@ -36,6 +37,10 @@ export const createRefreshTokenAdapter = ({ db, refreshTokenGraceSeconds }: Oidc
       const parentHash = hashToken(rotated.jti);
       if (!(await db.transaction((db) => insertSuccessor(db, { ...row, parentHash }))))
         await refuseReplay(db, row.grantId as string);
+      // The person is there, unless the application works without them (`offline_access`). The answer does not wait for this,
+      // and does not fail with it.
+      if (payload.expiresWithSession && payload.sessionUid)
+        touchSession(db, payload.sessionUid as string).catch(() => {});
     }
   },
 

@@ -7,6 +7,17 @@ import type { Db } from '../db/connect.ts';
 import { hashToken } from '../src/secrets.ts';
 import { assertFreshSignIn, directSignIn, requestState, unused } from './oidc-storage.ts';
 
+/** How exactly `last_seen_at` is kept where a session is used by refreshing tokens alone: not a row written per refresh. */
+const touchSeconds = 60;
+
+/** Notes that a session is used. Pass no transaction: whatever else it holds would be locked in another order. */
+export const touchSession = async (db: Db, uid: string): Promise<void> => {
+  await db('sessions')
+    .where({ uid })
+    .whereRaw('last_seen_at < now() - make_interval(secs => ?)', [touchSeconds])
+    .update({ lastSeenAt: db.fn.now() });
+};
+
 export const createSessionAdapter = (db: Db): Adapter => ({
   ...unused('Session'),
 

@@ -4,16 +4,25 @@ import { type Adapter, type AdapterPayload, errors, Provider } from 'oidc-provid
 import type { Db } from '../db/connect.ts';
 import { transact } from '../db/transact.ts';
 import { recordEvent, system } from '../src/audit/logs.commands.ts';
+import type { Client } from '../src/clients/clients.queries.ts';
 import type { Secrets } from '../src/secrets.ts';
 import { revokeGrants } from '../src/sessions/sessions.commands.ts';
 
 export interface OidcStorage {
   db: Db;
+  /** @param address of whoever asks for the client; undefined within the service itself */
+  findClient(clientId: string, address?: string): Promise<Client | undefined>;
   secrets: Secrets;
   /** For how long a refresh whose answer was lost may be repeated. */
   refreshTokenGraceSeconds: number;
   /** Longest life of an access token: how long the revocation of a JWT must be remembered. */
   accessTokenMaxSeconds: number;
+  /** Audience of tokens for our own API. */
+  ownAudience: string;
+  /** Whether people may give tokens for APIs that are not known here. */
+  openResources: boolean;
+  /** Whether every client but our own must push its authorization requests. */
+  requirePushedRequests: boolean;
   /** Turns the opaque name of a JWT access token into the payload that the engine would have stored, if it is alive. */
   findJwt(model: 'AccessToken' | 'ClientCredentials', name: string): Promise<AdapterPayload | undefined>;
 }
@@ -33,13 +42,15 @@ export const unused = (model: string): Adapter => {
 };
 
 /** What the adapters remember of the request that they serve. */
-interface RequestState {
+export interface RequestState {
   /** Under which identifier (hashed) the browser's session was read or last saved. */
   sessionFrom?: string;
   /** The Grants that were read. */
   grants?: Set<string>;
   /** The API key that is exchanged for a token. */
   apiKeyId?: string;
+  /** The grant of the token that is exchanged, and the session that this token is bound to. */
+  source?: { grantId: string; sessionUid: string | null };
   /** Writes the exchange down, in the transaction that saves its Grant. */
   recordExchange?(db: Db, grantId: string): Promise<void>;
 }
@@ -59,6 +70,8 @@ export interface FreshLogin {
 
 /** A sign-in that did not come through the authorization endpoint: REST, or the password grant. */
 export interface DirectSignIn extends Required<FreshLogin> {
+  /** How it was made, for the tokens that come of it. */
+  authentication: { acr: string; amr: string[]; authTime: number };
   /** The session that it begins. */
   sessionUid: string;
   userAgent: string | null;

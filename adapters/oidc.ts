@@ -3,19 +3,16 @@
  * SHA-256; a document that must be read back whole and holds such values is sealed. Absent is undefined, broken is
  * thrown: an outage must never look like `invalid_client` or `invalid_grant`.
  */
-import { type Adapter, type AdapterFactory, type AdapterPayload, errors } from 'oidc-provider';
-import type { Db } from '../db/connect.ts';
+import { type Adapter, type AdapterFactory, type AdapterPayload, errors, Provider } from 'oidc-provider';
 import { clientMetadata } from '../src/clients/client-metadata.ts';
-import { type Client, findClient } from '../src/clients/clients.queries.ts';
+import type { Client } from '../src/clients/clients.queries.ts';
+import { identityScopes } from '../src/clients/identity-scopes.ts';
 import { isOutage } from '../src/errors.ts';
 import { createGrantAdapter } from './oidc-grants.ts';
 import { createPayloadAdapter } from './oidc-payloads.ts';
 import { createRefreshTokenAdapter } from './oidc-refresh-tokens.ts';
 import { createSessionAdapter } from './oidc-sessions.ts';
 import { type OidcStorage, unused } from './oidc-storage.ts';
-
-/** The scopes of OpenID Connect that people consent to; any other scope belongs to a resource. */
-export const identityScopes = ['openid', 'profile', 'email', 'address', 'phone', 'offline_access'];
 
 /**
  * Client metadata as the engine is to see it. Of `scope` it gets the identity scopes: those of the API are the
@@ -49,11 +46,16 @@ const engineClient = (client: Client): AdapterPayload => ({
     : {}),
 });
 
-const createClientAdapter = (db: Db): Adapter => ({
+const createClientAdapter = ({ findClient, requirePushedRequests }: OidcStorage): Adapter => ({
   ...unused('Client'),
   find: async (id) => {
-    const client = await findClient(db, id);
-    return client && engineClient(client);
+    const client = await findClient(id, Provider.ctx?.ip);
+    if (!client) return undefined;
+    const metadata = engineClient(client);
+    // Our own sign in on the same origin, with nothing in the request that could be changed on the way.
+    return requirePushedRequests && !client.builtIn
+      ? { ...metadata, require_pushed_authorization_requests: true }
+      : metadata;
   },
 });
 
@@ -92,7 +94,7 @@ export const createOidcAdapter =
   (model) => {
     switch (model) {
       case 'Client':
-        return guarded(createClientAdapter(storage.db));
+        return guarded(createClientAdapter(storage));
       case 'Grant':
         return guarded(createGrantAdapter(storage.db));
       case 'Session':

@@ -1,21 +1,30 @@
 /**
- * The only way to fetch a URL that somebody else chose (`jwks_uri`, `sector_identifier_uri`, back-channel logout): it
- * must not become a way into our own network (server-side request forgery). Given to oidc-provider as `fetch`.
+ * The only way to fetch a URL that somebody else chose (`jwks_uri`, `sector_identifier_uri`, back-channel logout, client
+ * metadata documents, webhooks): it must not become a way into our own network (server-side request forgery). Given to
+ * oidc-provider as `fetch`, and to whoever else fetches.
  *
- * - https only, and no address of special use (loopback, private, link-local …). Names are resolved and checked before
- *   anything is sent; oidc-provider's dispatcher checks the address that was really connected to, so a name that
- *   resolves differently the second time gains nothing. Without that dispatcher nothing is fetched.
+ * - https only, and no address of special use (loopback, private, link-local …). A name is resolved once, all its addresses
+ *   are checked, and the connection goes to one of those that were checked: a name that resolves differently a second time
+ *   gains nothing, since there is no second time.
  * - Hosts in OUTBOUND_ALLOW (development only) are exempt from both, and may be plain http.
  * - A redirect is not followed, whoever asks: the caller gets the 3xx response.
- * - 5 s for everything (the engine itself sets 2.5 s), and 256 KiB of body: the engine's own limits are infinite.
+ * - 5 s from the first look-up to the last byte of the body (the engine itself sets 2.5 s), and 256 KiB of body as it comes:
+ *   no compression is offered, and what is compressed all the same is not unpacked.
+ * - No connection is kept or shared, and nothing of ours goes along: no cookies, no credentials from the URL.
+ *
+ * Made of node:https, whose `lookup` is where the check belongs; the platform's `fetch` lets nobody in there.
  */
-import { lookup } from 'node:dns/promises';
-import { BlockList, isIP } from 'node:net';
+import { type LookupAddress, lookup as lookupHost } from 'node:dns';
+import { type IncomingMessage, request as requestHttp } from 'node:http';
+import { request as requestHttps } from 'node:https';
+import { BlockList, isIP, type LookupFunction } from 'node:net';
+import { Readable } from 'node:stream';
 
 const timeoutMs = 5000;
 const bodyBytesMax = 256 * 1024;
+const headBytesMax = 16 * 1024;
 
-/** IANA special-purpose address registries (RFC 6890), and multicast. */
+/** IANA special-purpose address registries (RFC 6890), and multicast. Of IPv6 only global unicast, 2000::/3, is left at all. */
 const specialUse = new BlockList();
 for (const range of [
   '0.0.0.0/8',
@@ -26,78 +35,186 @@ for (const range of [
   '172.16.0.0/12',
   '192.0.0.0/24',
   '192.0.2.0/24',
+  '192.31.196.0/24',
+  '192.52.193.0/24',
   '192.88.99.0/24',
   '192.168.0.0/16',
+  '192.175.48.0/24',
   '198.18.0.0/15',
   '198.51.100.0/24',
   '203.0.113.0/24',
   '224.0.0.0/4',
   '240.0.0.0/4',
-  '::/96',
-  '64:ff9b::/96',
-  '64:ff9b:1::/48',
-  '100::/64',
+  // IPv4 within IPv6, in every notation that there is for it; unique local, link-local, site-local, multicast.
+  '::/3',
+  '4000::/2',
+  '8000::/1',
   '2001::/23',
   '2001:db8::/32',
   '2002::/16',
+  '2620:4f:8000::/48',
   '3fff::/20',
-  '5f00::/16',
-  'fc00::/7',
-  'fe80::/10',
-  'ff00::/8',
 ]) {
   const [address = '', prefix] = range.split('/');
   specialUse.addSubnet(address, Number(prefix), isIP(address) === 6 ? 'ipv6' : 'ipv4');
 }
 
-/** An IPv4 address inside IPv6 (`::ffff:127.0.0.1`) is matched by the ranges of IPv4. */
 const isSpecialUse = (address: string): boolean => specialUse.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
 
+/** The code of whatever is refused before anything is sent. */
+export const outboundRefused = 'outbound_refused';
+
 const refused = (why: string) =>
-  Object.assign(new TypeError(`outbound request refused: ${why}`), { code: 'outbound_refused' });
+  Object.assign(new TypeError(`outbound request refused: ${why}`), { code: outboundRefused });
+const specialAddress = () => refused('the host has a special-use IP address');
 
-const assertPublic = async (hostname: string): Promise<void> => {
+/** Where names are looked up; tests give their own. */
+export type Resolve = (hostname: string, done: (error: Error | null, addresses: LookupAddress[]) => void) => void;
+
+const resolveByDns: Resolve = (hostname, done) => lookupHost(hostname, { all: true }, done);
+
+/**
+ * What node:net connects by: it takes the addresses from here and never asks again. One that may not be reached is enough to
+ * refuse them all, or the answer would decide which of them is tried.
+ */
+const guardedLookup =
+  (resolve: Resolve, exempt: boolean): LookupFunction =>
+  (hostname, { all, family }, done) => {
+    resolve(hostname, (error, addresses) => {
+      const fail = (cause: Error) => done(cause as NodeJS.ErrnoException, '');
+      if (error) return fail(error);
+      if (!exempt && addresses.some(({ address }) => isSpecialUse(address))) return fail(specialAddress());
+      const wanted = family === 4 || family === 6 ? addresses.filter((one) => one.family === family) : addresses;
+      const [first] = wanted;
+      if (!first) return fail(new Error('the host has no address'));
+      if (all) done(null, wanted);
+      else done(null, first.address, first.family);
+    });
+  };
+
+/** Below 1024 only what is for the web: a TLS handshake is an odd thing to send to anything else. */
+const isWebPort = (port: number) => port === 443 || port === 80 || port >= 1024;
+
+interface Target {
+  url: URL;
+  exempt: boolean;
+}
+
+/** Whether a host of a URL (`host`, or `host:port` where the port is not the scheme's own) is one of OUTBOUND_ALLOW. */
+export const isListed = (allow: readonly string[]): ((host: string) => boolean) => {
+  const allowed = new Set(allow.map((host) => host.toLowerCase()));
+  return (host) => allowed.has(host) || allowed.has(host.replace(/:\d+$/, ''));
+};
+
+const targetOf = (href: string, allowed: ReadonlySet<string>): Target => {
+  const url = URL.parse(href);
+  if (!url) throw refused('not a URL');
+  const { protocol, hostname, username, password } = url;
+  if (protocol !== 'https:' && protocol !== 'http:') throw refused('the URL is not https');
+  if (username || password) throw refused('the URL has credentials');
+  const port = Number(url.port || (protocol === 'https:' ? 443 : 80));
+  const exempt = allowed.has(hostname) || allowed.has(`${hostname}:${port}`);
+  if (exempt) return { url, exempt };
+  if (protocol !== 'https:') throw refused('the URL is not https');
+  if (!isWebPort(port)) throw refused('the port is not one of the web');
+  // Addresses are not looked up, so they are checked here.
   const host = hostname.replace(/^\[|\]$/g, '');
-  const addresses = isIP(host) ? [host] : (await lookup(host, { all: true })).map(({ address }) => address);
-  if (addresses.some(isSpecialUse)) throw refused('the host has a special-use IP address');
+  if (isIP(host) && isSpecialUse(host)) throw specialAddress();
+  return { url, exempt };
 };
 
-/** The same response with an end to its body. */
-const bounded = (response: Response): Response => {
-  if (!response.body) return response;
+/** Statuses that have no body (Fetch standard, "null body status"); `Response` takes none with them. */
+const withoutBody = new Set([101, 204, 205, 304]);
+
+/** The same bytes with an end to them. */
+const bounded = (message: IncomingMessage): ReadableStream<Uint8Array> => {
   let received = 0;
-  const limit = new TransformStream<Uint8Array, Uint8Array>({
-    transform: (chunk, controller) => {
-      received += chunk.byteLength;
-      if (received > bodyBytesMax) controller.error(new Error('response too large'));
-      else controller.enqueue(chunk);
-    },
-  });
-  return new Response(response.body.pipeThrough(limit), response);
+  return (Readable.toWeb(message) as ReadableStream<Uint8Array>).pipeThrough(
+    new TransformStream<Uint8Array, Uint8Array>({
+      transform: (chunk, controller) => {
+        received += chunk.byteLength;
+        if (received <= bodyBytesMax) controller.enqueue(chunk);
+        else {
+          controller.error(new Error('response too large'));
+          message.destroy();
+        }
+      },
+    }),
+  );
 };
 
-/** @param allow `host` (any port) or `host:port`, as OUTBOUND_ALLOW has them; an IPv6 address in brackets. */
-export const createOutboundFetch = ({ allow }: { allow: readonly string[] }): typeof fetch => {
+const responseOf = (message: IncomingMessage): Response => {
+  const status = message.statusCode ?? 0;
+  const headers = new Headers();
+  for (let at = 0; at < message.rawHeaders.length; at += 2)
+    headers.append(message.rawHeaders[at] as string, message.rawHeaders[at + 1] as string);
+  if (status < 200 || status > 599) throw new Error(`unexpected response status ${status}`);
+  if (!withoutBody.has(status)) return new Response(bounded(message), { status, headers });
+  message.resume();
+  return new Response(null, { status, headers });
+};
+
+const send = (
+  { url, exempt }: Target,
+  { method, headers, body, signal }: { method: string; headers: Headers; body: Uint8Array; signal: AbortSignal },
+  resolve: Resolve,
+): Promise<Response> =>
+  new Promise((fulfil, reject) => {
+    const options = {
+      method,
+      headers: Object.fromEntries(headers),
+      lookup: guardedLookup(resolve, exempt),
+      agent: false,
+      maxHeaderSize: headBytesMax,
+    } as const;
+    let message: IncomingMessage | undefined;
+    const request = (url.protocol === 'https:' ? requestHttps : requestHttp)(url, options, (answer) => {
+      message = answer;
+      try {
+        fulfil(responseOf(answer));
+      } catch (error) {
+        answer.destroy();
+        reject(error as Error);
+      }
+    });
+    request.on('error', reject);
+    // The body's reader is told why it ends, too.
+    const abort = () => {
+      message?.destroy(signal.reason as Error);
+      request.destroy(signal.reason as Error);
+    };
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort, { once: true });
+    request.end(body);
+  });
+
+interface OutboundOptions {
+  /** `host` (any port) or `host:port`, as OUTBOUND_ALLOW has them; an IPv6 address in brackets. */
+  allow: readonly string[];
+  resolve?: Resolve;
+}
+
+/** A `fetch` that takes a URL and an init; what is refused rejects with the code `outbound_refused`. */
+export const createOutboundFetch = ({ allow, resolve = resolveByDns }: OutboundOptions): typeof fetch => {
   const allowed = new Set(allow.map((host) => host.toLowerCase()));
   return async (input, init = {}) => {
-    const { href, protocol, hostname, port, username, password } = new URL(
-      input instanceof Request ? input.url : input,
-    );
-    if (username || password) throw refused('the URL has credentials');
-    const { dispatcher, ...options } = init as RequestInit & { dispatcher?: unknown };
-    const signals = [AbortSignal.timeout(timeoutMs), ...(options.signal ? [options.signal] : [])];
-    const request: RequestInit & { dispatcher?: unknown } = {
-      ...options,
-      redirect: 'manual',
-      signal: AbortSignal.any(signals),
-    };
-    const exempt = allowed.has(hostname) || allowed.has(`${hostname}:${port || (protocol === 'https:' ? 443 : 80)}`);
-    if (!exempt) {
-      if (protocol !== 'https:') throw refused('the URL is not https');
-      if (!dispatcher) throw refused('no dispatcher guards the connection');
-      await assertPublic(hostname);
-      request.dispatcher = dispatcher;
-    }
-    return bounded(await fetch(href, request));
+    const target = targetOf(input instanceof Request ? input.url : String(input), allowed);
+    // The platform's own reading of method, headers and body; nothing is sent by it.
+    const given = new Request(input, { ...init, signal: null, dispatcher: undefined } as RequestInit);
+    const body = new Uint8Array(await given.arrayBuffer());
+    const { method, headers } = given;
+    headers.set('accept-encoding', 'identity');
+    if (body.byteLength || !['GET', 'HEAD'].includes(method)) headers.set('content-length', String(body.byteLength));
+    const signal = AbortSignal.any([AbortSignal.timeout(timeoutMs), ...(init.signal ? [init.signal] : [])]);
+    return send(target, { method, headers, body, signal }, resolve);
   };
+};
+
+/**
+ * The same, with an exemption for the host of one URL: the operator chose it, and what is their own is likely to have a private
+ * address. Time limit, size limit and the refusal to follow redirects stay.
+ */
+export const createOperatorFetch = (url: string): typeof fetch => {
+  const { protocol, hostname, port } = new URL(url);
+  return createOutboundFetch({ allow: [`${hostname}:${port || (protocol === 'https:' ? 443 : 80)}`] });
 };

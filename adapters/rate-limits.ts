@@ -34,6 +34,12 @@ const limits = {
   posted: { points: 120, seconds: minute },
   /** Registrations per address. */
   register: { points: 20, seconds: hour },
+  /** Clients that register themselves without a token: per address, and altogether. */
+  registerClient: { points: 20, seconds: hour },
+  registerClientTotal: { points: 2000, seconds: day },
+  /** Client metadata documents that are fetched: per address that names ones not known yet, and per host that they are on. */
+  documentAddress: { points: 30, seconds: 10 * minute },
+  documentHost: { points: 60, seconds: minute },
   /** Mails per recipient that one address asks for. */
   mailPair: { points: 5, seconds: hour },
   /** Mails of a kind per recipient, whoever asks. */
@@ -55,6 +61,16 @@ const limits = {
   addressFailures: { points: 200, seconds: 15 * minute },
   /** Tokens per address that turned out not to be valid where one can ask (`/auth/validate`). */
   validations: { points: 200, seconds: 15 * minute },
+  /** Device codes that one address asks for: each is kept for a while. */
+  deviceRequests: { points: 60, seconds: minute },
+  /** User codes that are not right: per address, per account that is signed in, and over everybody (see `protocol-limits.ts`). */
+  userCodeAddress: { points: 20, seconds: 15 * minute },
+  userCodeAccount: { points: 20, seconds: hour },
+  userCodeTotal: { points: 2000, seconds: hour },
+  /** Backchannel requests per client and person, and per person; and hints of a client that fit nobody. */
+  backchannelPair: { points: 10, seconds: 15 * minute },
+  backchannelPerson: { points: 30, seconds: hour },
+  backchannelUnknown: { points: 200, seconds: hour },
   /** Refusals per client and address that the audit log takes one by one. */
   recordedRefusals: { points: 50, seconds: 15 * minute },
 } as const;

@@ -2,19 +2,10 @@
 import { type Config, smsProvider } from '../src/config.ts';
 import type { Log } from '../src/log.ts';
 import type { DevMailbox } from './mailer.ts';
-import { createOutboundFetch } from './outbound.ts';
+import { createOperatorFetch } from './outbound.ts';
 import { createSender, type SmsOutcome, type SmsSender, showInMailbox } from './sms.ts';
 import { sendByTwilio } from './sms-twilio.ts';
 import { sendByWebhook } from './sms-webhook.ts';
-
-/**
- * The guarded fetch, with an exemption for one host: the operator chose it, and their own gateway is likely to have a
- * private address. Time limit, size limit and the refusal to follow redirects stay.
- */
-const fetchFrom = (url: string): typeof fetch => {
-  const { protocol, hostname, port } = new URL(url);
-  return createOutboundFetch({ allow: [`${hostname}:${port || (protocol === 'https:' ? 443 : 80)}`] });
-};
 
 /** @returns undefined when SMS are off */
 export const createSmsSender = ({
@@ -35,12 +26,12 @@ export const createSmsSender = ({
   if (provider === 'console' && mailbox) return createSender(showInMailbox(mailbox), { log, count });
   if (provider === 'webhook') {
     const { SMS_WEBHOOK_URL: url = '', SMS_WEBHOOK_SECRET: secret = '' } = config;
-    return createSender(sendByWebhook({ url, secret, fetch: fetchFrom(url) }), { log, count });
+    return createSender(sendByWebhook({ url, secret, fetch: createOperatorFetch(url) }), { log, count });
   }
   if (provider === 'twilio') {
     const { TWILIO_API_URL: apiUrl, TWILIO_ACCOUNT_SID: accountSid = '', TWILIO_AUTH_TOKEN: authToken = '' } = config;
     const from = config.TWILIO_FROM ?? '';
-    const options = { apiUrl, accountSid, authToken, from, fetch: fetchFrom(apiUrl) };
+    const options = { apiUrl, accountSid, authToken, from, fetch: createOperatorFetch(apiUrl) };
     // Twilio refuses a message whose callback is not a public address.
     const callback = statusCallback.startsWith('https:') ? { statusCallback } : {};
     return createSender(sendByTwilio({ ...options, ...callback }), { log, count });

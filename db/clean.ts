@@ -10,7 +10,9 @@ const expired: readonly [table: string, key: string, where: string][] = [
   ['sessions', 'id_hash', 'expires_at < now()'],
   ['known_devices', '(user_id, device_hash)', 'expires_at < now()'],
   ['refresh_tokens', 'token_hash', 'expires_at < now()'],
+  ['backchannel_requests', 'id', 'expires_at < now()'],
   ['oidc_payloads', '(model, id_hash)', 'expires_at < now()'],
+  ['initial_access_tokens', 'id', 'expires_at < now() or uses_left = 0'],
   ['revoked_tokens', 'jti_hash', 'expires_at < now()'],
   // Shown to their owner for a while after their end.
   ['api_keys', 'id', `least(revoked_at, expires_at) < now() - interval '30 days'`],

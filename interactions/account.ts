@@ -4,6 +4,8 @@ import type Koa from 'koa';
 import { z } from 'zod';
 import type { Db } from '../db/connect.ts';
 import type { AccountDeps } from '../src/auth/accounts.commands.ts';
+import { requestsPath } from '../src/auth/backchannel.commands.ts';
+import { countWaiting } from '../src/auth/backchannel.queries.ts';
 import { Password, PersonName } from '../src/auth/credentials.ts';
 import { changePassword } from '../src/auth/password.commands.ts';
 import type { NewClient } from '../src/clients/client-metadata.ts';
@@ -16,13 +18,14 @@ import { openPii, type Pii } from '../src/users/pii.ts';
 import { updateProfile } from '../src/users/users.commands.ts';
 import type { User } from '../src/users/users.queries.ts';
 import type { Pages, Visitor } from './pages.ts';
+import { type DecideRequest, mountRequests } from './requests.ts';
 import type { Problem, ProfileField } from './view-props.ts';
 
 /** The account page signs people in as an application of its own, with the response type `none`: no code, no token. */
 export const accountClientId = 'countersign-account';
 export const accountClient = (issuer: string, brand: string): NewClient => ({
   client_name: brand,
-  redirect_uris: [`${issuer}/account`],
+  redirect_uris: [`${issuer}/account`, `${issuer}${requestsPath}`],
   post_logout_redirect_uris: [`${issuer}/`],
   response_types: ['none'],
   grant_types: ['authorization_code'],
@@ -113,7 +116,7 @@ const ProfileForm = z.object({
 });
 
 const PasswordForm = z.object({ currentPassword: Password, newPassword: Password });
-const IdForm = z.object({ id: z.string().regex(/^[\x20-\x7e]{1,200}$/) });
+const IdForm = z.object({ id: z.string().regex(/^[\x20-\x7e]{1,500}$/) });
 
 const toPii = ({ name: _name, locale: _locale, ...form }: z.output<typeof ProfileForm>): Pii => {
   const { formatted, street_address, locality, region, postal_code, country, ...pii } = form;
@@ -147,6 +150,7 @@ export const account = ({
   secrets,
   deps,
   queueLogout,
+  decideRequest,
   passwordMinLength,
 }: {
   db: Db;
@@ -154,6 +158,7 @@ export const account = ({
   secrets: Secrets;
   deps: AccountDeps;
   queueLogout: QueueLogout;
+  decideRequest: DecideRequest;
   passwordMinLength: number;
 }): Koa.Middleware => {
   const router = new Router({ prefix: '/account' });
@@ -165,7 +170,7 @@ export const account = ({
 
   /** Runs a page for whoever is signed in, and sends anybody else to sign in first. */
   const signedIn =
-    (page: (ctx: Koa.Context, visitor: Visitor) => unknown): Koa.Middleware =>
+    (page: (ctx: Koa.Context, visitor: Visitor) => unknown, returnTo = '/account'): Koa.Middleware =>
     async (ctx) => {
       const visitor = await pages.visitor(ctx);
       if (visitor) {
@@ -180,7 +185,7 @@ export const account = ({
           client_id: accountClientId,
           response_type: 'none',
           scope: 'openid',
-          redirect_uri: `${deps.issuer}/account`,
+          redirect_uri: `${deps.issuer}${returnTo}`,
         };
         redirect(ctx, `${routes.authorization}?${new URLSearchParams(request)}`);
       }
@@ -216,6 +221,8 @@ export const account = ({
         endSessionAction: '/account/sessions/end',
         endOthersAction: '/account/sessions/end-others',
         signOutHref: routes.end_session,
+        requestsHref: requestsPath,
+        waitingRequests: await countWaiting(db, user.id),
         consents: consents.map(({ clientId, clientName, scopes, resources, createdAt }) => ({
           clientId,
           name: clientName ?? clientId,
@@ -322,6 +329,8 @@ export const account = ({
       }
     }),
   );
+
+  mountRequests(router, signedIn, { db, pages, secrets, decide: decideRequest });
 
   return router.routes() as unknown as Koa.Middleware;
 };

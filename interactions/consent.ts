@@ -3,16 +3,22 @@ import type { Db } from '../db/connect.ts';
 import { isTrusted } from '../src/clients/standing.queries.ts';
 import { AppError } from '../src/errors.ts';
 import { actorOf } from '../src/http/actor.ts';
+import type { Detail, DetailsTypes } from '../src/provider/authorization-details.ts';
+import { fillIn, inLanguage, readMembers } from '../src/provider/authorization-details-text.ts';
+import { findResourceTexts } from '../src/resource-servers/resource-servers.queries.ts';
 import { grantConsent } from '../src/sessions/sessions.commands.ts';
 import { findConsent } from '../src/sessions/sessions.queries.ts';
 import { findUser } from '../src/users/users.queries.ts';
-import type { Interaction, Step } from './interactions.ts';
+import { type Interaction, isForDevice, type Step } from './interactions.ts';
 import type { Pages } from './pages.ts';
+import type { ConsentView } from './view-props.ts';
 
 interface Missing {
   missingOIDCScope?: string[];
   missingOIDCClaims?: string[];
   missingResourceScopes?: Record<string, string[]>;
+  /** The engine's name for authorization details. */
+  rar?: Detail[];
 }
 
 const missingOf = ({ prompt }: Interaction) => {
@@ -20,7 +26,29 @@ const missingOf = ({ prompt }: Interaction) => {
   return { scopes: missingOIDCScope, claims: missingOIDCClaims, resources: missingResourceScopes };
 };
 
-export const consent = ({ db, pages }: { db: Db; pages: Pages }): Step => {
+/** Resources in the words of whoever registered them; our own API has none. */
+const describeResources = async (db: Db, resources: Record<string, string[]>): Promise<ConsentView['resources']> => {
+  const known = await findResourceTexts(db, Object.keys(resources));
+  return Object.entries(resources).map(([indicator, scopes]) => {
+    const server = known.find(({ identifier }) => identifier === indicator);
+    if (!server) return { indicator, scopes };
+    const texts = server.scopes.flatMap(({ name, description }) => (description ? [[name, description]] : []));
+    return { indicator, name: server.name, scopes, texts: Object.fromEntries(texts) };
+  });
+};
+
+/** Authorization details as the page tells them; the engine has refused types that are not registered. */
+const inWords = (types: DetailsTypes, { rar = [] }: Missing, locale: string) =>
+  rar.flatMap((detail) => {
+    const type = types[detail.type];
+    if (!type) return [];
+    const text = type.text && fillIn(inLanguage(type.text, locale), detail);
+    return [{ title: inLanguage(type.title, locale), ...(text ? { text } : {}), members: readMembers(detail) ?? [] }];
+  });
+
+const redirectHostOf = (uri: unknown): string => URL.parse(String(uri))?.host || String(uri);
+
+export const consent = ({ db, pages, detailsTypes }: { db: Db; pages: Pages; detailsTypes: DetailsTypes }): Step => {
   const load = async ({ session, params }: Interaction) => {
     const [user, client] = await Promise.all([
       session ? findUser(db, session.accountId) : undefined,
@@ -44,19 +72,26 @@ export const consent = ({ db, pages }: { db: Db; pages: Pages }): Step => {
         {
           action,
           cancelAction: `${action}/abort`,
-          switchAccountAction: `${action}/switch`,
+          ...(isForDevice(interaction)
+            ? {}
+            : { switchAccountAction: `${action}/switch`, redirectHost: redirectHostOf(params.redirect_uri) }),
           account: { name: user.name, email: user.email },
           ...(client.clientUri ? { clientUri: client.clientUri } : {}),
           ...(client.policyUri ? { policyUri: client.policyUri } : {}),
           ...(client.tosUri ? { tosUri: client.tosUri } : {}),
           // Until administrators can vouch for an application, only the operator's own is known to be what it says.
           verified: trusted,
+          ...(client.kind === 'metadata-document' ? { comesFrom: new URL(client.clientId).host } : {}),
           firstParty: trusted,
           scopes,
           claims,
-          resources: Object.entries(resources).map(([indicator, scopes]) => ({ indicator, scopes })),
+          resources: await describeResources(db, resources),
+          details: inWords(
+            detailsTypes,
+            interaction.prompt.details as Missing,
+            pages.locale(ctx, params.ui_locales as string | undefined),
+          ),
           alreadyGranted: [...(before?.scopes ?? []), ...(before?.claims ?? [])],
-          redirectHost: URL.parse(String(params.redirect_uri))?.host || String(params.redirect_uri),
         },
         { client, signedInAs: user.email, uiLocales: params.ui_locales as string | undefined },
       );

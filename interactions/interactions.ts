@@ -9,6 +9,9 @@ import type { Pages } from './pages.ts';
 
 export type Interaction = Awaited<ReturnType<Provider['interactionDetails']>>;
 
+/** Whether the application is on another device (RFC 8628): its request cannot be begun again from here. */
+export const isForDevice = ({ deviceCode }: Interaction): boolean => deviceCode !== undefined;
+
 /** What is given back to the engine. */
 export type InteractionResult = Parameters<Provider['interactionFinished']>[2];
 

@@ -3,11 +3,12 @@
 import type Koa from 'koa';
 import { z } from 'zod';
 import type { AccountDeps } from '../src/auth/accounts.commands.ts';
+import { acrOf, needsTwoFactors } from '../src/auth/authentication-context.ts';
 import { isMfaRequired } from '../src/auth/mfa.commands.ts';
 import { recordSignIn, type SignIn, type SignInDeps, signIn } from '../src/auth/sign-in.commands.ts';
 import { actorOf } from '../src/http/actor.ts';
 import { findUser } from '../src/users/users.queries.ts';
-import type { Interaction, InteractionResult, Step } from './interactions.ts';
+import { type Interaction, type InteractionResult, isForDevice, type Step } from './interactions.ts';
 import type { Pages } from './pages.ts';
 import { secondFactor } from './second-factor.ts';
 import type { Problem } from './view-props.ts';
@@ -31,9 +32,13 @@ const notices = new Set(['accountCreated', 'emailVerified', 'passwordChanged']);
 /** Where the account is given, the password alone can be wrong. */
 const wrongPassword: Problem = { field: 'password', code: 'currentPasswordWrong' };
 
+/** Whether the application asked for a sign-in with two factors (see provider/step-up.ts). */
+const asksForTwo = ({ prompt }: Interaction): boolean =>
+  prompt.reasons.includes('acr') && needsTwoFactors((prompt.details.acr ?? []) as string[]);
+
 /** What the engine keeps of a sign-in; `credential` is ours (see `assertFreshSignIn`). */
 const loginResult = ({ userId, amr, ts, credential }: SignIn): InteractionResult => ({
-  login: { accountId: userId, amr, ts, ...{ credential } },
+  login: { accountId: userId, amr, acr: acrOf(amr), ts, ...{ credential } },
 });
 
 export const login = ({
@@ -47,14 +52,9 @@ export const login = ({
 }): Step => {
   const factor = secondFactor({ pages, deps: signInDeps });
 
-  const page = async (
-    ctx: Koa.Context,
-    { uid, params, session }: Interaction,
-    email: string,
-    problems: Problem[],
-    status = 200,
-  ) => {
-    const forAnother = pages.flow(ctx).another === uid;
+  const page = async (ctx: Koa.Context, interaction: Interaction, email: string, problems: Problem[], status = 200) => {
+    const { uid, params, session } = interaction;
+    const forAnother = pages.flow(ctx).another === uid || isForDevice(interaction);
     const known = session?.accountId && !forAnother ? await findUser(accountDeps.db, session.accountId) : undefined;
     const { notice = '' } = pages.flow(ctx);
     if (notice) pages.remember(ctx, { notice: undefined });
@@ -91,13 +91,19 @@ export const login = ({
         await factor.show(ctx, interaction);
         return undefined;
       }
+      if (pages.flow(ctx).creates) {
+        pages.remember(ctx, { creates: undefined });
+        ctx.status = 303;
+        ctx.redirect('/register');
+        return undefined;
+      }
       const { registered } = pages.flow(ctx);
       if (registered && Date.now() - registered.at < registrationMs) {
         pages.remember(ctx, { registered: undefined });
         const user = await findUser(accountDeps.db, registered.userId);
         // Not if the account was taken in hand elsewhere since.
         const untouched = user?.status === 'active' && Number(user.passwordChangedAt ?? 0) === registered.credential;
-        if (untouched && !(await isMfaRequired(signInDeps.mfa, user.id))) {
+        if (untouched && !asksForTwo(interaction) && !(await isMfaRequired(signInDeps.mfa, user.id))) {
           const clientId = interaction.params.client_id as string;
           const actor = actorOf(ctx);
           const cookie = pages.device(ctx);
@@ -131,6 +137,7 @@ export const login = ({
           ...credentials,
           clientId: interaction.params.client_id as string,
           deviceCookie,
+          twoFactors: asksForTwo(interaction),
         });
         if (outcome.kind === 'signed-in') {
           pages.rememberDevice(ctx, deviceCookie);

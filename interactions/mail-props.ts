@@ -55,6 +55,15 @@ export interface PhoneVerifiedMail extends NoticeMail {
   ending: string;
 }
 
+/** An application asks the person to confirm something; the link leads to where they can. */
+export interface BackchannelRequestMail {
+  name: string;
+  client: string;
+  link: string;
+  minutes: number;
+  at: Date;
+}
+
 /** To the address that an account had before. It has no link: nothing that is sent there opens the account any more. */
 export interface AddressChangedMail {
   name: string;
@@ -88,4 +97,5 @@ export interface MailProps {
   'api-key-created': ApiKeyCreatedMail;
   'phone-verified': PhoneVerifiedMail;
   'address-changed': AddressChangedMail;
+  'backchannel-request': BackchannelRequestMail;
 }

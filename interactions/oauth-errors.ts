@@ -5,7 +5,7 @@ import type { Log } from '../src/log.ts';
 import { toAppError } from './app-error.ts';
 import type { Pages } from './pages.ts';
 
-const isPagePath = (path: string) => /^\/oauth\/(authorize|logout)(\/|$)/.test(path);
+const isPagePath = (path: string) => /^\/(oauth\/(authorize|logout)|device)(\/|$)/.test(path);
 
 export const oauthErrors =
   (pages: Pages, log: Log): Koa.Middleware =>

@@ -43,8 +43,12 @@ export interface Flow {
   another?: string;
   /** An account that was registered in this browser just now, with REGISTER_SIGNS_IN; `at` in milliseconds. */
   registered?: { userId: string; at: number; credential: number } | undefined;
+  /** The application whose device was connected, or refused. */
+  device?: string | undefined;
   /** A sign-in whose password was right. */
   secondFactor?: SecondFactorFlow | undefined;
+  /** The application asked for a new account: the sign-in page makes way for registration, once. */
+  creates?: boolean | undefined;
   /** What was just done, for the sign-in page to say once. */
   notice?: string | undefined;
 }

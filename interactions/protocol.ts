@@ -4,10 +4,14 @@ import type { Db } from '../db/connect.ts';
 import { foreignError } from '../src/errors.ts';
 import type { ProtocolPages } from '../src/provider/configuration.ts';
 import { findUser } from '../src/users/users.queries.ts';
+import { devicePages } from './device.ts';
 import type { Pages } from './pages.ts';
 
 /** The routes that people's browsers visit; everywhere else an error is JSON, whatever `Accept` prefers. */
-const pageRoutes = new Set(['authorization', 'resume', 'end_session', 'end_session_confirm', 'end_session_success']);
+const pageRoutes = new Set([
+  ...['authorization', 'resume', 'end_session', 'end_session_confirm', 'end_session_success'],
+  ...['code_verification', 'device_resume'],
+]);
 
 /** `pages` is a function because the pages need the provider, which needs these. */
 export const protocolPages = (db: Db, pages: () => Pages): ProtocolPages => ({
@@ -26,6 +30,8 @@ export const protocolPages = (db: Db, pages: () => Pages): ProtocolPages => ({
       status < 500 ? `${out.error}: ${description}` : undefined,
     );
   },
+
+  device: devicePages(db, pages),
 
   signOut: async (ctx, form) => {
     const user = ctx.oidc.session?.accountId ? await findUser(db, ctx.oidc.session.accountId) : undefined;

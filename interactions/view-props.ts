@@ -1,5 +1,7 @@
 /** What each page and mail is given: one interface per template in `views/`. */
 
+import type { DeviceCodeView, DeviceConfirmView, DeviceDoneView, RequestsView } from './elsewhere-props.ts';
+
 /**
  * A refused field or form. Its text is the translation `problems.<code>`; `field` is the input's name and links the
  * summary to it. A `minutes` value is also offered to the text as a written-out `{{duration}}`.
@@ -123,15 +125,21 @@ export interface ConsentView {
   tosUri?: string;
   /** False: the page says plainly that the operator has not checked this app. */
   verified: boolean;
+  /** The host of the document that describes the app, where nobody registered it. */
+  comesFrom?: string;
   firstParty: boolean;
   /** Newly asked identity scopes: openid, profile, email, address, phone, offline_access. */
   scopes: string[];
   /** Claims asked one by one. */
   claims: string[];
-  resources: { indicator: string; scopes: string[] }[];
+  /** `texts`: what its scopes mean, as far as its administrator has said so. */
+  resources: { indicator: string; name?: string; scopes: string[]; texts?: Record<string, string> }[];
+  /** Authorization details (RFC 9396) in words, and every member of them. */
+  details: { title: string; text?: string; members: { name: string; value: string }[] }[];
   /** Scopes and claims allowed before, told for completeness. */
   alreadyGranted: string[];
-  redirectHost: string;
+  /** Where the browser goes on to; absent when the application is on another device. */
+  redirectHost?: string;
   switchAccountAction?: string;
 }
 
@@ -189,6 +197,9 @@ export interface AccountView {
   endSessionAction: string;
   endOthersAction: string;
   signOutHref: string;
+  requestsHref: string;
+  /** How many requests wait for the person's decision. */
+  waitingRequests: number;
   consents: AccountConsent[];
   withdrawAction: string;
   /** A key under `notices`. */
@@ -298,6 +309,10 @@ export interface ViewProps {
   forgot: ForgotView;
   reset: ResetView;
   consent: ConsentView;
+  'device-code': DeviceCodeView;
+  'device-confirm': DeviceConfirmView;
+  'device-done': DeviceDoneView;
+  requests: RequestsView;
   'sign-out': SignOutView;
   'signed-out': SignedOutView;
   continue: ContinueView;

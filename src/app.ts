@@ -1,11 +1,10 @@
 /** The composition root: every part is built and mounted here. Read it top to bottom. */
 import Koa from 'koa';
 import compose from 'koa-compose';
-import { v7 as uuid } from 'uuid';
 import { createAccountLimits } from '../adapters/account-limits.ts';
 import { createJobs, type Jobs } from '../adapters/jobs.ts';
 import type { DevMailbox } from '../adapters/mailer.ts';
-import { createOutboundFetch } from '../adapters/outbound.ts';
+import { createOperatorFetch, createOutboundFetch } from '../adapters/outbound.ts';
 import { addressKey, createRateLimits } from '../adapters/rate-limits.ts';
 import { cleanExpired } from '../db/clean.ts';
 import type { Database } from '../db/connect.ts';
@@ -14,6 +13,8 @@ import { apiDocs } from '../interactions/api-docs.ts';
 import { toAppError } from '../interactions/app-error.ts';
 import { assets } from '../interactions/assets.ts';
 import { consent } from '../interactions/consent.ts';
+import { create } from '../interactions/create.ts';
+import { deviceOutcomes, isDeviceOutcome } from '../interactions/device.ts';
 import { formPost } from '../interactions/form-post.ts';
 import { home } from '../interactions/home.ts';
 import { interactions } from '../interactions/interactions.ts';
@@ -23,6 +24,7 @@ import { createPages, type Pages } from '../interactions/pages.ts';
 import { protocolPages } from '../interactions/protocol.ts';
 import { registration } from '../interactions/registration.ts';
 import { createViews } from '../interactions/views.ts';
+import { createApprovals } from './approvals.ts';
 import { expireEvents } from './audit/logs.commands.ts';
 import type { AccountDeps } from './auth/accounts.commands.ts';
 import { findRequiredRank, isMfaRequired, type MfaDeps } from './auth/mfa.commands.ts';
@@ -31,31 +33,43 @@ import { answerMailRequest } from './auth/password.commands.ts';
 import { createPasswords } from './auth/passwords.ts';
 import { type SignInDeps, signIn } from './auth/sign-in.commands.ts';
 import { ensureClient } from './clients/clients.commands.ts';
+import { expireClients } from './clients/self-registration.commands.ts';
 import { type Config, isDevelopment } from './config.ts';
 import { codeLimits, createDelivery } from './delivery.ts';
 import { health } from './health/health.routes.ts';
 import { trustProxies } from './http/client-address.ts';
 
 import type { OpenApiDocument } from './http/openapi.ts';
+import { logRequests } from './http/request-log.ts';
 import type { Route } from './http/route.ts';
 import { securityHeaders } from './http/security-headers.ts';
 import { deleteRetiredKeys, ensureKeys } from './keys/keys.commands.ts';
 import { readProxyAddresses, readRoleLimits } from './limit-settings.ts';
 import type { Log } from './log.ts';
 import { createMetrics, exposeMetrics } from './metrics/metrics.ts';
+import { readDetailsTypes } from './provider/authorization-details.ts';
 import { cacheProtocol } from './provider/cache-control.ts';
+import { registrationPath } from './provider/client-registration.ts';
 import { routes as oauth } from './provider/configuration.ts';
+import { untypeEmptyAnswers } from './provider/empty-answers.ts';
 import { exactPaths } from './provider/exact-paths.ts';
 import { limitFailures } from './provider/failure-limits.ts';
+import { fapiInteractionId } from './provider/fapi-interaction-id.ts';
 import { createProviderHost, type ProviderHost } from './provider/host.ts';
 import { restClient, restClientId } from './provider/issue-tokens.ts';
+import { discoveryPaths, metadataDocuments } from './provider/metadata-documents.ts';
+import { certificateOrigin, onlyAliases } from './provider/mutual-tls.ts';
 import { createPostedRequests } from './provider/posted-requests.ts';
+import { protectedResource, protectedResourcePaths } from './provider/protected-resource.ts';
 import { pinOrigin, prepareRequest } from './provider/requests.ts';
+import { resourceTokenSecondsMax } from './provider/resource-servers.ts';
 import { requestToken } from './provider/token-endpoint.ts';
+import { webfinger, webfingerPath } from './provider/webfinger.ts';
 import { createRestApi } from './rest-api.ts';
 import { createSecrets, type Secrets } from './secrets.ts';
 import { describeDevice } from './sessions/device.ts';
 import { endSessions, type QueueLogout } from './sessions/sessions.commands.ts';
+import { createUnregisteredClients } from './unregistered-clients.ts';
 
 export interface App {
   config: Config;
@@ -76,6 +90,10 @@ export interface App {
   /** Stops jobs, timers and listeners; the database stays open. */
   stop(): Promise<void>;
 }
+
+/** Whether the engine answers at a path, and not a page of ours. */
+const isProtocol = (path: string): boolean =>
+  /^\/((oauth|\.well-known)\/|device(\/|$))/.test(path) && !isDeviceOutcome(path);
 
 export const createApp = async ({
   config,
@@ -117,7 +135,9 @@ export const createApp = async ({
     queue: config.HASH_QUEUE,
     brandName: config.BRAND_NAME,
     log,
-    ...(config.PASSWORD_BREACH_URL ? { breachUrl: config.PASSWORD_BREACH_URL } : {}),
+    ...(config.PASSWORD_BREACH_URL
+      ? { breachUrl: config.PASSWORD_BREACH_URL, fetch: createOperatorFetch(config.PASSWORD_BREACH_URL) }
+      : {}),
   });
   const queueLogout: QueueLogout = (db, logout) => jobs.send(db, 'backchannel-logout', logout);
   const accounts: AccountDeps = {
@@ -145,23 +165,38 @@ export const createApp = async ({
 
   const needsMfa = (userId: string) => isMfaRequired(mfa, userId);
 
+  const approvals = createApprovals({ accounts, limits, jobs, needsMfa, provider: () => provider.provider() });
+
   // The provider
-  if (!config.JWKS_PRIVATE_KEY_PATH) await ensureKeys(db, secrets);
+  const detailsTypes = await readDetailsTypes(config.AUTHORIZATION_DETAILS_PATH);
+  if (!config.JWKS_PRIVATE_KEY_PATH) await ensureKeys(db, secrets, config.SIGNING_ALGS);
   await ensureClient(db, accountClientId, accountClient(issuer, config.BRAND_NAME));
   await ensureClient(db, restClientId, restClient(config.BRAND_NAME));
   // Loaded in development alone: it brings a client library of its own.
   const demoApp = development ? await import('../interactions/demo.ts') : undefined;
   if (demoApp) await ensureClient(db, demoApp.demoClientId, demoApp.demoClient(issuer));
-  const provider = await createProviderHost(
+  const unregistered = createUnregisteredClients({
+    config,
+    db,
+    limits,
+    fetch: outboundFetch,
+    validate: (metadata) => provider.validateClient(metadata),
+    log,
+  });
+  const provider: ProviderHost = await createProviderHost(
     {
       config,
       db,
+      findClient: unregistered.findClient,
       secrets,
       log,
       locales: views.locales,
       fetch: outboundFetch,
+      detailsTypes,
       pages: protocolPages(db, () => pages),
       queueLogout,
+      userCodeLimits: approvals.userCodeLimits,
+      backchannel: approvals.backchannel,
       signIn: (actor, input) => signIn(signInDeps, actor, input),
       needsMfa,
       countFailure: async (clientId, address) =>
@@ -179,7 +214,11 @@ export const createApp = async ({
       pages,
       postedRequests,
       provider: provider.provider,
-      steps: { login: login({ pages, signInDeps, accountDeps: accounts }), consent: consent({ db, pages }) },
+      steps: {
+        create: create({ pages }),
+        login: login({ pages, signInDeps, accountDeps: accounts }),
+        consent: consent({ db, pages, detailsTypes }),
+      },
     }),
     registration({
       pages,
@@ -187,7 +226,16 @@ export const createApp = async ({
       passwordMinLength: config.PASSWORD_MIN_LENGTH,
       registerSignsIn: config.REGISTER_SIGNS_IN,
     }),
-    account({ db, pages, secrets, deps: accounts, queueLogout, passwordMinLength: config.PASSWORD_MIN_LENGTH }),
+    account({
+      db,
+      pages,
+      secrets,
+      deps: accounts,
+      queueLogout,
+      decideRequest: approvals.decideRequest,
+      passwordMinLength: config.PASSWORD_MIN_LENGTH,
+    }),
+    deviceOutcomes(pages),
     home({ pages, issuer, mailbox, demoHref: demoApp ? '/demo' : undefined }),
     ...(demoApp ? [demoApp.demo({ pages, issuer })] : []),
     pages.notFound,
@@ -196,9 +244,15 @@ export const createApp = async ({
     oauthErrors(pages, log),
     formPost(pages),
     cacheProtocol,
+    untypeEmptyAnswers,
+    fapiInteractionId,
+    webfinger(issuer),
+    protectedResource(config),
+    unregistered.registration,
     exactPaths,
     prepareRequest(postedRequests, (address) => limits.consume('posted', addressKey(address))),
     limitFailures({ ...limits, addressKey }),
+    approvals.limitDeviceRequests,
     provider.middleware,
   ]);
 
@@ -209,10 +263,12 @@ export const createApp = async ({
   await jobs.work('backchannel-logout', ({ clientId, sub, sid = '' }) =>
     provider.deliverLogout({ clientId, sub, sid }),
   );
+  await jobs.work('ciba-ping', provider.deliverPing);
   await jobs.every('clean', 600, async () => {
     await cleanExpired(db);
+    await expireClients(db);
     // An id_token is a hint at sign-out for as long as the session that it is of.
-    await deleteRetiredKeys(db, config.SESSION_TTL);
+    await deleteRetiredKeys(db, Math.max(config.SESSION_TTL, resourceTokenSecondsMax));
   });
   await jobs.every('audit-retention', 3600, async () => {
     await expireEvents(db, config.AUDIT_RETENTION);
@@ -231,49 +287,34 @@ export const createApp = async ({
     provider,
     smsReports: delivery.smsReports,
     queueLogout,
+    decideRequest: approvals.decideRequest,
     negotiate: views.negotiate,
     hiddenClientId: accountClientId,
     askTokenEndpoint: (actor, parameters) => requestToken(koa, protocol, actor, parameters),
     toError: (ctx, error) => toAppError(ctx, error, log),
   });
-  const discovery = ['/.well-known/openid-configuration', '/.well-known/oauth-authorization-server'];
-  const metrics = createMetrics([...Object.values(oauth), ...discovery, ...rest.routes.map(({ path }) => path)]);
+  const wellKnown = [...discoveryPaths, webfingerPath, ...protectedResourcePaths, registrationPath];
+  const metrics = createMetrics([...Object.values(oauth), ...wellKnown, ...rest.routes.map(({ path }) => path)]);
   const koa = new Koa({
     keys: [secrets.mac('cookie', '1')],
   });
-  pinOrigin(koa, issuer);
+  pinOrigin(koa, issuer, certificateOrigin(config));
   trustProxies(koa, config.TRUST_PROXY, readProxyAddresses(config.TRUST_PROXY_ADDRESSES));
   koa.on('error', (error: NodeJS.ErrnoException) => {
     if (!['EPIPE', 'ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE'].includes(error.code ?? ''))
       log.error({ err: error }, 'a response failed');
   });
-  koa.use(async (ctx, next) => {
-    // Of our own making, or trails in the audit log could be forged; what the caller gave goes into the log and the answer.
-    ctx.state.requestId = uuid();
-    ctx.set('X-Request-Id', ctx.state.requestId);
-    const given = ctx.get('x-correlation-id') || ctx.get('x-request-id');
-    const correlationId = /^[\w.-]{8,64}$/.test(given) ? given : undefined;
-    if (correlationId) ctx.set('X-Correlation-Id', correlationId);
-    // RFC 9112 section 3.2.2 lets a whole URL be the target, and one that is none has no path to look at.
-    if (!URL.canParse(ctx.req.url ?? '', issuer)) {
-      ctx.status = 400;
-      return;
-    }
-    const { method, path } = ctx;
-    const started = performance.now();
-    await next();
-    if (stopping) ctx.set('Connection', 'close');
-    const ms = Math.round(performance.now() - started);
-    log.info({ requestId: ctx.state.requestId, correlationId, method, path, status: ctx.status, ms }, 'request');
-  });
+  koa.use(logRequests(issuer, log, () => stopping));
   koa.use(metrics.middleware);
   koa.use(health({ db, stopping: () => stopping }));
   if (config.PROMETHEUS_ENABLED) koa.use(exposeMetrics(metrics));
-  koa.use(securityHeaders(issuer));
+  koa.use(await securityHeaders(issuer));
   koa.use(assets({ views, pages }));
   koa.use(apiDocs({ views, brand: config.BRAND_NAME, createDocument: rest.createDocument }));
   koa.use(rest.middleware);
-  koa.use((ctx, next) => (/^\/(oauth|\.well-known)\//.test(ctx.path) ? protocol(ctx, next) : hosted(ctx, next)));
+  koa.use(onlyAliases(config, oauth));
+  koa.use(metadataDocuments(provider.provider));
+  koa.use((ctx, next) => (isProtocol(ctx.path) ? protocol(ctx, next) : hosted(ctx, next)));
 
   return {
     config,

@@ -9,6 +9,8 @@ import { Email, Password, PersonName } from './auth/credentials.ts';
 import { clientMetadata } from './clients/client-metadata.ts';
 import { createClient, deleteClient, operatorPowers, rotateClientSecret } from './clients/clients.commands.ts';
 import { listClients } from './clients/clients.queries.ts';
+import { createInitialToken } from './clients/software-policies.commands.ts';
+import { NewInitialAccessToken } from './clients/software-policies.routes.ts';
 import { fileRotation } from './keys/key-set.ts';
 import { rotateKeys } from './keys/keys.commands.ts';
 import { revokeGrantsOf } from './sessions/sessions.commands.ts';
@@ -68,7 +70,7 @@ export const commands: Record<string, Command> = {
     input: z.object({ now: z.boolean().default(false), revoke: z.boolean().default(false) }),
     run: async ({ config, accounts: { db }, secrets, provider }, input) => {
       if (config.JWKS_PRIVATE_KEY_PATH) return fileRotation;
-      const rotation = await rotateKeys(db, secrets, operator, input);
+      const rotation = await rotateKeys(db, secrets, operator, { ...input, signing: config.SIGNING_ALGS });
       await provider.reload();
       return rotation;
     },
@@ -110,6 +112,26 @@ export const commands: Record<string, Command> = {
     }),
     read: withClientId,
     run: ({ accounts: { db } }, { id, grace }) => rotateClientSecret(db, operator, operatorPowers, id, grace),
+  }),
+
+  'create-initial-access-token': command({
+    usage: 'create-initial-access-token --note NOTE [--policy NAME] [--uses NUMBER] [--expires SECONDS]',
+    summary:
+      'Make a token with which a client may register itself; it is shown this once, and works for a week unless told otherwise',
+    options: {
+      note: { type: 'string' },
+      policy: { type: 'string' },
+      uses: { type: 'string' },
+      expires: { type: 'string' },
+    },
+    input: NewInitialAccessToken,
+    read: ({ note, policy, uses, expires }) => ({
+      note,
+      ...(policy === undefined ? {} : { softwarePolicy: policy }),
+      ...(uses === undefined ? {} : { uses: Number(uses) }),
+      ...(expires === undefined ? {} : { expiresIn: Number(expires) }),
+    }),
+    run: ({ accounts: { db } }, input) => createInitialToken(db, operator, operatorPowers, input),
   }),
 
   'client delete': command({

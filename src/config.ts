@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import type { z } from 'zod';
 import { loopback, secretNames, settings } from './settings.ts';
 import { smsMistakes } from './sms-settings.ts';
+import { tlsMistakes } from './tls-settings.ts';
 
 /** The parsed settings. Durations are seconds. The master key is always present: development generates one. */
 export type Config = Readonly<z.output<typeof settings> & { ENCRYPTION_MASTER_KEY: string }>;
@@ -122,7 +123,8 @@ export const loadConfig = (environment: Readonly<Record<string, string | undefin
     if (value !== undefined && value !== '') given[name] = value;
   }
   // Another port alone must not make the issuer untrue.
-  if (Number(given.PORT) > 0 && Number(given.PORT) < 65_536) given.JWT_ISSUER ??= `http://localhost:${given.PORT}`;
+  if (Number(given.PORT) > 0 && Number(given.PORT) < 65_536)
+    given.JWT_ISSUER ??= `${given.TLS_CERT_PATH ? 'https' : 'http'}://localhost:${given.PORT}`;
   for (const name of secretNames) {
     const file = environment[`${name}_FILE`];
     if (!file) continue;
@@ -138,6 +140,7 @@ export const loadConfig = (environment: Readonly<Record<string, string | undefin
   if (!parsed.success)
     for (const issue of parsed.error.issues) mistakes.push(`${issue.path.join('.')}: ${issue.message}`);
   if (given.NODE_ENV === 'production') mistakes.push(...productionMistakes(parsed.data ?? parseable(given), given));
+  mistakes.push(...tlsMistakes(parsed.data ?? parseable(given), given));
   mistakes.push(...smsMistakes(parsed.data ?? parseable(given), given, given.NODE_ENV === 'production'));
   // The dev mailbox would show everybody's mail to whoever reaches it.
   if (parsed.data && isExposed(parsed.data) && (!parsed.data.SMTP_URL || parsed.data.SMS_PROVIDER === 'console'))

@@ -22,6 +22,8 @@ export interface ErrorDetails {
   retryAfterSeconds?: number;
   /** Further members of the problem document. */
   members?: Readonly<Record<string, unknown>>;
+  /** What WWW-Authenticate says, where it is not what follows from status and code. */
+  challenge?: string;
   /** The permission that was missing: RFC 6750 section 3.1 tells it as `scope`. */
   permission?: string;
 }

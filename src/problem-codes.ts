@@ -17,6 +17,10 @@ export const problemCodes = {
     400: 'The token from a mail is not valid, has expired or was used before.',
     401: 'The access token or API key is malformed, expired or revoked, or its session, grant or account has ended.',
   },
+  invalid_dpop_proof: {
+    401: 'The DPoP proof that came with the token is malformed, for another request or token, too old, or was used before.',
+  },
+  use_dpop_nonce: { 401: 'Make the DPoP proof again, with the nonce that `DPoP-Nonce` has.' },
   missing_permission: {
     403: 'The caller, or the scope of the token, lacks the permission that `WWW-Authenticate` names.',
   },
@@ -53,6 +57,7 @@ export const problemCodes = {
     403: 'This takes the token of a sign-in at an application of the service’s own. An API key does not do, nor what came of one, nor the token of anybody else’s application.',
   },
   issuer_unavailable: { 503: 'The issuer in AUTH_OIDC_ISSUER is out of reach, so its tokens cannot be judged.' },
+  request_not_found: { 404: 'There is no such request of one’s own, or it was decided on or has expired.' },
 
   // Users and roles
   user_not_found: { 404: 'There is no such account, or not any more.' },
@@ -63,10 +68,20 @@ export const problemCodes = {
   // Machines
   client_not_found: { 404: 'There is no such client, or not any more.' },
   client_built_in: { 409: 'The client is part of the service and follows its configuration.' },
+  client_describes_itself: {
+    409: 'The client is what the document at its `client_id` says, and changes with it; it can be deleted, and comes again when it is used.',
+  },
   client_without_secret: { 409: 'The client authenticates without a secret.' },
   invalid_client_metadata: { 400: 'Something in the metadata is not valid, or does not fit the rest (RFC 7591).' },
   invalid_redirect_uri: { 400: 'A redirect URI is not valid (RFC 7591).' },
   scope_exceeds_yours: { 403: 'The scope has a permission that the caller does not hold.' },
+  resource_server_not_found: { 404: 'There is no such resource server, or not any more.' },
+  identifier_taken: {
+    409: 'The identifier is that of another resource server, or the audience that a client has for its tokens.',
+  },
+  software_policy_not_found: { 404: 'There is no software policy of that name, or not any more.' },
+  software_policy_exists: { 409: 'There is a software policy of that name already.' },
+  initial_access_token_not_found: { 404: 'There is no such initial access token, or not any more.' },
   api_key_not_found: { 404: 'There is no such API key, or not any more.' },
   api_key_limit_reached: { 409: 'The account has as many API keys as it may have. Revoke one.' },
 

@@ -1,5 +1,6 @@
 /** The REST API: who calls, what routes there are, and how they are served. */
 import type Koa from 'koa';
+import { createOperatorFetch } from '../adapters/outbound.ts';
 import { addressKey, type RateLimits, roleWindowSeconds } from '../adapters/rate-limits.ts';
 import type { Db } from '../db/connect.ts';
 import { apiKeyRoutes } from './api-keys/api-keys.routes.ts';
@@ -10,6 +11,7 @@ import type { AccountDeps } from './auth/accounts.commands.ts';
 import { dropMailedLinks } from './auth/action-tokens.commands.ts';
 import { activityRoutes } from './auth/activity.routes.ts';
 import { authRoutes } from './auth/auth.routes.ts';
+import { type BackchannelRouteDeps, backchannelRoutes } from './auth/backchannel.routes.ts';
 import { closeAccount } from './auth/closing.commands.ts';
 import { callerOfHeaders } from './auth/dev-headers.commands.ts';
 import { createExternalTokens } from './auth/external-tokens.ts';
@@ -25,6 +27,7 @@ import type { SmsReportDeps } from './auth/sms.routes.ts';
 import { smsRoutes } from './auth/sms.routes.ts';
 import { type TokenDeps, tokenRoutes } from './auth/tokens.routes.ts';
 import { clientRoutes } from './clients/clients.routes.ts';
+import { softwarePolicyRoutes } from './clients/software-policies.routes.ts';
 import type { Config } from './config.ts';
 import type { OpenApiDocument } from './http/openapi.ts';
 import { createRoleLimits } from './http/role-limits.ts';
@@ -37,10 +40,17 @@ import { findCaller } from './provider/bearer.ts';
 import { routes as oauth } from './provider/configuration.ts';
 import type { ProviderHost } from './provider/host.ts';
 import { restClientId } from './provider/issue-tokens.ts';
+import { readCertificates } from './provider/mutual-tls.ts';
+import { subjectOf } from './provider/pairwise.ts';
+import { createProofCheck } from './provider/proofs.ts';
+import { resourceMetadataUrl } from './provider/protected-resource.ts';
+import { isAudience } from './provider/resources.ts';
 import { issueRestTokens, refreshRestTokens } from './provider/rest-tokens.ts';
-import { findRanks, findRolePermissions } from './roles/roles.queries.ts';
+import { resourceServerRoutes } from './resource-servers/resource-servers.routes.ts';
+import { findAccountPermissions, findRanks, findRolePermissions } from './roles/roles.queries.ts';
 import { roleRoutes } from './roles/roles.routes.ts';
 import type { Secrets } from './secrets.ts';
+import { narrowResource } from './sessions/resources.commands.ts';
 import { endSessionOfRefreshToken, type QueueLogout, revokeGrantsOf } from './sessions/sessions.commands.ts';
 import { isSessionLive } from './sessions/sessions.queries.ts';
 import { sessionRoutes } from './sessions/sessions.routes.ts';
@@ -59,6 +69,7 @@ export interface RestParts {
   provider: ProviderHost;
   smsReports: SmsReportDeps;
   queueLogout: QueueLogout;
+  decideRequest: BackchannelRouteDeps['decide'];
   /** The best of the languages that we have. */
   negotiate(locales: readonly string[]): string;
   /** The account page's own client, which no list of applications shows. */
@@ -82,11 +93,14 @@ export const createRestApi = (parts: RestParts): RestApi => {
 
   // Who calls
   const external = config.AUTH_OIDC_ISSUER
-    ? createExternalTokens({
-        issuer: config.AUTH_OIDC_ISSUER,
-        audience: config.AUTH_OIDC_AUDIENCE,
-        jwksUrl: config.AUTH_OIDC_JWKS_URL as string,
-      })
+    ? createExternalTokens(
+        {
+          issuer: config.AUTH_OIDC_ISSUER,
+          audience: config.AUTH_OIDC_AUDIENCE,
+          jwksUrl: config.AUTH_OIDC_JWKS_URL as string,
+        },
+        createOperatorFetch(config.AUTH_OIDC_JWKS_URL as string),
+      )
     : undefined;
   const identify = async (token: string) =>
     (await external?.(token)) ?? findCaller(provider.provider(), db, config, token);
@@ -110,12 +124,14 @@ export const createRestApi = (parts: RestParts): RestApi => {
     ...otpRoutes({ ...otp, mfa }),
     ...smsRoutes(smsReports),
     ...tokenRoutes(tokens),
-    ...meRoutes({ db, identify, limitInvalid }),
+    ...meRoutes({ db, identify, limitInvalid, subjectOf: (caller) => subjectOf(provider.provider(), secrets, caller) }),
     ...activityRoutes({ db }),
+    ...backchannelRoutes({ db, secrets, decide: parts.decideRequest }),
     ...userRoutes({
       ...accounts,
       dropMailedLinks,
       permissionsOf: (role) => findRolePermissions(db, role),
+      permissionsOfAccount: findAccountPermissions,
       tellOldAddress: (db, account) => tellOldAddress(accounts, db, account),
       createUser: (actor, by, input) => createUser(accounts, actor, by, input),
       closeAccount: (actor, by, input) => closeAccount(accounts, actor, by, input),
@@ -130,6 +146,13 @@ export const createRestApi = (parts: RestParts): RestApi => {
     ...sessionRoutes({ db, queueLogout, hiddenClientId }),
     ...tokenRevocationRoutes({ db, queueLogout }),
     ...clientRoutes({ db, validate: provider.validateClient, revokeGrants: revokeGrantsOf }),
+    ...resourceServerRoutes({
+      db,
+      isIdentifier: (identifier) => identifier !== config.JWT_AUD && isAudience(config, identifier),
+      signingAlgs: provider.signingAlgs,
+      narrow: narrowResource,
+    }),
+    ...softwarePolicyRoutes({ db }),
     ...apiKeyRoutes({
       db,
       revokeGrants: revokeGrantsOf,
@@ -149,6 +172,12 @@ export const createRestApi = (parts: RestParts): RestApi => {
   // How it is served
   const middleware = mountRoutes(routes, {
     identify,
+    assertPossession: createProofCheck({
+      provider: provider.provider,
+      config,
+      secrets,
+      certificateOf: readCertificates(config),
+    }),
     ...(config.AUTH_ALLOW_DEV_HEADERS
       ? {
           // The host is compared, so that a name of somebody else's that leads to this machine cannot be used for it.
@@ -167,6 +196,7 @@ export const createRestApi = (parts: RestParts): RestApi => {
     }),
     limitFailures: limitInvalid,
     ownClientId: restClientId,
+    resourceMetadata: resourceMetadataUrl(issuer),
     recordRefusal: (actor, { id }, permission) =>
       recordEvent(db, actor, { action: 'authorization.refuse', meta: { operation: id, permission } }),
     toError,

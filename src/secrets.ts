@@ -14,6 +14,7 @@ import {
 
 export type Purpose =
   | 'signing-key'
+  | 'decryption-key'
   | 'user-data-key'
   | 'oidc-payload'
   | 'job'
@@ -23,6 +24,8 @@ export type Purpose =
   | 'device'
   | 'cookie'
   | 'pairwise'
+  | 'dpop-nonce'
+  | 'client-attestation'
   | 'csrf';
 
 export interface Secrets {

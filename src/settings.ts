@@ -1,7 +1,10 @@
 /** Every setting, declared once: `config.ts` parses them, `settings.docs.ts` documents them. */
 import { z } from 'zod';
+import { defaultSigningAlgorithms, signingAlgorithms } from './keys/key-algorithms.ts';
 import { proxyAddresses, rateLimitFactor, roleLimits } from './limit-settings.ts';
+import { registrationSettings } from './registration-settings.ts';
 import { smsSettings } from './sms-settings.ts';
+import { tlsSettings } from './tls-settings.ts';
 
 const unitSeconds = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
 
@@ -90,9 +93,17 @@ export const settings = z.object({
   SESSION_MAX_TTL: duration
     .default(30 * 86_400)
     .meta({ description: 'However much it is used, a session asks for the password again after this long' }),
+  SIGNING_ALGS: list
+    .pipe(z.array(z.enum(signingAlgorithms)).min(1))
+    .transform((algs) => [...new Set(algs)])
+    .default([...defaultSigningAlgorithms])
+    .meta({
+      description:
+        'Algorithms, separated by commas, that signing keys are kept for; the first is for clients that ask for none. `ML-DSA-44`, `ML-DSA-65` and `ML-DSA-87` are there to be added: each makes the JWKS kilobytes larger',
+    }),
   JWKS_PRIVATE_KEY_PATH: z.string().optional().meta({
     description:
-      'PEM file with the signing key (the first block signs, further blocks are only published) instead of keys in the database',
+      'PEM file with the signing keys instead of keys in the database: of each algorithm the first block signs, further ones are only published. An RSA block is for RS256, an RSA-PSS block for PS256, P-256 for ES256, Ed25519 for EdDSA; request objects are encrypted to an X25519 block',
   }),
   JWKS_KEY_ID: list
     .optional()
@@ -131,6 +142,11 @@ export const settings = z.object({
       'How many reverse proxies in front append to X-Forwarded-For. With more than one, an inner one must be reached through the outer one alone',
   }),
   TRUST_PROXY_ADDRESSES: proxyAddresses,
+  ...tlsSettings,
+  DPOP_NONCE: z.enum(['optional', 'required']).default('optional').meta({
+    description:
+      'Whether DPoP proofs must carry a nonce of this service (RFC 9449 section 8). It is offered in any case; `required` also stops proofs that were made ahead of time',
+  }),
   REQUIRE_VERIFIED_EMAIL: flag.default(true).meta({
     description:
       'Sign-in waits until the email address is verified. With `false` anybody can learn whether an address has an account: they register it and then try to sign in, which works only if it had none',
@@ -169,6 +185,7 @@ export const settings = z.object({
     }),
   MAIL_FROM: z.string().min(3).default('Countersign <no-reply@localhost>').meta({ description: 'Sender of mail' }),
   ...smsSettings,
+  ...registrationSettings,
   BRAND_NAME: z
     .string()
     .min(1)
@@ -190,6 +207,17 @@ export const settings = z.object({
   OUTBOUND_ALLOW: list.default([]).meta({
     description:
       'Hosts (`host` or `host:port`), separated by commas, that may be fetched although their address is private or loopback; refused in production',
+  }),
+  CLIENT_ATTESTATION: flag.default(false).meta({
+    description:
+      'Clients may authenticate by an attestation of their instance (draft-ietf-oauth-attestation-based-client-auth-12, which may change), signed with a key that they are registered with',
+  }),
+  REQUIRE_PUSHED_AUTHORIZATION_REQUESTS: flag.default(false).meta({
+    description: 'Every application must push its authorization requests (RFC 9126); otherwise those registered so',
+  }),
+  AUTHORIZATION_DETAILS_PATH: z.string().optional().meta({
+    description:
+      'JSON file with the types of authorization details that clients may be registered for (RFC 9396): for each its `title` and `text` by language and the JSON Schema of its members',
   }),
   MFA_REQUIRED_ROLES: list.default([]).meta({
     description:

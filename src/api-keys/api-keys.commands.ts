@@ -2,10 +2,11 @@
 import { v7 as uuid } from 'uuid';
 import type { Db } from '../../db/connect.ts';
 import { transact } from '../../db/transact.ts';
-import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { type Actor, recordEvent, recordEvents } from '../audit/logs.commands.ts';
 import { conflict, forbidden, notFound, unauthenticated } from '../errors.ts';
 import { mayPassOn } from '../roles/permissions.ts';
 import { hashToken } from '../secrets.ts';
+import { lockUser } from '../users/users.queries.ts';
 import { createKey, displayPrefix } from './api-key-format.ts';
 import { type ApiKey, countLiveApiKeys, findApiKey } from './api-keys.queries.ts';
 
@@ -48,8 +49,7 @@ export const createApiKey = (
       throw forbidden('scope_exceeds_yours', `You do not hold, or may not pass on: ${missing.join(' ')}`);
     // The lock makes creations at the same time count one another, and has a reset of the password come before or after:
     // then its revocation finds this key, or the session is found to have ended.
-    const owner = await db('users').where({ id: userId, status: 'active' }).forNoKeyUpdate().first('id');
-    if (!owner) throw notFound('user');
+    if ((await lockUser(db, userId)) !== 'active') throw notFound('user');
     if (!(await isSessionLive(db, userId, sessionUid))) throw unauthenticated('invalid_token', 'The session has ended');
     if ((await countLiveApiKeys(db, userId)) >= liveKeysMax)
       throw conflict('api_key_limit_reached', `There are ${liveKeysMax} keys already; revoke one first`);
@@ -102,7 +102,11 @@ export const revokeApiKeysOf = (db: Db, actor: Actor, userId: string, reason: st
       .where({ userId, revokedAt: null })
       .update({ revokedAt: db.fn.now() })
       .returning('id');
-    for (const { id } of revoked)
-      await recordEvent(db, actor, { action: 'api_key.revoke', target: { type: 'api_key', id }, meta: { reason } });
+    const events = revoked.map(({ id }) => ({
+      action: 'api_key.revoke' as const,
+      target: { type: 'api_key', id },
+      meta: { reason },
+    }));
+    await recordEvents(db, actor, events);
     return revoked.length;
   });

@@ -10,8 +10,11 @@ export interface Actor {
   requestId?: string;
   address?: string;
   userAgent?: string;
-  /** With what a person acts, unless it is with their own hands at this service: an application, or an API key of theirs. */
-  via?: { clientId?: string; apiKeyId?: string };
+  /**
+   * With what a person acts, unless it is with their own hands at this service: an application, an API key of theirs, or somebody
+   * who acts for them.
+   */
+  via?: { clientId?: string; apiKeyId?: string; actors?: readonly { sub: string; clientId?: string }[] };
 }
 
 export interface AuditEvent {
@@ -62,17 +65,23 @@ const expireBatch = async (db: Db, retentionSeconds: number): Promise<number> =>
 };
 
 /** Appends an event. Pass the command's own transaction, so that neither exists without the other. */
-export const recordEvent = async (db: Db, actor: Actor, { action, target, meta = {} }: AuditEvent): Promise<void> => {
-  await db('auditLogs').insert({
-    id: uuid(),
-    actorType: actor.type,
-    actorId: actor.id ?? null,
-    action,
-    targetType: target?.type ?? null,
-    targetId: target?.id ?? null,
-    meta: JSON.stringify(actor.via ? { ...meta, via: actor.via } : meta),
-    requestId: actor.requestId ?? null,
-    address: actor.address ?? null,
-    userAgent: actor.userAgent ?? null,
-  });
+export const recordEvent = (db: Db, actor: Actor, event: AuditEvent): Promise<void> => recordEvents(db, actor, [event]);
+
+/** Likewise several, in their order and in one statement. */
+export const recordEvents = async (db: Db, actor: Actor, events: readonly AuditEvent[]): Promise<void> => {
+  if (!events.length) return;
+  await db('auditLogs').insert(
+    events.map(({ action, target, meta = {} }) => ({
+      id: uuid(),
+      actorType: actor.type,
+      actorId: actor.id ?? null,
+      action,
+      targetType: target?.type ?? null,
+      targetId: target?.id ?? null,
+      meta: JSON.stringify(actor.via ? { ...meta, via: actor.via } : meta),
+      requestId: actor.requestId ?? null,
+      address: actor.address ?? null,
+      userAgent: actor.userAgent ?? null,
+    })),
+  );
 };

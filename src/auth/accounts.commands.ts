@@ -41,6 +41,10 @@ export type OutgoingMail =
       props: { name: string; link: string; minutes: number; device: string; address: string; at: Date };
     }
   | { mail: 'invitation'; props: { name: string; link: string; minutes: number } }
+  | {
+      mail: 'backchannel-request';
+      props: { name: string; client: string; link: string; minutes: number; at: Date };
+    }
   | { mail: 'password-changed'; props: Notice & { apiKeys: 'none' | 'kept' | 'revoked' } }
   | { mail: 'api-key-created'; props: Notice & { prefix: string } }
   | { mail: 'phone-verified'; props: Notice & { ending: string } }

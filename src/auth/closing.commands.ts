@@ -13,6 +13,7 @@ import { provePassword } from './password-proofs.commands.ts';
 export const belongings = [
   'action_tokens',
   'api_keys',
+  'backchannel_requests',
   'consents',
   'domain_members',
   'grants',
@@ -93,4 +94,6 @@ const forget = async (db: Db, id: string): Promise<void> => {
     lastSignInAt: null,
   });
   for (const table of belongings) await db(table).delete().where({ userId: id });
+  // Whoever registers a client with one would answer to nobody.
+  await db('initialAccessTokens').delete().where({ createdBy: id });
 };

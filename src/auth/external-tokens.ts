@@ -43,7 +43,7 @@ const isAway = (error: unknown): boolean =>
  */
 export const createExternalTokens = (
   { issuer, audience, jwksUrl }: ExternalIssuer,
-  fetchKeys: typeof fetch = fetch,
+  fetchKeys: typeof fetch,
 ): ((token: string) => Promise<Caller | undefined>) => {
   let failedAt = Number.NEGATIVE_INFINITY;
   const fetchWithFloor: typeof fetch = async (...request) => {
@@ -76,7 +76,9 @@ export const createExternalTokens = (
         clockTolerance: clockToleranceSeconds,
         requiredClaims: ['sub', 'exp'],
       });
-      return { kind: 'external', id: payload.sub as string, roles: [], rank: 0, permissions: [], claims: payload };
+      const { sub: id = '', cnf } = payload;
+      const confirmation = typeof cnf === 'object' && cnf !== null ? { confirmation: cnf } : {};
+      return { kind: 'external', id, roles: [], rank: 0, permissions: [], claims: payload, ...confirmation };
     } catch (error) {
       if (!isAway(error)) return undefined;
       throw new AppError(503, 'issuer_unavailable', 'The keys of the token’s issuer cannot be had; try again shortly', {

@@ -13,7 +13,8 @@ const named = { id: z.uuid(), name: z.string().meta({ example: 'Engineering' }) 
 const Me = z
   .object({
     id: z.string().meta({
-      description: 'The user’s id, the `client_id`, or the external `sub`',
+      description:
+        'The user’s id, the `client_id`, or the external `sub`. A client with pairwise subjects is told the `sub` that it knows, unless its token may read the account',
       example: '0192d3a0-5b1e-7c3a-9f00-1a2b3c4d5e6f',
     }),
     kind: z.enum(['user', 'client', 'external']).meta({ description: 'Whom the token speaks for' }),
@@ -47,7 +48,27 @@ const Validation = z
       .string()
       .optional()
       .meta({ description: 'The application that the token was given to', example: 'k3Jx9vQmPz4TnR7sWb2c' }),
+    actors: z
+      .array(z.object({ sub: z.string(), clientId: z.string().optional() }))
+      .optional()
+      .meta({
+        description:
+          'Who acts for the person by token exchange, the present actor first (`act` of RFC 8693 section 4.1)',
+        example: [{ sub: 'k3Jx9vQmPz4TnR7sWb2c', clientId: 'k3Jx9vQmPz4TnR7sWb2c' }],
+      }),
     error: z.string().nullable().meta({ description: '`invalid_token`, or null', example: null }),
+    tokenType: z
+      .enum(['Bearer', 'DPoP'])
+      .optional()
+      .meta({ description: 'How the token must be sent', example: 'Bearer' }),
+    cnf: z
+      .object({ jkt: z.string().optional(), 'x5t#S256': z.string().optional() })
+      .optional()
+      .meta({
+        description:
+          'The key or certificate that whoever sends the token must prove to hold; whoever asks here checks it',
+        example: { jkt: '0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I' },
+      }),
   })
   .meta({ id: 'Validation' });
 
@@ -57,7 +78,10 @@ const text = (value: unknown) => (typeof value === 'string' ? value : undefined)
  * What the token shows of whom it speaks for. An application of somebody else's learns an address with the scope `email`
  * and a name with `profile`, as at userinfo; the rest is for tokens that may read the account.
  */
-export const describeCaller = async (db: Db, caller: Caller): Promise<z.input<typeof Me>> => {
+export const describeCaller = async (
+  { db, subjectOf }: Pick<MeDeps, 'db' | 'subjectOf'>,
+  caller: Caller,
+): Promise<z.input<typeof Me>> => {
   const { id, kind, permissions, claims = {} } = caller;
   if (kind === 'client') return { id, kind, permissions: [...permissions] };
   if (kind === 'external') {
@@ -87,10 +111,25 @@ export const describeCaller = async (db: Db, caller: Caller): Promise<z.input<ty
   const scope = new Set(caller.scope);
   return {
     ...common,
+    id: await subjectOf(caller),
     ...(scope.has('email') ? { email: rest.email, emailVerified: rest.emailVerified } : {}),
     ...(scope.has('profile') ? { name: rest.name, locale: rest.locale } : {}),
   };
 };
+
+/** What a valid token is answered with. */
+const describeToken = async (
+  deps: Pick<MeDeps, 'db' | 'subjectOf'>,
+  caller: Caller,
+): Promise<z.input<typeof Validation>> => ({
+  valid: true,
+  user: await describeCaller(deps, caller),
+  clientId: caller.clientId,
+  ...(caller.actors ? { actors: [...caller.actors] } : {}),
+  error: null,
+  ...(caller.kind === 'external' ? {} : { tokenType: caller.confirmation?.jkt ? 'DPoP' : 'Bearer' }),
+  ...(caller.confirmation ? { cnf: caller.confirmation } : {}),
+});
 
 /** A permission counts as far as whoever the token speaks for holds it now; any other name is for the token alone to have. */
 const hasScope = ({ permissions, scope = [] }: Caller, name: string): boolean =>
@@ -100,11 +139,13 @@ export interface MeDeps {
   db: Db;
   /** Whom a token speaks for; undefined when it is not valid. */
   identify(token: string): Promise<Caller | undefined>;
+  /** The person as the application knows them, whose token may not read the account (OpenID Connect Core section 8). */
+  subjectOf(caller: Caller): Promise<string>;
   /** Counts a token that was not valid, by address. @throws AppError 429 */
   limitInvalid(address: string): Promise<void>;
 }
 
-export const meRoutes = ({ db, identify, limitInvalid }: MeDeps): Route[] => [
+export const meRoutes = ({ identify, limitInvalid, ...deps }: MeDeps): Route[] => [
   route({
     id: 'getMe',
     method: 'get',
@@ -116,7 +157,7 @@ export const meRoutes = ({ db, identify, limitInvalid }: MeDeps): Route[] => [
     external: true,
     returns: Me,
     status: 200,
-    handle: ({ caller }) => describeCaller(db, caller),
+    handle: ({ caller }) => describeCaller(deps, caller),
   }),
   route({
     id: 'validateToken',
@@ -135,8 +176,7 @@ export const meRoutes = ({ db, identify, limitInvalid }: MeDeps): Route[] => [
     status: 200,
     handle: async ({ body: { token }, actor }) => {
       const caller = await identify(token);
-      if (caller)
-        return { valid: true, user: await describeCaller(db, caller), clientId: caller.clientId, error: null };
+      if (caller) return describeToken(deps, caller);
       // A gateway asks for all its users: what one of them makes up must not have the others refused, so valid tokens
       // are answered however much has failed.
       await limitInvalid(actor.address ?? '');
@@ -170,7 +210,7 @@ export const meRoutes = ({ db, identify, limitInvalid }: MeDeps): Route[] => [
     handle: async ({ caller, query: { scope } }) => {
       if (scope !== undefined && !hasScope(caller, scope))
         throw forbidden('missing_permission', `This needs the scope ${scope}`, { permission: scope });
-      return { valid: true, user: await describeCaller(db, caller), clientId: caller.clientId, error: null };
+      return describeToken(deps, caller);
     },
   }),
 ];

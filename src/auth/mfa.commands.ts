@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import type { Db } from '../../db/connect.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
-import { AppError, invalid } from '../errors.ts';
+import { AppError, invalid, tooMany } from '../errors.ts';
 import { findRanks, findUserAccess } from '../roles/roles.queries.ts';
 import { openPii } from '../users/pii.ts';
 import { findUser, type User } from '../users/users.queries.ts';
@@ -112,8 +112,7 @@ export const sendMfaCode = async (
     channel === 'sms' && phone
       ? await deps.limitSms(phone, user.id, address)
       : await deps.limitMail('sign-in-code', user.email, address);
-  if (!allowed)
-    throw new AppError(429, 'too_many_requests', 'Too many codes; try again later', { retryAfterSeconds: 3600 });
+  if (!allowed) throw tooMany(3600);
   await deps.db.transaction(async (db) => {
     const code = await createOneTimeCode(db, secrets, { purpose: 'mfa', subject: user.id, userId: user.id, channel });
     if (channel === 'sms' && queueSms && phone)

@@ -44,6 +44,8 @@ export interface SignInInput {
   /** The second factor's code, where it is known already. */
   mfaCode?: string;
   clientId?: string;
+  /** The application asked for a second factor, whoever signs in. */
+  twoFactors?: boolean;
   /** The password came through an application that has authenticated: neither its address nor its User-Agent are a person's. */
   relayed?: boolean;
   /** What a browser shows to be known again. Without it a device is known by its network address and User-Agent. */
@@ -105,7 +107,7 @@ export const signIn = async (deps: SignInDeps, actor: Actor, input: SignInInput)
   }
   const upgraded = upgrade ? { from: user.passwordHash, to: upgrade } : undefined;
   const facts = { clientId, upgrade: upgraded, ...(input.relayed ? {} : { deviceHash }) };
-  if (await isMfaRequired(deps.mfa, user.id)) {
+  if (input.twoFactors || (await isMfaRequired(deps.mfa, user.id))) {
     if (input.mfaCode !== undefined) return signInWithCode(deps, actor, user, facts, input.mfaCode);
     deps.countSignIn('mfa_required');
     const mfaToken = createMfaToken(deps.mfa, {

@@ -1,5 +1,8 @@
 /** What a client may be registered with: RFC 7591 section 2, OpenID Connect Registration section 2, and what is ours. */
+import { isIP } from 'node:net';
 import { z } from 'zod';
+import { parseDistinguishedName } from './distinguished-names.ts';
+import { ExchangePolicy } from './exchange-policy.ts';
 
 /** Text that PostgreSQL can store and that a page or a log can show. */
 export const storable = z.string().regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must not contain control characters');
@@ -75,7 +78,7 @@ const basicMembers = {
     .optional()
     .meta({
       description:
-        '`authorization_code` (the default), `refresh_token`, `client_credentials`, `password`, `urn:ietf:params:oauth:grant-type:token-exchange`',
+        '`authorization_code` (the default), `refresh_token`, `client_credentials`, `password`, `urn:ietf:params:oauth:grant-type:device_code`, `urn:openid:params:grant-type:ciba` (with `backchannel_token_delivery_mode`), `urn:ietf:params:oauth:grant-type:token-exchange`, `urn:ietf:params:oauth:grant-type:jwt-bearer` (with `jwks` or `jwks_uri`)',
       example: ['authorization_code', 'refresh_token'],
     }),
   response_types: z
@@ -93,7 +96,8 @@ const basicMembers = {
       example: 'openid email offline_access',
     }),
   token_endpoint_auth_method: text.optional().meta({
-    description: '`client_secret_basic` (the default), `client_secret_post`, `private_key_jwt` or `none`',
+    description:
+      '`client_secret_basic` (the default), `client_secret_post`, `private_key_jwt`, `none`, and with mutual TLS `tls_client_auth` and `self_signed_tls_client_auth`',
     example: 'client_secret_basic',
   }),
   token_endpoint_auth_signing_alg: text.optional().meta({ example: 'ES256' }),
@@ -139,6 +143,7 @@ const ownMembers = {
       '`jwt` (the default) can be verified offline (RFC 9068); `opaque` must be introspected, and says nothing to whoever sees it',
     example: 'jwt',
   }),
+  token_exchange: ExchangePolicy.optional(),
   theme: Theme.optional(),
 };
 
@@ -166,14 +171,10 @@ const requestMembers = {
   }),
   authorization_encrypted_response_alg: text.optional().meta({ example: 'RSA-OAEP-256' }),
   authorization_encrypted_response_enc: text.optional().meta({ example: 'A256GCM' }),
-  authorization_details_types: z
-    .array(text)
-    .max(20)
-    .optional()
-    .meta({
-      description: 'The types of `authorization_details` that it may ask for (RFC 9396 section 10)',
-      example: [],
-    }),
+  authorization_details_types: z.array(text).max(20).optional().meta({
+    description: 'The types of `authorization_details` that it may ask for (RFC 9396 section 10)',
+    example: [],
+  }),
 };
 
 const tokenMembers = {
@@ -205,14 +206,22 @@ const tokenMembers = {
   }),
 };
 
+const isDistinguishedName = (name: string): boolean => parseDistinguishedName(name) !== undefined;
+
 const certificateMembers = {
-  tls_client_auth_subject_dn: text.optional().meta({
-    description: 'With `tls_client_auth` exactly one of these five (RFC 8705 section 2.1.2); here an RFC 4514 name',
-    example: 'CN=app,O=Acme,C=DE',
-  }),
+  tls_client_auth_subject_dn: text
+    .refine(isDistinguishedName, 'expected a name as RFC 4514 writes it')
+    .optional()
+    .meta({
+      description: 'With `tls_client_auth` exactly one of these five (RFC 8705 section 2.1.2); here an RFC 4514 name',
+      example: 'CN=app,O=Acme,C=DE',
+    }),
   tls_client_auth_san_dns: text.optional().meta({ example: 'app.example.com' }),
   tls_client_auth_san_uri: text.optional().meta({ example: 'https://app.example.com' }),
-  tls_client_auth_san_ip: text.optional().meta({ example: '192.0.2.1' }),
+  tls_client_auth_san_ip: text
+    .refine((address) => isIP(address) > 0, 'expected an IP address')
+    .optional()
+    .meta({ example: '192.0.2.1' }),
   tls_client_auth_san_email: text.optional().meta({ example: 'app@example.com' }),
 };
 
@@ -230,13 +239,15 @@ const softwareMembers = {
   software_version: text.optional().meta({ example: '2.1.0' }),
 };
 
-/** Everything that a client may register, by its registered name. */
-export const members = {
+/** Those of the standards: what a client may say of itself when it registers without anybody's help. */
+export const standardMembers = {
   ...basicMembers,
   ...requestMembers,
   ...tokenMembers,
   ...certificateMembers,
   ...backchannelMembers,
   ...softwareMembers,
-  ...ownMembers,
 };
+
+/** Everything that a client may be registered with, by its registered name. */
+export const members = { ...standardMembers, ...ownMembers };

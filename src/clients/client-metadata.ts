@@ -2,7 +2,9 @@
 import { z } from 'zod';
 import { invalid } from '../errors.ts';
 import { members } from './client-members.ts';
+import { withProfile } from './client-profiles.ts';
 import type { Client } from './clients.queries.ts';
+import { assertPolicyFits } from './exchange-policy.ts';
 
 /** A request as one would send it: members that go together, of which not all could be sent at once. */
 export const exampleClient = {
@@ -74,10 +76,20 @@ export const ClientDocument = z
     ...shown(z.int(), 'default_max_age'),
     ...shown(z.object({ keys: z.array(z.record(z.string(), z.unknown())) }), 'jwks'),
     ...shown(z.record(z.string(), z.string()), 'theme'),
+    ...shown(z.record(z.string(), z.union([z.boolean(), z.array(z.string())])), 'token_exchange'),
     created_by: z.uuid().optional().meta({
       description:
         'The account that answers for the client: what it does on its own ends with what they may do. None: the operator',
       example: '0192d3a0-5b1e-7c3a-9f00-1a2b3c4d5e6f',
+    }),
+    kind: z.enum(['registered', 'dynamic', 'metadata-document']).meta({
+      description:
+        'How it came to be here: registered by somebody who may, by itself (RFC 7591), or read from the document that its id is the URL of',
+      example: 'registered',
+    }),
+    software_policy: z.string().optional().meta({
+      description: 'Of a dynamic client: the software policy that it was registered under',
+      example: 'partners',
     }),
     built_in: z.boolean().meta({ description: 'Follows the configuration and cannot be changed', example: false }),
     previous_client_secret_expires_at: seconds(
@@ -106,13 +118,17 @@ const secretMethods = ['client_secret_basic', 'client_secret_post'];
 export const usesSecret = ({ token_endpoint_auth_method: method = '' }: NewClient): boolean =>
   secretMethods.includes(method);
 
+/** The grant type of RFC 7523 section 2.1. */
+export const jwtBearer = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
+
 const refuse = (message: string) => invalid('invalid_client_metadata', message);
 
 /**
- * The defaults of RFC 7591 section 2, and two rules: a machine needs no response type, a public client needs PKCE.
+ * What the profile fills in, the defaults of RFC 7591 section 2, and two rules: a machine needs no response type, a public client needs PKCE.
  * @throws AppError 400 invalid_client_metadata
  */
-export const withDefaults = (metadata: NewClient): NewClient => {
+export const withDefaults = (named: NewClient): NewClient => {
+  const metadata = withProfile(named);
   const grantTypes = metadata.grant_types ?? ['authorization_code'];
   const usesRedirects = grantTypes.some((type) => type === 'authorization_code' || type === 'implicit');
   const method = metadata.token_endpoint_auth_method ?? 'client_secret_basic';
@@ -120,13 +136,19 @@ export const withDefaults = (metadata: NewClient): NewClient => {
     throw refuse('require_pkce: a public client cannot do without PKCE (RFC 9700 section 2.1.1)');
   if (method === 'none' && grantTypes.includes('client_credentials'))
     throw refuse('grant_types: client_credentials is for clients that authenticate (RFC 6749 section 4.4)');
-  return {
+  if (method === 'none' && grantTypes.includes('urn:openid:params:grant-type:ciba'))
+    throw refuse('grant_types: backchannel authentication is for clients that authenticate (CIBA Core section 7.1)');
+  if (grantTypes.includes(jwtBearer) && !metadata.jwks && !metadata.jwks_uri)
+    throw refuse('grant_types: jwt-bearer is for clients with keys of their own (RFC 7523 section 3)');
+  const complete = {
     ...metadata,
     grant_types: grantTypes,
     response_types: metadata.response_types ?? (usesRedirects ? ['code'] : []),
     redirect_uris: metadata.redirect_uris ?? [],
     token_endpoint_auth_method: method,
   };
+  assertPolicyFits(complete);
+  return complete;
 };
 
 const camel = (name: string) => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
@@ -134,7 +156,7 @@ const snake = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.to
 const renamed = (object: object, rename: (name: string) => string) =>
   Object.fromEntries(Object.entries(object).map(([name, value]) => [rename(name), value]));
 
-const jsonColumns = new Set(['jwks', 'theme']);
+const jsonColumns = new Set(['jwks', 'theme', 'token_exchange']);
 
 /** Metadata as columns; members that are not there are left to the column's default. */
 export const toRow = (metadata: NewClient): Partial<Record<keyof Client, unknown>> =>
@@ -157,6 +179,9 @@ export const clientMetadata = ({
   previousSecretHash: _previous,
   previousSecretExpiresAt: previousEndsAt,
   rank: _rank,
+  registrationTokenHash: _registrationToken,
+  metadataExpiresAt: _fetchedUntil,
+  lastUsedAt: _lastUsed,
   createdAt,
   theme,
   ...client

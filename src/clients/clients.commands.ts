@@ -3,29 +3,36 @@
  * SHA-256 alone. Nobody gives a client more than they hold themselves, or writes one that holds more.
  */
 import { randomBytes } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import type { Db } from '../../db/connect.ts';
 import { transact } from '../../db/transact.ts';
 import { type Actor, recordEvent, system } from '../audit/logs.commands.ts';
-import { conflict, forbidden, foreignError, invalid, notFound } from '../errors.ts';
+import { conflict, forbidden, invalid, notFound } from '../errors.ts';
 import { assertRank, type Caller } from '../http/caller.ts';
 import { intersect, mayPassOn, permissionsOf } from '../roles/permissions.ts';
 import { findUserAccess } from '../roles/roles.queries.ts';
 import { equalInConstantTime, hashToken, randomToken } from '../secrets.ts';
 import {
-  type ClientDocument,
+  assertValid,
+  changed,
+  isAnother,
+  type RevokeGrantsOfClient,
+  readMetadata,
+  replaceRow,
+  type ValidateClient,
+  withSecret,
+} from './client-changes.ts';
+import {
   clientMetadata,
-  metadataColumns,
-  NewClient,
+  type NewClient,
   type RegisteredClient,
   toRow,
   usesSecret,
   withDefaults,
 } from './client-metadata.ts';
 import { type Client, findClient, lockClient } from './clients.queries.ts';
+import { assertSubjectClients } from './exchange-policy.ts';
 import { findStanding } from './standing.queries.ts';
-
-/** Throws what the engine has against the metadata: redirect URIs, grant and response types that do not fit, … */
-export type ValidateClient = (metadata: Record<string, unknown>) => Promise<void>;
 
 /** What whoever writes a client may do themselves. */
 export interface Powers {
@@ -38,7 +45,7 @@ export interface Powers {
 export const operatorPowers: Powers = { kind: 'operator', id: '', rank: 100, permissions: ['*:*:*'] };
 
 /** What somebody may do now: it may have become less since the request was let in. */
-interface PresentPowers extends Pick<Powers, 'rank' | 'permissions'> {
+export interface PresentPowers extends Pick<Powers, 'rank' | 'permissions'> {
   /** The person who answers for what they register; null for the operator. */
   registrar: string | null;
 }
@@ -49,7 +56,7 @@ const none: PresentPowers = { rank: -1, permissions: [], registrar: null };
  * Pass a transaction, before it locks anything else: a person's row is locked in it. It is what a client's `created_by`
  * refers to, and whoever consents to the client takes the same rows in the same order.
  */
-const findPresentPowers = async (db: Db, { kind, id, rank, permissions }: Powers): Promise<PresentPowers> => {
+export const findPresentPowers = async (db: Db, { kind, id, rank, permissions }: Powers): Promise<PresentPowers> => {
   if (kind === 'operator') return { rank, permissions, registrar: null };
   if (kind === 'user') {
     await db('users').where({ id }).forKeyShare().first('id');
@@ -76,46 +83,17 @@ const findPresentPowers = async (db: Db, { kind, id, rank, permissions }: Powers
 const scopesOf = (scope: string | null | undefined): string[] => scope?.split(' ') ?? [];
 
 /** @throws AppError 403 scope_exceeds_yours */
-const assertHeld = ({ permissions }: Pick<Powers, 'permissions'>, scope: string | null | undefined): void => {
+export const assertHeld = ({ permissions }: Pick<Powers, 'permissions'>, scope: string | null | undefined): void => {
   const missing = permissionsOf(scopesOf(scope)).filter((name) => !mayPassOn(permissions, name));
   if (missing.length)
     throw forbidden('scope_exceeds_yours', `The scope has permissions that you do not hold: ${missing.join(' ')}`);
 };
 
-/** @throws AppError 400 invalid_client_metadata or invalid_redirect_uri (RFC 7591 section 3.2.2) */
-const parseMetadata = (input: unknown): NewClient => {
-  const parsed = NewClient.safeParse(input);
-  if (parsed.success) return withDefaults(parsed.data);
-  const { issues } = parsed.error;
-  throw invalid(
-    'invalid_client_metadata',
-    issues.map(({ path, message }) => `${path.join('.') || 'client'}: ${message}`).join('; '),
-    { fields: issues.map(({ path, code, message }) => ({ field: path.join('.'), code, message })) },
-  );
-};
-
-const assertValid = async (
-  validate: ValidateClient,
-  clientId: string,
-  metadata: NewClient,
-  secret: string | undefined,
-): Promise<void> => {
-  await validate({ ...metadata, client_id: clientId, ...(secret ? { client_secret: secret } : {}) }).catch(
-    (error: unknown) => {
-      const { error: code, error_description: description } = error as { error?: string; error_description?: string };
-      throw code ? foreignError(400, code, description ?? code) : error;
-    },
-  );
-};
-
-/** The document with a secret that was just made. */
-const withSecret = (client: Client, secret: string | undefined): RegisteredClient => ({
-  ...clientMetadata(client),
-  ...(secret ? { client_secret: secret, client_secret_expires_at: 0 } : {}),
-});
-
 /** @throws AppError 403 rank_too_low for somebody who is nobody any more */
-const assertRegistrar = (present: PresentPowers): void => assertRank(present, 0);
+export const assertRegistrar = (present: PresentPowers): void => assertRank(present, 0);
+
+/** 120 random bits, in characters that no form and no URL changes. */
+export const newClientId = (): string => randomBytes(15).toString('base64url').replace(/[-_]/g, 'x');
 
 /**
  * Registers a client.
@@ -130,15 +108,16 @@ export const createClient = async (
   input: unknown,
   validate: ValidateClient,
 ): Promise<RegisteredClient> => {
-  const metadata = parseMetadata(input);
+  const metadata = withDefaults(readMetadata(input));
   assertHeld(powers, metadata.scope);
   const secret = usesSecret(metadata) ? randomToken() : undefined;
-  const clientId = randomBytes(15).toString('base64url').replace(/[-_]/g, 'x');
+  const clientId = newClientId();
   await assertValid(validate, clientId, metadata, secret);
   return db.transaction(async (db) => {
     const present = await findPresentPowers(db, powers);
     assertRegistrar(present);
     assertHeld(present, metadata.scope);
+    await assertSubjectClients(db, present, metadata);
     await db('clients').insert({
       ...toRow(metadata),
       clientId,
@@ -184,39 +163,13 @@ const assertIdentity = (client: Client, input: object): void => {
 const sameScope = (left: string | null | undefined, right: string | null | undefined) =>
   scopesOf(left).sort().join(' ') === scopesOf(right).sort().join(' ');
 
-/** Names of the members that differ. */
-const changed = (before: ClientDocument, after: ClientDocument): string[] =>
-  [...new Set([...Object.keys(before), ...Object.keys(after)])]
-    .filter((name) => JSON.stringify(before[name as 'scope']) !== JSON.stringify(after[name as 'scope']))
-    .sort();
-
-/** What people were shown, or could rely on, when they agreed; of lists what is added counts. */
-const agreedTo = [
-  'clientName',
-  'applicationType',
-  'tokenEndpointAuthMethod',
-  'jwks',
-  'jwksUri',
-  'firstParty',
-] as const satisfies (keyof Client)[];
-
-const gains = (before: readonly string[], after: readonly string[]) => after.some((entry) => !before.includes(entry));
-
-/** Whether what people agreed to give the client before would now go to something else, or to somebody else. */
-const isAnother = (before: Client, after: Client): boolean =>
-  // Nobody is asked to agree to the operator's own.
-  !(before.firstParty && after.firstParty && before.createdBy === null && after.createdBy === null) &&
-  (agreedTo.some((name) => JSON.stringify(before[name]) !== JSON.stringify(after[name])) ||
-    gains(before.redirectUris, after.redirectUris) ||
-    gains(scopesOf(before.scope), scopesOf(after.scope)));
-
-/** Drops all consents to a client, all its grants and every token given under them. */
-export type RevokeGrantsOfClient = (db: Db, of: { clientId: string }) => Promise<void>;
+const samePolicy = ({ tokenExchange }: Client, { token_exchange: policy }: NewClient) =>
+  isDeepStrictEqual(tokenExchange ?? undefined, policy);
 
 /**
  * Replaces a client's metadata as a whole: what is not named goes back to its default (RFC 7592 section 2.2). What people
- * agreed to ends where it would be for something else. Whoever changes the scope, or takes on a client that is no longer
- * backed, answers for it from then on.
+ * agreed to ends where it would be for something else. Whoever changes the scope or what may be exchanged, or takes on a client
+ * that is no longer backed, answers for it from then on.
  * @returns the metadata as it is now, with a secret if the client has begun to use one
  * @throws AppError as createClient and `takeClient` do
  */
@@ -228,34 +181,30 @@ export const updateClient = async (
   input: object,
   { validate, revokeGrants }: { validate: ValidateClient; revokeGrants: RevokeGrantsOfClient },
 ): Promise<RegisteredClient> => {
-  const metadata = parseMetadata(input);
+  const metadata = withDefaults(readMetadata(input));
   // Not in the transaction: the engine may have to fetch what the client points at.
   await assertValid(validate, clientId, metadata, usesSecret(metadata) ? randomToken() : undefined);
   return transact(db, async (db) => {
     const { client: before, present } = await takeClient(db, powers, clientId);
+    if (before.kind === 'metadata-document')
+      throw conflict('client_describes_itself', 'This client is what the document at its id says');
     assertIdentity(before, input);
     assertHeld(present, metadata.scope);
-    const adopts = !sameScope(before.scope, metadata.scope) || !(await findStanding(db, clientId))?.isBacked;
-    const keepsSecret = usesSecret(metadata) && before.clientSecretHash !== null;
-    const secret = usesSecret(metadata) && !keepsSecret ? randomToken() : undefined;
-    await db('clients')
-      .where({ clientId })
-      .update({
-        ...Object.fromEntries(metadataColumns.map((column) => [column, db.raw('default')])),
-        ...toRow(metadata),
-        ...(keepsSecret
-          ? {}
-          : {
-              clientSecretHash: secret ? hashToken(secret) : null,
-              previousSecretHash: null,
-              previousSecretExpiresAt: null,
-            }),
-        ...(adopts ? { rank: present.rank, createdBy: present.registrar } : {}),
-        updatedAt: db.fn.now(),
-      });
+    await assertSubjectClients(db, present, metadata);
+    const exchangesOther = !samePolicy(before, metadata);
+    const adopts =
+      exchangesOther || !sameScope(before.scope, metadata.scope) || !(await findStanding(db, clientId))?.isBacked;
+    const secret = await replaceRow(
+      db,
+      before,
+      metadata,
+      adopts ? { rank: present.rank, createdBy: present.registrar } : {},
+    );
     const after = (await findClient(db, clientId)) as Client;
     const grantsEnded = isAnother(before, after);
     if (grantsEnded) await revokeGrants(db, { clientId });
+    // What it got by the policy before this one.
+    else if (exchangesOther) await revokeGrants(db, { clientId, exchanged: true });
     await recordEvent(db, actor, {
       action: 'client.update',
       target: { type: 'client', id: clientId },

@@ -1,5 +1,6 @@
 /** Reads of `clients`. */
 import type { Db } from '../../db/connect.ts';
+import type { ExchangePolicy } from './exchange-policy.ts';
 
 /** A row, in code's case. */
 export interface Client {
@@ -67,6 +68,8 @@ export interface Client {
   firstParty: boolean;
   requirePkce: boolean;
   theme: ClientTheme | null;
+  /** Which tokens it may exchange for others, beside API keys. */
+  tokenExchange: ExchangePolicy | null;
   /** `aud` of its access tokens, where it is not JWT_AUD. */
   audience: string | null;
   accessTokenFormat: 'jwt' | 'opaque';
@@ -80,6 +83,16 @@ export interface Client {
   /** Who answers for it: null for the operator. */
   createdBy: string | null;
   createdAt: Date;
+  /** `registered` by somebody who may, `dynamic` by itself (RFC 7591), or read from the document that its id is the URL of. */
+  kind: 'registered' | 'dynamic' | 'metadata-document';
+  /** What it was let register by, and may change by. */
+  softwarePolicy: string | null;
+  /** Of the token that it manages its registration with (RFC 7592). */
+  registrationTokenHash: string | null;
+  /** Of a metadata document: until when it need not be fetched again. */
+  metadataExpiresAt: Date | null;
+  /** To the day, of clients that nobody registered; null: never. */
+  lastUsedAt: Date | null;
 }
 
 /** What a client may change about the look of the pages it sends people to. */
@@ -155,6 +168,7 @@ const columns = [
   'firstParty',
   'requirePkce',
   'theme',
+  'tokenExchange',
   'audience',
   'accessTokenFormat',
   'builtIn',
@@ -163,6 +177,11 @@ const columns = [
   'rank',
   'createdBy',
   'createdAt',
+  'kind',
+  'softwarePolicy',
+  'registrationTokenHash',
+  'metadataExpiresAt',
+  'lastUsedAt',
 ] as const;
 
 /** RFC 6749 appendix A.1: anything else is nobody's identifier, and some of it PostgreSQL would not even take. */

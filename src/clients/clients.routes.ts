@@ -4,21 +4,15 @@ import type { Db } from '../../db/connect.ts';
 import { notFound } from '../errors.ts';
 import { keyOf, ListQuery, listOf, pageOf } from '../http/lists.ts';
 import { type Route, route } from '../http/route.ts';
+import type { RevokeGrantsOfClient, ValidateClient } from './client-changes.ts';
 import { ClientDocument, clientMetadata, exampleClient, NewClient, RegisteredClient } from './client-metadata.ts';
-import {
-  createClient,
-  deleteClient,
-  type RevokeGrantsOfClient,
-  rotateClientSecret,
-  updateClient,
-  type ValidateClient,
-} from './clients.commands.ts';
+import { createClient, deleteClient, rotateClientSecret, updateClient } from './clients.commands.ts';
 import { findClient, listClients } from './clients.queries.ts';
 
 const params = z.object({
   client_id: z
     .string()
-    .regex(/^[\x20-\x7e]{1,200}$/)
+    .regex(/^[\x20-\x7e]{1,500}$/)
     .meta({ description: 'As registered', example: 'Zk3v9QmT1xYb7LrW2sDf' }),
 });
 
@@ -149,15 +143,15 @@ const metadataWrites = (deps: ClientRouteDeps): Route[] => [
     summary: 'Replace a client’s metadata as a whole',
     description:
       'As RFC 7592 section 2.2: what is not named goes back to its default. A client that begins to use a secret gets one in the answer; one that no longer does loses it.\n\n' +
-      'Consents, grants and tokens of the client end when `redirect_uris` or `scope` gains an entry, or `client_name`, `application_type`, `token_endpoint_auth_method`, `jwks`, `jwks_uri` or `first_party` changes: people agreed to something else.\n\n' +
-      'Whoever changes the scope answers for the client from then on (`created_by`), and so does whoever replaces one whose registrar is no longer active or ranks lower than they did: it could do nothing on its own until then. Its secret is still known to those who knew it: rotate it too.',
+      'Consents, grants and tokens of the client end when `redirect_uris` or `scope` gains an entry, or `client_name`, `application_type`, `token_endpoint_auth_method`, `jwks`, `jwks_uri` or `first_party` changes: people agreed to something else. What it was given by token exchange ends when `token_exchange` changes.\n\n' +
+      'Whoever changes the scope or `token_exchange` answers for the client from then on (`created_by`), and so does whoever replaces one whose registrar is no longer active or ranks lower than they did: it could do nothing on its own until then. Its secret is still known to those who knew it: rotate it too.',
     access: 'clients:write:any',
     params,
     body: ReplaceClient,
     invalidInput: 'invalid_client_metadata',
     returns: RegisteredClient,
     status: 200,
-    problems: { 400: metadataProblems, ...writeProblems, 409: ['client_built_in'] },
+    problems: { 400: metadataProblems, ...writeProblems, 409: ['client_built_in', 'client_describes_itself'] },
     handle: ({ params, body, caller, actor }) => updateClient(deps.db, actor, caller, params.client_id, body, deps),
   }),
 ];

@@ -14,7 +14,9 @@ export interface Caller {
   sessionUid?: string;
   grantId?: string;
   apiKeyId?: string;
-  /** The application is the operator's own (`first_party`), this API included. */
+  /** Who acts for the person by token exchange (`act` of RFC 8693 section 4.1), the present actor first. */
+  actors?: readonly { sub: string; clientId?: string }[];
+  /** The application is the operator's own (`first_party`), this API included; asked only of a token that is of a session. */
   firstParty?: boolean;
   /** Names of roles; none for clients. */
   roles: readonly string[];
@@ -24,6 +26,8 @@ export interface Caller {
   scope?: readonly string[];
   /** What the caller may do with this token: what they may do at all, as far as its scope goes. */
   permissions: readonly string[];
+  /** What the token is bound to (RFC 7800 `cnf`): whoever sends it must prove that they hold it. */
+  confirmation?: Readonly<{ jkt?: string; 'x5t#S256'?: string }>;
   /** Of a token of an external issuer: what it says of the person. */
   claims?: Readonly<Record<string, unknown>>;
 }
@@ -44,11 +48,12 @@ export const may = (caller: Caller, permission: string, owner?: string): boolean
  * @param ownClientId the client under which this API itself signs people in: a person who uses it acts by themselves
  */
 export const callerActor = (actor: Actor, caller: Caller, ownClientId: string): Actor => {
-  const { kind, id, clientId, apiKeyId } = caller;
+  const { kind, id, clientId, apiKeyId, actors } = caller;
   if (kind === 'external') return actor;
   const via = {
     ...(kind === 'user' && clientId !== undefined && clientId !== ownClientId ? { clientId } : {}),
     ...(apiKeyId === undefined ? {} : { apiKeyId }),
+    ...(actors?.length ? { actors } : {}),
   };
   return { ...actor, type: kind, id, ...(Object.keys(via).length ? { via } : {}) };
 };

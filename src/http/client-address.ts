@@ -16,6 +16,12 @@ const parseAddress = (text: string): string | undefined => {
 const isListed = (list: BlockList, address: string): boolean =>
   list.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
 
+/** Whether the peer of a connection is a proxy of ours, whose headers are believed. */
+export const isTrustedPeer = (trusted: BlockList, peer: string): boolean => {
+  const address = parseAddress(peer);
+  return address !== undefined && isListed(trusted, address);
+};
+
 /**
  * The address that the outermost of `proxies` reverse proxies saw. Each appends the peer it was talking to, so only the last
  * `proxies` entries are theirs, and what stands before them is whatever the client sent.

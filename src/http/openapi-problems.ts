@@ -93,8 +93,8 @@ const respondWith = (status: number, codes: readonly string[]): ZodOpenApiRespon
 const shared = {
   InvalidRequest: [400, ['invalid_request']],
   InvalidBody: [400, ['invalid_request', 'invalid_json']],
-  Unauthenticated: [401, ['unauthenticated', 'invalid_token']],
-  InvalidToken: [401, ['invalid_token']],
+  Unauthenticated: [401, ['unauthenticated', 'invalid_token', 'invalid_dpop_proof', 'use_dpop_nonce']],
+  InvalidToken: [401, ['invalid_token', 'invalid_dpop_proof', 'use_dpop_nonce']],
   Forbidden: [403, ['missing_permission']],
   TooLarge: [413, ['request_too_large']],
   UnsupportedMediaType: [415, ['unsupported_media_type']],

@@ -17,6 +17,9 @@ const authorizationRequest = {
   code_challenge_method: z.literal('S256'),
 };
 
+/** RFC 8693 section 3. */
+const tokenType = (name: string) => `urn:ietf:params:oauth:token-type:${name}`;
+
 /** Forms, or queries, of requests. */
 export const Form = {
   authorization: z
@@ -50,6 +53,15 @@ export const Form = {
         client_id: clientId.optional(),
       }),
       z.object({
+        grant_type: z.literal('urn:ietf:params:oauth:grant-type:device_code'),
+        device_code: text('From the device authorization endpoint', 'w4mSxQ1nV8…'),
+        client_id: clientId.optional(),
+      }),
+      z.object({
+        grant_type: z.literal('urn:openid:params:grant-type:ciba'),
+        auth_req_id: text('From the backchannel authentication endpoint', '1c266114…'),
+      }),
+      z.object({
         grant_type: z.literal('password'),
         username: text('The mail address', 'ada@example.com'),
         password: text('', 'correct horse battery staple'),
@@ -60,6 +72,30 @@ export const Form = {
         subject_token: text('An API key (RFC 8693)', 'cs_4fTq9ZxW2LmVb7RkY1sDnP8cJhG3eA5uQ0oT1Nq3Xy'),
         subject_token_type: z.literal('urn:countersign:params:oauth:token-type:api_key'),
         scope: optional('What of the key’s permissions the token passes on; without it those that the client may have'),
+      }),
+      z.object({
+        grant_type: z.literal('urn:ietf:params:oauth:grant-type:token-exchange'),
+        subject_token: text(
+          'A person’s token that was issued here, as the client’s `token_exchange` allows',
+          'eyJhbGciOi…',
+        ),
+        subject_token_type: z.enum([tokenType('access_token'), tokenType('id_token'), tokenType('jwt')]),
+        actor_token: optional(
+          'Of whoever acts for the person, who is then named in `act`: the client itself, or another person',
+        ),
+        actor_token_type: z.enum([tokenType('access_token'), tokenType('id_token'), tokenType('jwt')]).optional(),
+        requested_token_type: z.enum([tokenType('access_token'), tokenType('jwt')]).optional(),
+        resource: optional('The API that the token is for (RFC 8707); this one unless named'),
+        audience: optional('The same, by the `aud` of its tokens'),
+        scope: optional('Never more than the subject_token has'),
+      }),
+      z.object({
+        grant_type: z.literal('urn:ietf:params:oauth:grant-type:jwt-bearer'),
+        assertion: text(
+          'A JWT that the client signs (RFC 7523 section 3): `iss` and `sub` its client_id, `aud` the issuer, `exp` at most five minutes ahead, a `jti` that is used once',
+          'eyJhbGciOi…',
+        ),
+        scope: optional('What of its permissions the token passes on'),
       }),
     ])
     .meta({ id: 'TokenRequest' }),
@@ -96,6 +132,7 @@ export const TokenResponse = z
     expires_in: z.int().meta({ description: 'Seconds', example: 900 }),
     refresh_token: optional('For the next access token; every use replaces it'),
     id_token: optional('Who signed in (OpenID Connect)'),
+    issued_token_type: optional('Of a token exchange: what `access_token` is (RFC 8693 section 2.2.1)'),
     scope: z.string().optional().meta({ example: 'openid profile email' }),
   })
   .meta({ id: 'OAuthTokens' });
@@ -107,6 +144,10 @@ export const IntrospectionResponse = z
     client_id: z.string().optional().meta({ example: 'my-app' }),
     scope: z.string().optional().meta({ example: 'users:read:own' }),
     exp: z.int().optional().meta({ description: 'Seconds since 1970', example: 1_772_615_100 }),
+    act: z
+      .looseObject({ sub: text('A person’s id, or a client_id', 'my-backend'), client_id: optional('The application') })
+      .optional()
+      .meta({ description: 'Who acts for the person (RFC 8693 section 4.1); nested in it is who did before' }),
   })
   .meta({ id: 'Introspection' });
 
@@ -122,8 +163,8 @@ export const UserInfo = z
 const Jwk = z.looseObject({
   kty: text('', 'EC'),
   kid: text('', '2026-03-04'),
-  use: z.literal('sig'),
-  alg: text('', 'ES256'),
+  use: z.enum(['sig', 'enc']),
+  alg: text('Of a key that signs; one that others encrypt to serves several', 'ES256').optional(),
 });
 export const Jwks = z.object({ keys: z.array(Jwk) }).meta({ id: 'Jwks' });
 

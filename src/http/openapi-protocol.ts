@@ -3,17 +3,12 @@
  * their standards describe better, and those for operation. A test compares the list with what is served.
  */
 import { z } from 'zod';
-import type { ZodOpenApiOperationObject, ZodOpenApiPathsObject, ZodOpenApiResponseObject } from 'zod-openapi';
-import {
-  Discovery,
-  Form,
-  Health,
-  IntrospectionResponse,
-  Jwks,
-  OAuthError,
-  TokenResponse,
-  UserInfo,
-} from './openapi-protocol-schemas.ts';
+import type { ZodOpenApiOperationObject, ZodOpenApiPathsObject } from 'zod-openapi';
+import { elsewhere } from './openapi-elsewhere.ts';
+import { body, json, lookup, oauth, oauthError, page, redirect, refusal, tooLarge } from './openapi-parts.ts';
+import { Form, Health, IntrospectionResponse, TokenResponse, UserInfo } from './openapi-protocol-schemas.ts';
+import { protectedResources, registration } from './openapi-registration.ts';
+import { wellKnown } from './openapi-well-known.ts';
 
 /** Paths of the protocol's endpoints. */
 export type ProtocolPaths = Readonly<
@@ -25,6 +20,9 @@ export type ProtocolPaths = Readonly<
     | 'revocation'
     | 'end_session'
     | 'pushed_authorization_request'
+    | 'device_authorization'
+    | 'code_verification'
+    | 'backchannel_authentication'
     | 'jwks',
     string
   >
@@ -39,33 +37,6 @@ export const identityScopes = {
   address: 'The postal address',
   offline_access: 'Refresh tokens that outlive the session',
 } as const;
-
-const oauth = 'OAuth and OpenID Connect';
-const form = 'application/x-www-form-urlencoded';
-
-const json = (description: string, schema: z.ZodType): ZodOpenApiResponseObject => ({
-  description,
-  content: { 'application/json': { schema } },
-});
-const oauthError = (description: string, error: string): ZodOpenApiResponseObject => ({
-  description,
-  content: { 'application/json': { schema: OAuthError, example: { error, error_description: description } } },
-});
-const redirect = (description: string): ZodOpenApiResponseObject => ({
-  description,
-  headers: { Location: { description: 'Where to go on', schema: { type: 'string' } } },
-});
-const page = (description: string): ZodOpenApiResponseObject => ({
-  description,
-  content: { 'text/html': { schema: { type: 'string' }, example: '<!doctype html>…' } },
-});
-/** A page for browsers; programs that do not ask for HTML are answered in JSON. */
-const refusal = (description: string): ZodOpenApiResponseObject => ({
-  description,
-  content: { ...page(description).content, ...oauthError(description, 'invalid_request').content },
-});
-const tooLarge = refusal('The body is too large');
-const body = (schema: z.ZodType) => ({ required: true, content: { [form]: { schema } } });
 
 /** Client authentication; what is left out is in the body (`client_id`, `client_assertion`) or not needed. */
 const byClient: Record<string, string[]>[] = [{ client: [] }, {}];
@@ -101,7 +72,7 @@ const tokens = (endpoints: ProtocolPaths): ZodOpenApiPathsObject => ({
       summary: 'Exchange a code, a refresh token or credentials for tokens',
       description:
         'RFC 6749 section 3.2: `authorization_code`, `refresh_token`, `client_credentials`, and `password` for clients ' +
-        'that are registered for it.',
+        'that are registered for it; token exchange (RFC 8693) and JWT bearer (RFC 7523) likewise.',
       security: byClient,
       requestBody: body(Form.token),
       responses: {
@@ -116,11 +87,18 @@ const tokens = (endpoints: ProtocolPaths): ZodOpenApiPathsObject => ({
       operationId: 'introspect',
       tags: [oauth],
       summary: 'Ask whether a token is good now, and what it says',
-      description: 'RFC 7662, for JWTs as well. A token that is not good is `{"active": false}`, whatever the reason.',
+      description:
+        'RFC 7662, for JWTs as well. A token that is not good is `{"active": false}`, whatever the reason, and so is one that is no business of whoever asks: a client learns of its own tokens, that of a resource server (`introspects`) of tokens for it, one with the permission `tokens:introspect:any` of all. With `Accept: application/token-introspection+jwt` the answer is a signed JWT, encrypted where the client is registered for that (RFC 9701).',
       security: byClient,
       requestBody: body(Form.introspection),
       responses: {
-        '200': json('What the token says', IntrospectionResponse),
+        '200': {
+          description: 'What the token says',
+          content: {
+            'application/json': { schema: IntrospectionResponse },
+            'application/token-introspection+jwt': { schema: { type: 'string' }, example: 'eyJhbGciOiJSUzI1NiIs…' },
+          },
+        },
         '400': oauthError('The token is missing', 'invalid_request'),
         '401': badClient,
       },
@@ -172,7 +150,13 @@ const person = (endpoints: ProtocolPaths): ZodOpenApiPathsObject => {
     description: 'OpenID Connect Core section 5.3. For a token with the scope `openid`; other scopes add claims.',
     security: [{ oauth2: ['openid'] }, { bearer: [] }],
     responses: {
-      '200': json('The claims', UserInfo),
+      '200': {
+        description: 'The claims; signed, or encrypted too, where the client is registered for that',
+        content: {
+          'application/json': { schema: UserInfo },
+          'application/jwt': { schema: { type: 'string' }, example: 'eyJhbGciOiJSUzI1NiIs…' },
+        },
+      },
       '401': oauthError('The token is not valid', 'invalid_token'),
       '403': oauthError('The token lacks the scope openid', 'insufficient_scope'),
     },
@@ -199,34 +183,6 @@ const person = (endpoints: ProtocolPaths): ZodOpenApiPathsObject => {
     },
   };
 };
-
-const lookup = (id: string, tag: string, summary: string, description: string, answer: ZodOpenApiResponseObject) => ({
-  get: { operationId: id, tags: [tag], summary, description, security: [], responses: { '200': answer } },
-});
-
-const discovery = (endpoints: ProtocolPaths): ZodOpenApiPathsObject => ({
-  '/.well-known/openid-configuration': lookup(
-    'openidConfiguration',
-    oauth,
-    'What this provider can do, and where',
-    'OpenID Connect Discovery 1.0. May be cached.',
-    json('The metadata', Discovery),
-  ),
-  '/.well-known/oauth-authorization-server': lookup(
-    'authorizationServerMetadata',
-    oauth,
-    'The same for clients of OAuth 2',
-    'RFC 8414. May be cached.',
-    json('The metadata', Discovery),
-  ),
-  [endpoints.jwks]: lookup(
-    'jwks',
-    oauth,
-    'The public keys that tokens are signed with',
-    'RFC 7517. May be cached; keys are published long before they sign.',
-    { description: 'The keys', content: { 'application/jwk-set+json': { schema: Jwks } } },
-  ),
-});
 
 const operation = (): ZodOpenApiPathsObject => {
   const live = json('The process runs', Health);
@@ -291,7 +247,10 @@ export const protocolPaths = (issuer: string, endpoints: ProtocolPaths): ZodOpen
       ...authorization(endpoints.authorization),
       ...tokens(endpoints),
       ...person(endpoints),
-      ...discovery(endpoints),
+      ...elsewhere(endpoints),
     }),
+    ...registration(),
+    ...wellKnown(issuer, endpoints.jwks),
+    ...protectedResources(),
     ...operation(),
   });

@@ -141,7 +141,8 @@ const securitySchemes = (issuer: string, endpoints: ProtocolPaths) => {
       type: 'http',
       scheme: 'bearer',
       bearerFormat: 'JWT (RFC 9068)',
-      description: 'An access token, from `POST /auth/login` or the token endpoint.',
+      description:
+        'An access token, from `POST /auth/login` or the token endpoint. One that is bound to a key is sent as `Authorization: DPoP` with a `DPoP` header (RFC 9449), and one that is bound to a certificate over mutual TLS (RFC 8705).',
     },
     apiKey: {
       type: 'http',
@@ -167,7 +168,7 @@ const securitySchemes = (issuer: string, endpoints: ProtocolPaths) => {
       type: 'http',
       scheme: 'basic',
       description:
-        'A client’s id and secret. `client_secret_post`, `private_key_jwt` and, for public clients, `client_id` alone work as registered.',
+        'A client’s id and secret. `client_secret_post`, `private_key_jwt`, certificates and, for public clients, `client_id` alone work as registered.',
     },
   } as const;
 };

@@ -36,18 +36,26 @@ export const parseInput = (
 
 /** What RFC 6750 section 3 wants of a resource server that refuses a token. */
 const challenge = ({ status, code, details }: AppError): string | undefined => {
+  if (details.challenge !== undefined) return details.challenge;
   if (status === 401) return code === 'invalid_token' ? 'Bearer error="invalid_token"' : 'Bearer';
   if (status === 403 && details.permission) return `Bearer error="insufficient_scope", scope="${details.permission}"`;
   return undefined;
 };
 
-/** Answers with a problem document that carries our stable `code`, the request's id and all refused fields at once. */
-export const sendProblem = (ctx: Koa.Context, error: AppError): void => {
+/** RFC 9728 section 5.1: with any challenge, so that whoever has no token learns where there are some. */
+const withMetadata = (header: string, url: string): string =>
+  `${header}${header.includes('=') ? ',' : ''} resource_metadata="${url}"`;
+
+/**
+ * Answers with a problem document that carries our stable `code`, the request's id and all refused fields at once.
+ * @param resourceMetadata where the metadata of the resource that refuses is
+ */
+export const sendProblem = (ctx: Koa.Context, error: AppError, resourceMetadata?: string): void => {
   const { status, code, message, details } = error;
   ctx.status = status;
   if (details.retryAfterSeconds !== undefined) ctx.set('Retry-After', String(details.retryAfterSeconds));
   const header = challenge(error);
-  if (header) ctx.set('WWW-Authenticate', header);
+  if (header) ctx.set('WWW-Authenticate', resourceMetadata ? withMetadata(header, resourceMetadata) : header);
   ctx.body = JSON.stringify({
     type: 'about:blank',
     title: message,

@@ -15,6 +15,11 @@ import type { Route, Stream } from './route.ts';
 export interface RouterDeps {
   /** Whom a token or an API key speaks for; undefined when it is not valid. */
   identify(token: string): Promise<Caller | undefined>;
+  /** Checks what a token is bound to against what was sent along with it. @throws AppError 401 */
+  assertPossession(
+    ctx: Koa.Context,
+    presented: { scheme: 'Bearer' | 'DPoP'; token: string; caller: Caller },
+  ): Promise<void>;
   /** Whom the headers of development name (AUTH_ALLOW_DEV_HEADERS). */
   identifyByHeaders?(ctx: Koa.Context): Promise<Caller | undefined>;
   /** Counts a request against the limit of the caller's role and tells it in headers. @throws AppError 429 */
@@ -25,6 +30,8 @@ export interface RouterDeps {
   ownClientId: string;
   /** Writes down that a caller was refused for want of a permission. */
   recordRefusal(actor: Actor, route: Route, permission: string): Promise<void>;
+  /** Where the API's metadata as a protected resource is (RFC 9728). */
+  resourceMetadata: string;
   /** Makes an AppError of whatever was thrown, and logs it if it is a bug. */
   toError(ctx: Koa.Context, error: unknown): AppError;
   /** AUTH_API_CORS_ORIGINS: whose scripts may call the routes; they send no cookies. */
@@ -37,8 +44,11 @@ const bodyLimit = '100kb';
 /** The request's languages, best first. */
 const localesOf = (ctx: Koa.Context) => ctx.acceptsLanguages().filter((locale) => locale !== '*');
 
-/** RFC 6750 section 2.1. */
-const bearerOf = (ctx: Koa.Context): string | undefined => /^Bearer +(\S+)$/i.exec(ctx.get('authorization'))?.[1];
+/** RFC 6750 section 2.1 and RFC 9449 section 7.1. */
+const credentialsOf = (ctx: Koa.Context): { scheme: 'Bearer' | 'DPoP'; token?: string | undefined } => {
+  const [, scheme = '', token] = /^(Bearer|DPoP) +(\S+)$/i.exec(ctx.get('authorization')) ?? [];
+  return { scheme: scheme.toLowerCase() === 'dpop' ? 'DPoP' : 'Bearer', token };
+};
 
 const parseBody = bodyParser({
   enableTypes: ['json', 'form'],
@@ -69,9 +79,14 @@ const authenticate = async (
   { access, external }: Route,
 ): Promise<{ caller?: Caller; token?: string }> => {
   if (access === 'public') return {};
-  const token = bearerOf(ctx);
+  const { scheme, token } = credentialsOf(ctx);
   const caller = token ? await deps.identify(token) : await deps.identifyByHeaders?.(ctx);
-  if (caller && (caller.kind !== 'external' || external)) return { caller, ...(token ? { token } : {}) };
+  if (caller && (caller.kind !== 'external' || external)) {
+    if (token) await deps.assertPossession(ctx, { scheme, token, caller });
+    return { caller, ...(token ? { token } : {}) };
+  }
+  if (token && scheme === 'DPoP')
+    throw new AppError(401, 'invalid_token', 'The token is not valid', { challenge: 'DPoP error="invalid_token"' });
   if (token) throw unauthenticated('invalid_token', 'The token is not valid');
   if (ctx.get('authorization')) throw unauthenticated('invalid_token', 'Send the token as Authorization: Bearer …');
   if (access === 'optional') return {};
@@ -178,7 +193,7 @@ export const mountRoutes = (routes: readonly Route[], deps: RouterDeps): Koa.Mid
     try {
       await next();
     } catch (error) {
-      sendProblem(ctx, deps.toError(ctx, error));
+      sendProblem(ctx, deps.toError(ctx, error), deps.resourceMetadata);
     }
   };
   const find: Koa.Middleware = async (ctx) => {
@@ -202,6 +217,7 @@ export const mountRoutes = (routes: readonly Route[], deps: RouterDeps): Koa.Mid
       'RateLimit-Policy',
       'Link',
       'WWW-Authenticate',
+      'DPoP-Nonce',
       'Content-Disposition',
     ],
     maxAge: 3600,

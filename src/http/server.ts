@@ -1,6 +1,10 @@
 /** The HTTP server: listens, and closes without cutting a request off. */
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer, type Server as HttpServer, type RequestListener } from 'node:http';
+import type { Server as HttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import { createTlsServer, type TlsOptions } from './tls.ts';
+
+type Server = HttpServer | HttpsServer;
 
 /** How long requests in flight may take after a stop was asked for. */
 const drainMs = 20_000;
@@ -10,14 +14,15 @@ const silentMs = 500;
 
 const connections = new WeakMap<Server, Set<Socket>>();
 
-/** Listens. @returns the server and the port it got */
+/** Listens, with TLS if its options are given. @returns the server and the port it got */
 export const listen = (
   handler: RequestListener,
   port: number,
   host: string | undefined,
+  tls?: TlsOptions,
 ): Promise<{ server: Server; port: number }> =>
   new Promise((resolve, reject) => {
-    const server = createServer(handler);
+    const server = tls ? createTlsServer(handler, tls) : createServer(handler);
     const open = new Set<Socket>();
     connections.set(server, open);
     server.on('connection', (socket) => {

@@ -4,10 +4,11 @@
  */
 import { createLocalJWKSet, type JWTPayload, errors as joseErrors, jwtVerify } from 'jose';
 import type { AdapterPayload, Configuration } from 'oidc-provider';
+import { liveGrants } from '../../adapters/oidc-grants.ts';
 import { jwtName } from '../../adapters/oidc-payloads.ts';
 import type { OidcStorage } from '../../adapters/oidc-storage.ts';
 import type { Db } from '../../db/connect.ts';
-import type { KeySet } from '../keys/key-set.ts';
+import { type KeySet, verificationKeys } from '../keys/key-set.ts';
 import { hashToken } from '../secrets.ts';
 
 /** The name under which a JWT reaches the engine, which refuses whatever looks like one. */
@@ -23,6 +24,12 @@ interface LivenessClaims {
   grant_id?: string;
   /** Of tokens of client_credentials: the client's `token_generation` when it was made, unless that was 0. */
   gen?: number;
+}
+
+/** What a token is bound to (RFC 9449 section 6.1, RFC 8705 section 3.1). */
+interface Confirmation {
+  jkt?: string;
+  'x5t#S256'?: string;
 }
 
 type Customizer = NonNullable<NonNullable<NonNullable<Configuration['formats']>['customizers']>['jwt']>;
@@ -47,22 +54,17 @@ export const createLivenessClaims =
     } satisfies { [claim in keyof LivenessClaims]: LivenessClaims[claim] | undefined });
   };
 
-/** The public halves of a key set. */
-const publicKeys = ({ jwks }: KeySet) =>
-  jwks.keys.map(
-    ({ kty, kid, alg, use, n, e, crv, x, y }) =>
-      ({ kty, kid, alg, use, n, e, crv, x, y }) as (typeof jwks.keys)[number],
-  );
-
 /**
  * `findJwt` of the storage: verifies signature, issuer, type and expiry, and asks the database whether the token, its
  * grant and its user are still there. The engine checks the session itself.
  */
 export const createJwtFinder = (issuer: string, db: Db, keySet: KeySet): OidcStorage['findJwt'] => {
-  const keys = createLocalJWKSet({ keys: publicKeys(keySet) });
+  const keys = createLocalJWKSet({ keys: verificationKeys(keySet) });
   const verify = async (
     jwt: string,
-  ): Promise<(JWTPayload & LivenessClaims & { client_id?: string; scope?: string }) | undefined> => {
+  ): Promise<
+    (JWTPayload & LivenessClaims & { client_id?: string; scope?: string; cnf?: Confirmation }) | undefined
+  > => {
     try {
       return (await jwtVerify(jwt, keys, { issuer, typ: 'at+jwt', requiredClaims: ['jti', 'exp', 'client_id', 'sub'] }))
         .payload;
@@ -86,6 +88,8 @@ export const createJwtFinder = (issuer: string, db: Db, keySet: KeySet): OidcSto
       grant_id: grantId,
       sid,
       gen,
+      cnf,
+      authorization_details: rar,
       iss: _iss,
       ...extra
     } = claims;
@@ -93,9 +97,7 @@ export const createJwtFinder = (issuer: string, db: Db, keySet: KeySet): OidcSto
       .where({ jtiHash: hashToken(jti as string) })
       .first('jtiHash');
     if (revoked) return undefined;
-    const user = grantId
-      ? await db('grants').where({ id: grantId, clientId }).where('expiresAt', '>', db.fn.now()).first('userId')
-      : undefined;
+    const user = grantId ? await liveGrants(db).where({ id: grantId, clientId }).first('userId') : undefined;
     const client = grantId
       ? undefined
       : await db('clients')
@@ -110,7 +112,10 @@ export const createJwtFinder = (issuer: string, db: Db, keySet: KeySet): OidcSto
       aud,
       scope,
       clientId,
+      rar,
       extra,
+      ...(cnf?.jkt ? { jkt: cnf.jkt } : {}),
+      ...(cnf?.['x5t#S256'] ? { 'x5t#S256': cnf['x5t#S256'] } : {}),
       ...(grantId
         ? { accountId: user.userId, grantId, ...(sid ? { sessionUid: sid, expiresWithSession: true } : {}) }
         : {}),

@@ -13,6 +13,8 @@ import type { Caller } from '../http/caller.ts';
 import { intersect } from '../roles/permissions.ts';
 import { findUserAccess } from '../roles/roles.queries.ts';
 import { toJwtName } from './access-tokens.ts';
+import { type Act, actorsOf } from './acting.ts';
+import { restClientId } from './issue-tokens.ts';
 import { isJwt } from './requests.ts';
 
 /** What the engine's tokens have in common; its published types leave some of it out. */
@@ -23,10 +25,17 @@ interface Token {
   sessionUid?: string;
   scope?: string;
   aud?: string | string[];
+  jkt?: string;
+  'x5t#S256'?: string;
+  extra?: { act?: Act };
   isValid: boolean;
 }
 
 const scopesOf = ({ scope }: Token): string[] => scope?.split(' ') ?? [];
+
+/** What the token is bound to; the caller is nobody until that has been proven. */
+const confirmationOf = ({ jkt, 'x5t#S256': x5t }: Token): Pick<Caller, 'confirmation'> =>
+  jkt || x5t ? { confirmation: { ...(jkt ? { jkt } : {}), ...(x5t ? { 'x5t#S256': x5t } : {}) } } : {};
 
 /** An opaque token has no audience: it is for userinfo, and tells us who calls; a JWT must be meant for this API. */
 const isForUs = (token: Token, audience: string): boolean =>
@@ -50,6 +59,10 @@ const findKeyHolder = async (db: Db, value: string): Promise<Caller | undefined>
   };
 };
 
+/** Whether the application is the operator's own to somebody of this rank; this API always is. */
+const isFirstParty = async (db: Db, clientId: string, rank: number): Promise<boolean> =>
+  clientId === restClientId || isOwnTo(await findStanding(db, clientId), rank);
+
 /** @returns whom the token speaks for and what they may do with it; undefined when it is not alive or not for this API */
 export const findCaller = async (
   provider: Provider,
@@ -71,11 +84,15 @@ export const findCaller = async (
     return {
       kind: 'user',
       id: person.accountId,
-      ...(person.clientId
-        ? { clientId: person.clientId, firstParty: isOwnTo(await findStanding(db, person.clientId), access.rank) }
+      ...(person.clientId ? { clientId: person.clientId } : {}),
+      // Nobody has signed in here with a token that is of no session, whoever its application is.
+      ...(person.clientId && person.sessionUid
+        ? { firstParty: await isFirstParty(db, person.clientId, access.rank) }
         : {}),
       ...(person.sessionUid ? { sessionUid: person.sessionUid } : {}),
       ...(person.grantId ? { grantId: person.grantId } : {}),
+      ...(person.extra?.act ? { actors: actorsOf(person.extra.act) } : {}),
+      ...confirmationOf(person),
       scope: scopesOf(person),
       roles: access.roles,
       rank: access.rank,
@@ -93,6 +110,7 @@ export const findCaller = async (
     clientId: id,
     roles: [],
     rank: standing.rank,
+    ...confirmationOf(machine),
     scope: scopesOf(machine),
     permissions: intersect(standing.permissions, scopesOf(machine)),
   };

@@ -9,7 +9,8 @@ import { hasSecondFactor, type NeedsMfa } from './consent.ts';
 
 /** `claims` of the engine's configuration: which claims a scope asks for (section 5.4). */
 export const scopeClaims = {
-  openid: ['sub'],
+  // How the person signed in is not in the account: userinfo, which knows no sign-in, leaves it out.
+  openid: ['sub', 'acr', 'amr', 'auth_time'],
   profile: [
     'name',
     'family_name',
@@ -57,16 +58,28 @@ const formatAddress = ({
 }: Record<string, string | undefined>): string =>
   [street_address, [postal_code, locality].filter(Boolean).join(' '), region, country].filter(Boolean).join('\n');
 
+/** What is given at a sign-in and used later. */
+const outliving: ReadonlySet<string | undefined> = new Set([
+  'RefreshToken',
+  'AuthorizationCode',
+  'DeviceCode',
+  'BackchannelAuthenticationRequest',
+]);
+
+const isAccountId = (id: string) => /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/.test(id);
+
 /** `findAccount`: a user who is not active has no account as far as the protocol is concerned. */
 export const createFindAccount =
   (db: Db, secrets: Secrets, needsMfa: NeedsMfa): FindAccount =>
   async (ctx, id, token): Promise<Account | undefined> => {
+    // The `sub` of a pairwise client, which the engine takes for an account where it begins with an id_token_hint alone (CIBA).
+    if (!isAccountId(id)) return undefined;
     const user = await findUser(db, id);
     if (user?.status !== 'active') return undefined;
     const { credential } = (ctx?.oidc?.result?.login ?? {}) as FreshLogin;
     if (credential !== undefined && Number(user.passwordChangedAt ?? 0) !== credential) return undefined;
     // What was given before a second factor was needed gives nothing any more.
-    const outlives = token?.kind === 'RefreshToken' || token?.kind === 'AuthorizationCode';
-    if (outlives && !hasSecondFactor(token) && (await needsMfa(user.id))) return undefined;
+    if (token && outliving.has(token.kind) && !hasSecondFactor(token as { amr?: unknown }) && (await needsMfa(user.id)))
+      return undefined;
     return { accountId: user.id, claims: () => Promise.resolve(claimsOf(secrets, user)) };
   };

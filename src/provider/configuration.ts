@@ -1,25 +1,44 @@
 /** The engine's configuration: what we turn on, and each policy with its reason. */
-import { type ClientMetadata, type Configuration, errors, type KoaContextWithOIDC } from 'oidc-provider';
-import { createOidcAdapter, identityScopes } from '../../adapters/oidc.ts';
+import type { Configuration, KoaContextWithOIDC } from 'oidc-provider';
+import { createOidcAdapter } from '../../adapters/oidc.ts';
+import type { OidcStorage } from '../../adapters/oidc-storage.ts';
 import type { Db } from '../../db/connect.ts';
-import { isTrusted } from '../clients/standing.queries.ts';
+import { acrValues } from '../auth/authentication-context.ts';
+import { identityScopes } from '../clients/identity-scopes.ts';
 import type { Config } from '../config.ts';
 import type { KeySet } from '../keys/key-set.ts';
-import { permissionsOf, permits } from '../roles/permissions.ts';
-import { findUserAccess } from '../roles/roles.queries.ts';
 import type { Secrets } from '../secrets.ts';
-import { isActiveUser } from '../users/users.queries.ts';
 import { createJwtFinder, createLivenessClaims } from './access-tokens.ts';
+import { actClaim } from './acting.ts';
+import { defaultAlgorithms, enabledAlgorithms } from './algorithms.ts';
+import { type DetailsTypes, richAuthorizationRequests } from './authorization-details.ts';
+import { type BackchannelParts, backchannelSeconds, ciba, mayRefresh } from './ciba.ts';
 import { createFindAccount, scopeClaims } from './claims.ts';
-import { createInteractionPolicy, createLoadExistingGrant, type NeedsMfa } from './consent.ts';
-import { clientScope, tokenExchange } from './issue-tokens.ts';
-import { apiResource, defaultResource } from './resources.ts';
+import { assertAttester, attestationFeature, challengePath } from './client-attestation.ts';
+import {
+  assertAssertion,
+  authenticationMetadata,
+  authenticationMethods,
+  boundTokens,
+} from './client-authentication.ts';
+import { registrationMetadata } from './client-registration.ts';
+import { createInteractionPolicy, createLoadExistingGrant, createPrompt, type NeedsMfa } from './consent.ts';
+import { type DevicePages, deviceAuthorizationPath, deviceCodeSeconds, deviceFlow } from './device-flow.ts';
+import { dpopFeature } from './dpop.ts';
+import { allowRevocation, introspection } from './introspection.ts';
+import { mutualTlsFeature } from './mutual-tls.ts';
+import { pairwiseSubjects } from './pairwise.ts';
+import { rolesClaim } from './person-access.ts';
+import { assertRequestObject, fapiProfile, rotatesRefreshTokens } from './profiles.ts';
+import { accessTokenSeconds, resourceIndicators, resourceTokenSecondsMax } from './resource-servers.ts';
+import { authenticationClaims } from './step-up.ts';
 
 /** The pages that the engine shows in the middle of the protocol. */
 export interface ProtocolPages {
   error: NonNullable<Configuration['renderError']>;
   signOut(ctx: KoaContextWithOIDC, form: { action: string; xsrf: string }): Promise<void>;
   signedOut(ctx: KoaContextWithOIDC): Promise<void>;
+  device: DevicePages;
 }
 
 export interface ProviderParts {
@@ -27,9 +46,14 @@ export interface ProviderParts {
   db: Db;
   secrets: Secrets;
   pages: ProtocolPages;
+  backchannel: BackchannelParts;
   locales: readonly string[];
   /** Whether a sign-in of this user needs a second factor. */
   needsMfa: NeedsMfa;
+  /** The types of authorization details that clients may ask for (RFC 9396). */
+  detailsTypes: DetailsTypes;
+  /** A client by its id, which may be the URL of the document that describes it. */
+  findClient: OidcStorage['findClient'];
   /** Fetches what clients point at (jwks_uri, back-channel logout) without reaching into our own network. */
   fetch: NonNullable<Configuration['fetch']>;
 }
@@ -43,12 +67,6 @@ const cookieNames = (secure: boolean) => ({
 
 /** Upper bound of a Grant, and so of a family of refresh tokens: people are asked again once a year. */
 const grantSeconds = 365 * 86_400;
-const authMethods: NonNullable<Configuration['clientAuthMethods']> = [
-  'client_secret_basic',
-  'client_secret_post',
-  'private_key_jwt',
-  'none',
-];
 
 const idTokenSeconds = 3600;
 /** A browser that only asks to sign out, say, has a session too; it need not live for long. */
@@ -72,67 +90,70 @@ export const routes = {
   revocation: '/oauth/revoke',
   end_session: '/oauth/logout',
   pushed_authorization_request: '/oauth/par',
+  device_authorization: deviceAuthorizationPath,
+  code_verification: '/device',
+  backchannel_authentication: '/oauth/backchannel',
   jwks: '/.well-known/jwks.json',
 } as const;
 
-/**
- * Roles are for the person's own applications, the operator's and those that they gave their password. Beside a narrow
- * scope they would mislead: an API that judges by them would let somebody else's application, or the holder of an API
- * key, do whatever the person may. Nor are they for userinfo, whose tokens have no audience.
- */
-const carriesRoles = async (db: Db, userId: string, token: object): Promise<boolean> => {
-  const { aud, client, gty } = token as { aud?: string; client?: { clientId: string }; gty?: string };
-  if (aud === undefined || client === undefined || gty === tokenExchange) return false;
-  return gty?.split(' ')[0] === 'password' || isTrusted(db, client.clientId, userId);
-};
-
 export const buildConfiguration = (
-  { config, db, secrets, pages, locales, fetch, needsMfa }: ProviderParts,
+  { config, db, secrets, pages, locales, fetch, needsMfa, detailsTypes, backchannel, findClient }: ProviderParts,
   keySet: KeySet,
 ): Configuration => {
   const secure = config.JWT_ISSUER.startsWith('https:');
+  const bindable = boundTokens(config);
   const cookie = { httpOnly: true, sameSite: 'lax', secure, signed: true, overwrite: true } as const;
-  const algs = [...keySet.algs];
   return {
     adapter: createOidcAdapter({
       db,
+      findClient,
       secrets,
       refreshTokenGraceSeconds: config.REFRESH_TOKEN_GRACE,
-      accessTokenMaxSeconds: config.JWT_ACCESS_TTL,
+      accessTokenMaxSeconds: Math.max(config.JWT_ACCESS_TTL, resourceTokenSecondsMax),
+      ownAudience: config.JWT_AUD,
+      openResources: config.OPEN_RESOURCES,
+      requirePushedRequests: config.REQUIRE_PUSHED_AUTHORIZATION_REQUESTS,
       findJwt: createJwtFinder(config.JWT_ISSUER, db, keySet),
     }),
     jwks: keySet.jwks as NonNullable<Configuration['jwks']>,
     fetch,
     findAccount: createFindAccount(db, secrets, needsMfa),
     loadExistingGrant: createLoadExistingGrant(db),
-    routes,
+    routes: { ...routes, challenge: challengePath },
     claims: scopeClaims,
     scopes: identityScopes,
-    responseTypes: ['code', 'none'],
-    subjectTypes: ['public'],
-    clientAuthMethods: authMethods,
-    clientDefaults: { id_token_signed_response_alg: algs[0] } as ClientMetadata,
+    // What a client may ask for is in its metadata: `code` unless it is registered for more. No access token goes through
+    // the front channel (RFC 9700 section 2.1.2).
+    responseTypes: ['code', 'none', 'code id_token', 'id_token'],
+    acrValues: [...acrValues],
+    ...pairwiseSubjects(secrets),
+    clientAuthMethods: authenticationMethods(config),
+    clientDefaults: defaultAlgorithms(keySet),
     extraClientMetadata: {
       properties: [
         'first_party',
+        'kind',
         'require_pkce',
         'api_scope',
         'audience',
         'access_token_format',
         'previous_secret_hash',
         'rank',
+        'profile',
+        ...bindable.properties,
       ],
+      validator: (_ctx, key, value, metadata) => {
+        bindable.assert(key, value);
+        assertAttester(metadata);
+      },
     },
-    // Secrets are stored hashed, so nothing can be signed with them: no HS256, no client_secret_jwt.
-    enabledJWA: {
-      idTokenSigningAlgValues: algs,
-      userinfoSigningAlgValues: algs,
-      clientAuthSigningAlgValues: ['RS256', 'PS256', 'ES256', 'EdDSA'],
-    },
+    enabledJWA: enabledAlgorithms(keySet),
     discovery: {
       ui_locales_supported: [...locales],
-      introspection_endpoint_auth_methods_supported: authMethods,
-      revocation_endpoint_auth_methods_supported: authMethods,
+      ...(config.REQUIRE_PUSHED_AUTHORIZATION_REQUESTS ? { require_pushed_authorization_requests: true } : {}),
+      prompt_values_supported: ['none', 'login', 'consent', createPrompt],
+      ...authenticationMetadata(config, routes),
+      ...registrationMetadata(config),
     } as Configuration['discovery'],
     cookies: {
       names: cookieNames(secure),
@@ -146,24 +167,27 @@ export const buildConfiguration = (
     },
     pkce: { required: (_ctx, client) => client.require_pkce !== false },
     allowOmittingSingleRegisteredRedirectUri: false,
-    rotateRefreshToken: true,
-    // Whoever registered for refresh tokens gets them; without offline_access they end with the session.
-    issueRefreshToken: (_ctx, client) => Promise.resolve(client.grantTypeAllowed('refresh_token')),
+    rotateRefreshToken: rotatesRefreshTokens,
+    assertJwtClientAuthClaimsAndHeader: assertAssertion,
+    // Whoever registered for refresh tokens gets them; without offline_access they end with the session, if there is one.
+    issueRefreshToken: (_ctx, client, source) => Promise.resolve(mayRefresh(client, source)),
     clientBasedCORS: (_ctx, origin, client) =>
       client.clientAuthMethod === 'none' &&
+      // The origin of any sandboxed page, and what URL says of a native application's own scheme.
+      origin !== 'null' &&
       (client.redirectUris ?? []).some((uri) => URL.parse(uri)?.origin === origin),
-    // RFC 9068 section 2.2.3.1.
-    extraTokenClaims: async (_ctx, token) => {
-      const { accountId } = token as { accountId?: string };
-      return accountId && (await carriesRoles(db, accountId, token))
-        ? { roles: (await findUserAccess(db, accountId))?.roles ?? [] }
-        : undefined;
-    },
+    extraTokenClaims: async (ctx, token) => ({
+      ...authenticationClaims(ctx),
+      ...(await rolesClaim(db, token)),
+      ...actClaim(token),
+    }),
     formats: { customizers: { jwt: createLivenessClaims(db) } },
     ttl: {
-      AccessToken: config.JWT_ACCESS_TTL,
-      ClientCredentials: config.JWT_ACCESS_TTL,
+      AccessToken: accessTokenSeconds(config),
+      ClientCredentials: accessTokenSeconds(config),
       AuthorizationCode: 60,
+      BackchannelAuthenticationRequest: backchannelSeconds,
+      DeviceCode: deviceCodeSeconds,
       IdToken: idTokenSeconds,
       Interaction: 3600,
       RefreshToken: config.JWT_REFRESH_TTL,
@@ -173,11 +197,22 @@ export const buildConfiguration = (
     features: {
       devInteractions: { enabled: false },
       backchannelLogout: { enabled: true },
+      ciba: ciba(backchannel),
       claimsParameter: { enabled: true },
       clientCredentials: { enabled: true },
-      dPoP: { enabled: false },
+      deviceFlow: deviceFlow(pages.device),
+      attestClientAuth: attestationFeature(config, secrets),
+      dPoP: dpopFeature(config, secrets),
+      encryption: { enabled: true },
+      fapi: { enabled: true, profile: fapiProfile },
+      jwtResponseModes: { enabled: true },
+      jwtIntrospection: { enabled: true },
       jwtUserinfo: { enabled: true },
+      mTLS: mutualTlsFeature(config),
       pushedAuthorizationRequests: { enabled: true },
+      requestObjects: { enabled: true, assertJwtClaimsAndHeader: assertRequestObject },
+      // The published types tell apart what is on by literals; here a setting decides.
+      richAuthorizationRequests: richAuthorizationRequests(detailsTypes) as never,
       rpInitiatedLogout: {
         enabled: true,
         logoutSource: async (ctx) => {
@@ -186,50 +221,9 @@ export const buildConfiguration = (
         },
         postLogoutSuccessSource: (ctx) => pages.signedOut(ctx),
       },
-      introspection: {
-        enabled: true,
-        allowedPolicy: async (_ctx, client, token) => {
-          if (client.clientAuthMethod === 'none' && token.clientId !== client.clientId) return false;
-          // A deactivated user's tokens are dead, whatever their own state.
-          const { accountId } = token as { accountId?: string };
-          return accountId === undefined || isActiveUser(db, accountId);
-        },
-      },
-      revocation: {
-        enabled: true,
-        allowedPolicy: async (_ctx, client, token) => {
-          if (token.clientId !== client.clientId) {
-            // RFC 7009 section 2.1; a public client, which anybody can claim to be, is told nothing.
-            if (client.clientAuthMethod === 'none') return false;
-            throw new errors.InvalidRequest('the token was not issued to this client');
-          }
-          if (token.kind === 'RefreshToken') return true;
-          // The engine would go on to drop every token of the grant; revoking an access token ends that one alone.
-          await token.destroy();
-          return false;
-        },
-      },
-      resourceIndicators: {
-        enabled: true,
-        // With openid and no resource the token is for userinfo, which takes opaque ones alone; otherwise it is for our
-        // API, as it always is where there is nobody to be described.
-        defaultResource: (ctx, _client, oneOf) => {
-          if (oneOf) return oneOf;
-          const { scope = '', grant_type } = (ctx.oidc.params ?? {}) as { scope?: string; grant_type?: string };
-          const forUserinfo = scope.split(' ').includes('openid') && grant_type !== 'client_credentials';
-          return forUserinfo ? (undefined as never) : defaultResource(config.JWT_ISSUER);
-        },
-        useGrantedResource: () => Promise.resolve(true),
-        getResourceServerInfo: async (ctx, indicator, client) => {
-          if (indicator !== defaultResource(config.JWT_ISSUER)) throw new errors.InvalidTarget();
-          // A refresh token may have been narrowed to names that the client has only by a wildcard.
-          const kept = String(ctx.oidc.entities.RefreshToken?.scope ?? '').split(' ');
-          const allowed = clientScope(client);
-          const narrowed = permissionsOf(kept).filter((name) => permits(allowed, name));
-          const scope = [...new Set([...allowed, ...narrowed])].join(' ');
-          return apiResource(config, client, scope);
-        },
-      },
+      introspection: introspection(db),
+      revocation: { enabled: true, allowedPolicy: allowRevocation as never },
+      resourceIndicators: resourceIndicators({ config, db, keySet }),
     },
     renderError: pages.error,
   };

@@ -3,11 +3,12 @@ import { interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider';
 import type { Db } from '../../db/connect.ts';
 import { isTrusted } from '../clients/standing.queries.ts';
 import { type Consent, findConsent } from '../sessions/sessions.queries.ts';
+import { acrCheck, replacedChecks } from './step-up.ts';
 
 type Agreed = Pick<Consent, 'scopes' | 'claims' | 'resources'>;
 
 /** What the request asks for: the operator's own applications are granted that without a question. */
-const requested = ({ oidc }: KoaContextWithOIDC): Agreed => ({
+export const requested = ({ oidc }: KoaContextWithOIDC): Agreed => ({
   scopes: [...oidc.requestParamOIDCScopes],
   claims: [...oidc.requestParamClaims],
   resources: Object.fromEntries(
@@ -48,10 +49,13 @@ export type NeedsMfa = (userId: string) => Promise<boolean>;
 /** Whether a sign-in that was made by these methods (RFC 8176) had a second factor. */
 export const hasSecondFactor = ({ amr }: { amr?: unknown }): boolean => Array.isArray(amr) && amr.includes('mfa');
 
-/** The engine's prompts, with three differences. */
+/** `prompt=create`. */
+export const createPrompt = 'create';
+
+/** The engine's prompts, with our differences. */
 export const createInteractionPolicy = (needsMfa: NeedsMfa) => {
   const policy = interactionPolicy.base();
-  const { Check } = interactionPolicy;
+  const { Check, Prompt } = interactionPolicy;
   const login = policy.get('login');
   const consent = policy.get('consent');
 
@@ -68,6 +72,18 @@ export const createInteractionPolicy = (needsMfa: NeedsMfa) => {
       Boolean(session?.accountId && !hasSecondFactor(session) && (await needsMfa(session.accountId))),
     ),
   );
+
+  // Initiating User Registration via OpenID Connect 1.0 section 4: a new account, whoever is signed in here.
+  policy.add(new Prompt({ name: createPrompt, requestable: true }), 0);
+  login?.checks.add(
+    new Check('create', 'a new account was asked for', 'login_required', ({ oidc }) =>
+      Boolean(oidc.prompts.has(createPrompt) && !oidc.result?.login),
+    ),
+  );
+
+  // The engine's own know neither strength nor an end to asking.
+  for (const reason of replacedChecks) login?.checks.remove(reason);
+  login?.checks.add(acrCheck);
 
   // RFC 8252 section 8.6: a native client can be impersonated, so it is confirmed each time, unless it is the
   // operator's own and its redirect URI is a claimed https one.

@@ -3,6 +3,7 @@ import type { KoaContextWithOIDC, Provider } from 'oidc-provider';
 import type { Db } from '../../db/connect.ts';
 import type { Action } from '../audit/actions.ts';
 import { type Actor, type AuditEvent, recordEvent } from '../audit/logs.commands.ts';
+import { touchClient } from '../clients/self-registration.commands.ts';
 import { isOutage } from '../errors.ts';
 import { actorOf } from '../http/actor.ts';
 import type { Log } from '../log.ts';
@@ -34,6 +35,8 @@ export const recordProviderEvents = (provider: Provider, { db, log, countFailure
   };
 
   const refused = (action: Action) => (ctx: KoaContextWithOIDC, error: ProtocolError) => {
+    // Whoever polls is told so again and again (RFC 8628 section 3.5).
+    if (error.error === 'authorization_pending' || error.error === 'slow_down') return;
     const client = ctx.oidc.entities.Client?.clientId;
     log.debug(
       {
@@ -65,6 +68,13 @@ export const recordProviderEvents = (provider: Provider, { db, log, countFailure
   provider.on('revocation.error', refused('revocation.refuse'));
   provider.on('pushed_authorization_request.error', refused('authorization.refuse'));
 
+  provider.on('device_authorization.error', refused('authorization.refuse'));
+  provider.on('backchannel_authentication.error', refused('authorization.refuse'));
+  provider.on('device_authorization.success', (ctx) => {
+    const id = ctx.oidc.client?.clientId ?? '';
+    record(clientActor(ctx), { action: 'device.authorize', target: { type: 'client', id } });
+  });
+
   provider.on('grant.revoked', (ctx, grantId) => {
     // At the token endpoint the engine revokes a grant for one reason: a code or refresh token was used again.
     const action = ctx.oidc.route === 'token' ? 'token.replay' : 'grant.revoke';
@@ -78,6 +88,14 @@ export const recordProviderEvents = (provider: Provider, { db, log, countFailure
     record(
       { ...actorOf(ctx), type: 'user', id },
       { action: signedOut ? 'session.sign_out' : 'session.leave_client', target: { type: 'user', id } },
+    );
+  });
+
+  // Of clients that nobody registered, those that nobody uses are deleted one day (`expireClients`).
+  provider.on('grant.success', ({ oidc: { client }, state }) => {
+    if (!client || client.kind === 'registered') return;
+    touchClient(db, client.clientId).catch((error: unknown) =>
+      log.warn({ err: error, requestId: state.requestId }, 'the use of a client was not noted'),
     );
   });
 

@@ -5,7 +5,9 @@
  */
 import { decodeJwt } from 'jose';
 import type Koa from 'koa';
+import { jwtBearer } from '../clients/client-metadata.ts';
 import { routes } from './configuration.ts';
+import { impliedClient } from './jwt-bearer.ts';
 
 export interface FailureLimits {
   /** @throws AppError 429 when too much has failed; counts nothing */
@@ -20,6 +22,8 @@ const limited = new Set<string>([
   routes.introspection,
   routes.revocation,
   routes.pushed_authorization_request,
+  routes.device_authorization,
+  routes.backchannel_authentication,
 ]);
 
 const text = (value: unknown): string => (typeof value === 'string' ? value.slice(0, 500) : '');
@@ -48,7 +52,8 @@ const assertionSubject = (assertion: string): string => {
 export const claimedClient = (authorization: string, parameters: Readonly<Record<string, unknown>>): string =>
   text(basicUser(authorization)) ||
   text(parameters.client_id) ||
-  (typeof parameters.client_assertion === 'string' ? assertionSubject(parameters.client_assertion) : '');
+  (typeof parameters.client_assertion === 'string' ? assertionSubject(parameters.client_assertion) : '') ||
+  (impliedClient(authorization, parameters) ?? '');
 
 interface EngineContext extends Koa.Context {
   oidc?: { client?: { clientAuthMethod?: string } };
@@ -60,6 +65,8 @@ interface EngineContext extends Koa.Context {
  */
 const isFailure = (ctx: EngineContext, error: string | undefined): boolean => {
   if (error === 'invalid_client') return true;
+  // Whoever hands in a bad assertion has proven nothing by it, whatever the client is registered with.
+  if (error === 'invalid_grant' && ctx.state.parameters?.grant_type === jwtBearer) return true;
   const method = ctx.oidc?.client?.clientAuthMethod;
   return error === 'invalid_grant' && (method === undefined || method === 'none');
 };
@@ -73,7 +80,10 @@ export const limitFailures =
   async (ctx, next) => {
     if (!limited.has(ctx.path) || ctx.method !== 'POST') return next();
     const from = addressKey(ctx.ip);
-    const client = `${claimedClient(ctx.get('authorization'), ctx.state.parameters ?? {})} ${from}`;
+    const claimed =
+      claimedClient(ctx.get('authorization'), ctx.state.parameters ?? {}) ||
+      assertionSubject(ctx.get('oauth-client-attestation'));
+    const client = `${claimed} ${from}`;
     await assertLeft('addressFailures', from);
     await assertLeft('clientFailures', client);
     await next();

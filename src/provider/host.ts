@@ -7,10 +7,11 @@ import mount from 'koa-mount';
 import { errors, type Provider } from 'oidc-provider';
 import { engineMetadata } from '../../adapters/oidc.ts';
 import type { Database } from '../../db/connect.ts';
+import type { ValidateClient } from '../clients/client-changes.ts';
 import { isNamedAs } from '../clients/client-metadata.ts';
-import type { ValidateClient } from '../clients/clients.commands.ts';
 import { type KeySet, loadKeySet } from '../keys/key-set.ts';
 import { keysChannel } from '../keys/keys.commands.ts';
+import { isResourceServer } from '../resource-servers/resource-servers.queries.ts';
 import { createProvider, type Instance, type ProviderDeps } from './provider.ts';
 import { isAudience } from './resources.ts';
 
@@ -18,12 +19,21 @@ export interface ProviderHost {
   /** The instance that serves now. Ask each time; do not keep it. */
   provider(): Provider;
   deliverLogout: Instance['deliverLogout'];
+  deliverPing: Instance['deliverPing'];
+  /** The algorithms that there are keys for. */
+  signingAlgs(): readonly string[];
   /** Throws what the engine has against a client's metadata. */
   validateClient: ValidateClient;
   middleware: Koa.Middleware;
   /** Loads the keys again and swaps the instance if they differ. */
   reload(): Promise<void>;
   stop(): Promise<void>;
+}
+
+/** The parts of the engine's Client that are used; its published types leave them out. */
+interface EngineClient {
+  new (metadata: Record<string, unknown>): { sectorIdentifier: string | undefined };
+  validate(metadata: Record<string, unknown>): Promise<void>;
 }
 
 /** Besides notifications: how often the keys are looked at, in milliseconds. */
@@ -68,14 +78,19 @@ export const createProviderHost = async (deps: ProviderDeps, listen: Database['l
   return {
     provider: () => instance.provider,
     deliverLogout: (logout) => instance.deliverLogout(logout),
+    signingAlgs: () => keySet.algs,
+    deliverPing: (ping) => instance.deliverPing(ping),
     validateClient: async (metadata) => {
       if (typeof metadata.audience === 'string' && !isAudience(config, metadata.audience))
         throw new errors.InvalidClientMetadata('audience must be that of this API, or the absolute URI of another one');
+      if (typeof metadata.audience === 'string' && (await isResourceServer(db, metadata.audience)))
+        throw new errors.InvalidClientMetadata('audience is a resource server: clients ask for it with `resource`');
       if (metadata.first_party !== true && isNamedAs(config.BRAND_NAME, metadata))
         throw new errors.InvalidClientMetadata('client_name must not be that of this service');
-      await (
-        instance.provider.Client as unknown as { validate(metadata: Record<string, unknown>): Promise<void> }
-      ).validate(engineMetadata(metadata));
+      const { Client } = instance.provider as unknown as { Client: EngineClient };
+      await Client.validate(engineMetadata(metadata));
+      // The engine would find only at the first token that there is no host to tell the sector by.
+      if (metadata.subject_type === 'pairwise') new Client(engineMetadata(metadata)).sectorIdentifier;
     },
     middleware: (ctx, next) => serve(ctx, next),
     reload,

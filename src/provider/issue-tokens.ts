@@ -6,17 +6,20 @@ import { type Client, errors, type Provider } from 'oidc-provider';
 import { inDirectSignIn } from '../../adapters/oidc-storage.ts';
 import type { Db } from '../../db/connect.ts';
 import type { Actor } from '../audit/logs.commands.ts';
+import { acrOf } from '../auth/authentication-context.ts';
 import type { SignIn } from '../auth/sign-in.commands.ts';
 import type { NewClient } from '../clients/client-metadata.ts';
+import { tokenExchange } from '../clients/exchange-policy.ts';
 import { findStanding } from '../clients/standing.queries.ts';
 import type { Config } from '../config.ts';
 import { expand, intersect, mayPassOn, permissionsOf, permits } from '../roles/permissions.ts';
-import { findUserAccess } from '../roles/roles.queries.ts';
+import { findUserAccess, type UserAccess } from '../roles/roles.queries.ts';
 import { randomToken } from '../secrets.ts';
 import { apiResource, defaultResource } from './resources.ts';
+import type { TokenBinding } from './sender-constraints.ts';
 
 /** The grant type of RFC 8693. */
-export const tokenExchange = 'urn:ietf:params:oauth:grant-type:token-exchange';
+export { tokenExchange };
 
 /** The REST API as a client of the provider: first-party, so whoever signs in through it may do all that their roles allow. */
 export const restClientId = 'countersign-rest';
@@ -34,7 +37,7 @@ export const restClient = (brand: string): NewClient => ({
 /** RFC 6749 section 5.1. */
 export interface TokenResponse {
   access_token: string;
-  token_type: 'Bearer';
+  token_type: 'Bearer' | 'DPoP';
   expires_in: number;
   refresh_token?: string;
   scope?: string;
@@ -56,8 +59,8 @@ export const clientScope = (client: Client): string[] =>
  * The scope of a token that speaks for this user: of permissions, what the user holds as well; of two that overlap the
  * narrower one. An API that reads the scope alone must find nothing in it that the person may not do.
  */
-export const userScope = async (db: Db, scope: readonly string[], userId: string): Promise<string[]> =>
-  passedOn((await findUserAccess(db, userId))?.permissions ?? [], scope);
+export const userScope = (access: UserAccess | undefined, scope: readonly string[]): string[] =>
+  passedOn(access?.permissions ?? [], scope);
 
 /** Likewise of a token that a client gets for itself: no more than whoever registered it could do today. */
 export const machineScope = async (db: Db, scope: readonly string[], clientId: string): Promise<string[]> =>
@@ -82,7 +85,7 @@ export const issueTokens = async (
   { provider, db, config }: TokenIssuer,
   actor: Actor,
   { userId: accountId, amr, ts, credential }: SignIn,
-  { clientId, scope: wanted }: { clientId: string; scope?: string | undefined },
+  { clientId, scope: wanted, binding }: { clientId: string; scope?: string | undefined; binding?: TokenBinding },
 ): Promise<TokenResponse> => {
   const client = await provider.Client.find(clientId);
   if (!client) throw new errors.InvalidClient('client not found');
@@ -92,12 +95,19 @@ export const issueTokens = async (
 
   const grantId = randomToken();
   const session = new provider.Session();
-  session.loginAccount({ accountId, loginTs: ts, amr });
+  const acr = acrOf(amr);
+  session.loginAccount({ accountId, loginTs: ts, amr, acr });
   session.ensureClientContainer(clientId);
   session.grantIdFor(clientId, grantId);
 
   return inDirectSignIn(
-    { credential, sessionUid: session.uid, userAgent: actor.userAgent ?? null, address: actor.address ?? null },
+    {
+      credential,
+      authentication: { acr, amr, authTime: ts },
+      sessionUid: session.uid,
+      userAgent: actor.userAgent ?? null,
+      address: actor.address ?? null,
+    },
     async () => {
       await session.save(config.SESSION_MAX_TTL);
       const grant = new provider.Grant({ accountId, clientId, jti: grantId } as never);
@@ -115,13 +125,16 @@ export const issueTokens = async (
       };
       const accessToken = new provider.AccessToken(common as never);
       accessToken.resourceServer = new provider.ResourceServer(resource, apiResource(config, client, scope));
-      const access_token = await accessToken.save();
-      const refresh_token = client.grantTypeAllowed('refresh_token')
-        ? await new provider.RefreshToken({ ...common, resource, amr, authTime: ts } as never).save()
+      binding?.bind(accessToken);
+      const refreshToken = client.grantTypeAllowed('refresh_token')
+        ? new provider.RefreshToken({ ...common, resource, amr, acr, authTime: ts } as never)
         : undefined;
+      if (refreshToken) await binding?.bindRefresh(accessToken, refreshToken);
+      const access_token = await accessToken.save();
+      const refresh_token = await refreshToken?.save();
       return {
         access_token,
-        token_type: 'Bearer' as const,
+        token_type: accessToken.tokenType as 'Bearer' | 'DPoP',
         expires_in: accessToken.expiration,
         ...(refresh_token ? { refresh_token } : {}),
         ...(accessToken.scope ? { scope: accessToken.scope } : {}),

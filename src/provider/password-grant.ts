@@ -9,6 +9,7 @@ import type { SignInInput, SignInOutcome } from '../auth/sign-in.commands.ts';
 import { AppError } from '../errors.ts';
 import { actorOf } from '../http/actor.ts';
 import { issueTokens, type TokenIssuer } from './issue-tokens.ts';
+import { checkSenderConstraints } from './sender-constraints.ts';
 
 export type SignInWith = (actor: Actor, input: SignInInput) => Promise<SignInOutcome>;
 
@@ -46,6 +47,7 @@ export const registerPasswordGrant = (
     }
     const { username: email, password, scope, mfa_code: mfaCode } = parsed.data;
     const clientId = client?.clientId as string;
+    const binding = await checkSenderConstraints(provider, ctx);
     try {
       // Anybody can claim to be a public client; one that has authenticated speaks for many people from one address.
       const relayed = client?.clientAuthMethod !== 'none';
@@ -59,7 +61,11 @@ export const registerPasswordGrant = (
       }
       if (outcome.kind === 'wrong-code') throw new errors.InvalidGrant('the code is not right');
       if (outcome.kind === 'refused') throw new errors.InvalidGrant('the credentials are not right');
-      ctx.body = await issueTokens({ ...issuer, provider }, actorOf(ctx), outcome, { clientId, scope });
+      ctx.body = await issueTokens({ ...issuer, provider }, actorOf(ctx), outcome, {
+        clientId,
+        scope,
+        binding,
+      });
     } catch (error) {
       if (error instanceof AppError) throw tokenError(ctx, error);
       if (error instanceof errors.AccessDenied) throw new errors.InvalidGrant('the credentials are not right');

@@ -5,10 +5,17 @@ import type { Log } from '../log.ts';
 import { permissionsOf } from '../roles/permissions.ts';
 import { equalInConstantTime, hashToken } from '../secrets.ts';
 import type { QueueLogout } from '../sessions/sessions.commands.ts';
-import { buildConfiguration, type ProviderParts } from './configuration.ts';
+import { attachCiba } from './ciba.ts';
+import { keepClientKeysFresh, rememberUsedValues } from './client-authentication.ts';
+import { buildConfiguration, type ProviderParts, routes } from './configuration.ts';
+import { attachDeviceFlow, type UserCodeLimits } from './device-flow.ts';
 import { type EventParts, recordProviderEvents } from './events.ts';
 import { machineScope, userScope } from './issue-tokens.ts';
+import { attachJwtBearer } from './jwt-bearer.ts';
+import { certificateOrigin, sendPeopleToIssuer } from './mutual-tls.ts';
 import { registerPasswordGrant, type SignInWith } from './password-grant.ts';
+import { accessOfPerson } from './person-access.ts';
+import { hideUnpublishedKeys } from './published-keys.ts';
 import { pinOrigin } from './requests.ts';
 import { registerTokenExchange } from './token-exchange.ts';
 
@@ -16,12 +23,15 @@ export interface ProviderDeps extends ProviderParts, EventParts {
   log: Log;
   queueLogout: QueueLogout;
   signIn: SignInWith;
+  userCodeLimits: UserCodeLimits;
 }
 
 export interface Instance {
   provider: Provider;
   /** Sends a logout token to the client (OpenID Connect Back-Channel Logout 1.0 section 2.5). @throws when it is not accepted */
   deliverLogout(logout: { clientId: string; sub: string; sid: string }): Promise<void>;
+  /** Tells a client that a decision is there (CIBA section 10.2). @throws when it is not accepted */
+  deliverPing(ping: { clientId: string; authReqId: string }): Promise<void>;
 }
 
 /** The parts of the engine's Client that are replaced; its published types leave them out. */
@@ -49,10 +59,17 @@ interface EngineToken {
 export const createProvider = (deps: ProviderDeps, keySet: KeySet): Instance => {
   const { config, db, queueLogout } = deps;
   const provider = new Provider(config.JWT_ISSUER, buildConfiguration(deps, keySet));
-  pinOrigin(provider, config.JWT_ISSUER);
+  pinOrigin(provider, config.JWT_ISSUER, certificateOrigin(config));
+  rememberUsedValues(provider);
+  keepClientKeysFresh(provider);
+  sendPeopleToIssuer(provider, config, routes);
+  hideUnpublishedKeys(provider, keySet);
   recordProviderEvents(provider, deps);
   registerPasswordGrant(provider, { db, config }, deps.signIn);
-  registerTokenExchange(provider, { db, config });
+  registerTokenExchange(provider, { db, config, keySet });
+  attachJwtBearer(provider);
+  attachDeviceFlow(provider, deps.userCodeLimits);
+  const deliverPing = attachCiba(provider);
 
   const prototype = provider.Client.prototype as unknown as EngineClient;
 
@@ -74,7 +91,7 @@ export const createProvider = (deps: ProviderDeps, keySet: KeySet): Instance => 
   tokenPrototype.save = async function () {
     const { accountId, aud, scope } = this;
     if (accountId && aud && scope)
-      this.scope = (await userScope(db, scope.split(' '), accountId)).join(' ') || undefined;
+      this.scope = userScope(await accessOfPerson(db, this, accountId), scope.split(' ')).join(' ') || undefined;
     return saveToken.call(this);
   };
 
@@ -98,6 +115,7 @@ export const createProvider = (deps: ProviderDeps, keySet: KeySet): Instance => 
 
   return {
     provider,
+    deliverPing,
     deliverLogout: async ({ clientId, sub, sid }) => {
       const client = (await provider.Client.find(clientId)) as unknown as
         | (EngineClient & { backchannelLogoutUri?: string })

@@ -6,18 +6,33 @@ import type Koa from 'koa';
 import { AppError, invalid } from '../errors.ts';
 import { toJwtName } from './access-tokens.ts';
 import { routes } from './configuration.ts';
+import { impliedClient } from './jwt-bearer.ts';
 import type { PostedRequests } from './posted-requests.ts';
 
 /**
  * Makes an app see the issuer's scheme and host, whatever Host or X-Forwarded-* say: the engine derives its endpoints'
  * URLs and its cookies' `Secure` from them.
+ * @param other the one other origin that there is, where clients show certificates: what is asked there was addressed to it
  */
-export const pinOrigin = (app: Koa, issuer: string): void => {
-  const { protocol, host, hostname } = new URL(issuer);
+export const pinOrigin = (app: Koa, issuer: string, other: string = issuer): void => {
+  const [own, alias] = [new URL(issuer), new URL(other)];
+  const seen = (request: Koa.Request) => (request.req.headers.host === alias.host ? alias : own);
   Object.defineProperties(app.request, {
-    protocol: { get: () => protocol.slice(0, -1) },
-    host: { get: () => host },
-    hostname: { get: () => hostname },
+    protocol: {
+      get(this: Koa.Request) {
+        return seen(this).protocol.slice(0, -1);
+      },
+    },
+    host: {
+      get(this: Koa.Request) {
+        return seen(this).host;
+      },
+    },
+    hostname: {
+      get(this: Koa.Request) {
+        return seen(this).hostname;
+      },
+    },
   });
 };
 
@@ -72,6 +87,7 @@ const takesPost = new Set<string>([routes.authorization, routes.end_session]);
 
 /**
  * - Characters that cannot be stored are a 400. A form's parameters are in `ctx.state.parameters` from then on.
+ * - A token request whose client is named by its assertion alone gets the `client_id` that the engine looks for.
  * - A JWT at introspection or revocation gets the name under which the engine will look it up.
  * - POST at the authorization and logout endpoints (OpenID Connect Core section 3.1.2.1, RP-Initiated Logout section 2):
  *   with SameSite=Lax the browser sends no cookie along, so the parameters wait on the server under a single-use handle
@@ -85,6 +101,8 @@ export const prepareRequest =
       const body = await readBody(ctx);
       const parameters = parse(body);
       checkStorable(parameters);
+      const clientId = ctx.path === routes.token ? impliedClient(ctx.get('authorization'), parameters) : undefined;
+      if (clientId) parameters.client_id = clientId;
       ctx.state.parameters = parameters;
       if (takesPost.has(ctx.path)) {
         await limitPosted(ctx.ip);
@@ -93,7 +111,8 @@ export const prepareRequest =
         return;
       }
       const rename = takesToken.has(ctx.path) && isJwt(parameters.token);
-      replaceBody(ctx, rename ? stringify({ ...parameters, token: toJwtName(parameters.token as string) }) : body);
+      if (rename) replaceBody(ctx, stringify({ ...parameters, token: toJwtName(parameters.token as string) }));
+      else replaceBody(ctx, clientId ? stringify(parameters) : body);
     } else if (ctx.method === 'POST' && takesPost.has(ctx.path)) {
       throw invalid('invalid_request', 'a POST must be sent as application/x-www-form-urlencoded');
     } else if (ctx.method === 'GET' && takesPost.has(ctx.path) && typeof ctx.query.posted === 'string') {

@@ -9,6 +9,9 @@ export interface Role {
   rank: number;
 }
 
+/** Of a grant. */
+const unexpired = '(expires_at is null or expires_at > now())';
+
 export const findRole = (db: Db, name: string): Promise<Role | undefined> =>
   db('roles').where({ name }).first('id', 'name', 'description', 'rank');
 
@@ -25,6 +28,25 @@ export const findRolePermissions = async (db: Db, role: string): Promise<string[
     .join('roles', 'roles.id', 'rolePermissions.roleId')
     .where({ 'roles.name': role })
     .select('permissions.name');
+  return rows.map(({ name }) => name);
+};
+
+/**
+ * Everything that an account gives whoever takes it over, whatever its state is now and whatever is denied to it for now: what all
+ * of its roles permit and what it was granted besides, in every organization, also what begins later.
+ */
+export const findAccountPermissions = async (db: Db, userId: string): Promise<string[]> => {
+  const { rows } = (await db.raw(
+    `with held as (
+       select role_id from users where id = :userId
+       union select role_id from role_grants where user_id = :userId and ${unexpired}
+     )
+     select name from permissions where id in (
+       select permission_id from role_permissions where role_id in (select role_id from held)
+       union select permission_id from permission_grants where user_id = :userId and effect = 'allow' and ${unexpired}
+     )`,
+    { userId },
+  )) as { rows: { name: string }[] };
   return rows.map(({ name }) => name);
 };
 
@@ -49,7 +71,7 @@ export interface UserAccess {
   permissions: string[];
 }
 
-const current = 'organization_id is null and starts_at <= now() and (expires_at is null or expires_at > now())';
+const current = `organization_id is null and starts_at <= now() and ${unexpired}`;
 
 /** What `accessOf` selects. */
 export interface AccessRow {

@@ -4,13 +4,18 @@ import { transact } from '../../db/transact.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { AppError } from '../errors.ts';
 import { hashToken } from '../secrets.ts';
+import { lockUser } from '../users/users.queries.ts';
 import { findConsent, listSessions, type Session } from './sessions.queries.ts';
 
 /** Queues a back-channel logout (OpenID Connect Back-Channel Logout 1.0) in the transaction that ends the session. */
 export type QueueLogout = (db: Db, logout: { clientId: string; sub: string; sid: string }) => Promise<void>;
 
 /** Which grants: those with these ids, or all of somebody or something. */
-export type GrantsOf = readonly string[] | { userId: string } | { clientId: string } | { apiKeyId: string };
+export type GrantsOf =
+  | readonly string[]
+  | { userId: string }
+  | { clientId: string; exchanged?: true }
+  | { apiKeyId: string };
 
 const isList = (of: GrantsOf): of is readonly string[] => Array.isArray(of);
 
@@ -22,6 +27,21 @@ export interface Revoked {
   opaqueTokens: number;
 }
 
+/** The ids of grants, of those that came of them by token exchange, of those that came of these, and so on. */
+const family = (db: Db, of: GrantsOf) =>
+  db
+    .withRecursive('family', ['id'], (named) => {
+      named.from('grants').select('id');
+      if (isList(of)) named.whereIn('id', [...of]);
+      else if ('exchanged' in of) named.where({ clientId: of.clientId }).whereNotNull('sourceGrantId');
+      else named.where(of);
+      named.union((exchanged) =>
+        exchanged.from('grants').join('family', 'family.id', 'grants.sourceGrantId').select('grants.id'),
+      );
+    })
+    .from('family')
+    .select('id');
+
 /**
  * Drops grants and every token and code given under them, in four statements however many there are. This is the one place
  * that does, and the one order: the grants are taken first, by their ids, so that of two who end the same ones the second
@@ -31,7 +51,7 @@ export const revokeGrants = async (db: Db, of: GrantsOf): Promise<Revoked> => {
   if (isList(of) && !of.length) return { grants: 0, refreshTokens: 0, opaqueTokens: 0 };
   // An application may have given millions; to end them is worth the time.
   if (!isList(of)) await db.raw('set local statement_timeout = 0');
-  const grants = () => (isList(of) ? db('grants').whereIn('id', [...of]) : db('grants').where(of));
+  const grants = () => db('grants').whereIn('id', family(db, of));
   const ids = () => grants().select('id');
   await db.with('taken', ids().orderBy('id').forNoKeyUpdate()).from('taken').count();
   const refreshTokens = await db('refreshTokens').delete().whereIn('grantId', ids());
@@ -44,14 +64,12 @@ export const revokeGrants = async (db: Db, of: GrantsOf): Promise<Revoked> => {
  * application the consents too: it is about to be deleted, or is not what people agreed to any more. Consents first, as
  * whoever makes a Grant of one takes them.
  */
-export const revokeGrantsOf = async (db: Db, of: { clientId: string } | { apiKeyId: string }): Promise<void> => {
-  if ('clientId' in of) await db('consents').delete().where(of);
+export const revokeGrantsOf = async (
+  db: Db,
+  of: { clientId: string; exchanged?: true } | { apiKeyId: string },
+): Promise<void> => {
+  if ('clientId' in of && !of.exchanged) await db('consents').delete().where(of);
   await revokeGrants(db, of);
-};
-
-/** Until the transaction ends, nobody else ends what the user has; what only refers to the user may still be saved. */
-export const lockUser = async (db: Db, id: string): Promise<void> => {
-  await db('users').where({ id }).forNoKeyUpdate().first('id');
 };
 
 /** Which sessions: the one with `uid`, or all but `except`, or all. */

@@ -51,6 +51,16 @@ export const isSessionLive = async (db: Db, userId: string, uid: string): Promis
   (await db('sessions').where({ userId, uid }).where('expiresAt', '>', db.fn.now()).forKeyShare().first('uid')) !==
   undefined;
 
+/** How the person of a live session signed in: by which methods (RFC 8176), and when, in seconds since 1970. */
+export const findSessionSignIn = async (
+  db: Db,
+  userId: string,
+  uid: string,
+): Promise<{ amr: string[]; authTime: number } | undefined> => {
+  const row = await db('sessions').where({ userId, uid }).where('expiresAt', '>', db.fn.now()).first('payload');
+  return row && { amr: row.payload.amr ?? [], authTime: row.payload.loginTs };
+};
+
 export interface Consent {
   clientId: string;
   scopes: string[];

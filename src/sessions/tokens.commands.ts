@@ -4,8 +4,8 @@ import { transact } from '../../db/transact.ts';
 import { revokeApiKeysOf } from '../api-keys/api-keys.commands.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { notFound } from '../errors.ts';
-import { findAccount } from '../users/users.queries.ts';
-import { endSessionsAndGrants, lockUser, type QueueLogout, type Revoked, revokeGrants } from './sessions.commands.ts';
+import { findAccount, lockUser } from '../users/users.queries.ts';
+import { endSessionsAndGrants, type QueueLogout, type Revoked, revokeGrants } from './sessions.commands.ts';
 
 /** Whose tokens. */
 export type Revocation =

@@ -6,7 +6,7 @@ import { Id } from '../http/schemas.ts';
 import type { QueueLogout } from './sessions.commands.ts';
 import { type Revocation, revokeTokens } from './tokens.commands.ts';
 
-const name = z.string().regex(/^[\x20-\x7e]{1,200}$/, 'expected visible ASCII characters');
+const name = z.string().regex(/^[\x20-\x7e]{1,500}$/, 'expected visible ASCII characters');
 
 const RevokeTokens = z
   .object({

@@ -6,7 +6,7 @@ import type { Db } from '../../db/connect.ts';
 import { transact } from '../../db/transact.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { conflict, notFound } from '../errors.ts';
-import { assertRank, type Caller } from '../http/caller.ts';
+import { assertPassesOn, assertRank, type Caller } from '../http/caller.ts';
 import type { Secrets } from '../secrets.ts';
 import { openPii, type Pii, sealPii } from './pii.ts';
 import {
@@ -15,6 +15,7 @@ import {
   findUser,
   isOtherSuperAdmin,
   lockAccount,
+  lockUser,
   normalizeEmail,
   updateUser,
 } from './users.queries.ts';
@@ -35,7 +36,7 @@ export const updateProfile = (
 ): Promise<void> =>
   db.transaction(async (db) => {
     // The lock keeps a number that counts as verified no longer from being written back as if it did.
-    await db('users').where({ id: userId }).forNoKeyUpdate().first('id');
+    await lockUser(db, userId);
     const user = await findUser(db, userId);
     if (!user) throw notFound('user');
     const before = openPii(secrets, user);
@@ -65,7 +66,7 @@ export const verifyPhone = (
 ): Promise<void> =>
   db.transaction(async (db) => {
     // The lock keeps a change of the profile at the same time from being overwritten with what was read before it.
-    await db('users').where({ id: userId }).forNoKeyUpdate().first('id');
+    await lockUser(db, userId);
     const user = await findUser(db, userId);
     if (!user) throw notFound('user');
     const pii = { ...openPii(secrets, user), phone_number: phoneNumber, phone_number_verified: true };
@@ -88,6 +89,8 @@ export interface UserDeps {
   dropMailedLinks(db: Db, userId: string): Promise<void>;
   /** Mails the address that an account had before that it has another one now. */
   tellOldAddress(db: Db, account: { email: string; name: string; locale: string | null }): Promise<void>;
+  /** Everything that whoever takes an account over may do with it. */
+  permissionsOfAccount(db: Db, userId: string): Promise<string[]>;
 }
 
 /** Who acts. */
@@ -140,18 +143,20 @@ export interface UserChanges {
 
 /**
  * Changes an account. A new address is not verified unless it is said to be; the old one is told, and links and codes that
- * were sent there work no more.
- * @throws AppError 404, 403 rank_too_low, 409 email_taken
+ * were sent there work no more. Whoever has the mailbox has the account: that takes all that the account may do.
+ * @throws AppError 404, 403 rank_too_low or session_needed, 409 email_taken
  */
 export const changeUser = (
-  { db, dropMailedLinks, tellOldAddress }: UserDeps,
+  { db, dropMailedLinks, tellOldAddress, permissionsOfAccount }: UserDeps,
   actor: Actor,
-  by: By,
+  by: Caller,
   userId: string,
   { email, emailVerified, ...changes }: UserChanges,
 ): Promise<Account> =>
   transact(db, async (db) => {
     const account = await lockTarget(db, by, userId);
+    if (email !== undefined || emailVerified !== undefined)
+      assertPassesOn(by, await permissionsOfAccount(db, account.id));
     const address = email === undefined ? account.email : normalizeEmail(email);
     const isNew = address !== account.email;
     const verified = emailVerified ?? (!isNew && account.emailVerified);

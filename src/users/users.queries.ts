@@ -155,10 +155,17 @@ const accounts = (db: Db) =>
 export const findAccount = (db: Db, id: string): Promise<Account | undefined> =>
   accounts(db).where('users.id', id).first();
 
+/**
+ * Until the transaction ends nobody else changes the user, or ends what they have; what only refers to them may still be saved.
+ * Locked first and read then: a statement that has waited for a lock sees joined rows as they were before.
+ * @returns the user's status; undefined when there is none
+ */
+export const lockUser = async (db: Db, id: string): Promise<User['status'] | undefined> =>
+  (await db('users').where({ id }).forNoKeyUpdate().first('status'))?.status;
+
 /** The account, which nobody else changes until the transaction ends. A closed one is gone. */
 export const lockAccount = async (db: Db, id: string): Promise<Account | undefined> => {
-  // Locked first and read then: a statement that has waited for a lock sees joined rows as they were before.
-  await db('users').where({ id }).forNoKeyUpdate().first('id');
+  await lockUser(db, id);
   return accounts(db).where('users.id', id).whereNot('users.status', 'closed').first();
 };
 

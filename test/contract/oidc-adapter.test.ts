@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createOidcAdapter } from '../../adapters/oidc.ts';
 import { connect, type Database } from '../../db/connect.ts';
+import { findClient } from '../../src/clients/clients.queries.ts';
 import { createSecrets } from '../../src/secrets.ts';
 import { createTestDatabase, onPostgres, type TestDatabase } from '../support/database.ts';
 import { openRelay, type Relay } from '../support/relay.ts';
@@ -20,9 +21,13 @@ const calls = {
 
 const storageOf = (db: Database['db']) => ({
   db,
+  findClient: (id: string) => findClient(db, id),
   secrets: createSecrets('a key for this test alone'),
   refreshTokenGraceSeconds: 10,
   accessTokenMaxSeconds: 900,
+  ownAudience: 'countersign-api',
+  openResources: false,
+  requirePushedRequests: false,
   findJwt: () => Promise.resolve(undefined),
 });
 

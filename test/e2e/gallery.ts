@@ -91,6 +91,7 @@ const consent: ViewProps['consent'] = {
   scopes: ['openid', 'profile', 'email'],
   claims: [],
   resources: [],
+  details: [],
   alreadyGranted: [],
   redirectHost: 'acme.example',
   switchAccountAction: '/interaction/1/switch',
@@ -123,6 +124,8 @@ const account: ViewProps['account'] = {
   endSessionAction: '/account/sessions/end',
   endOthersAction: '/account/sessions/end-others',
   signOutHref: '/sign-out',
+  requestsHref: '/account/requests',
+  waitingRequests: 2,
   consents: [
     { clientId: 'acme', name: 'Acme', scopes: ['openid', 'profile', 'email'], grantedAt: earlier },
     { clientId: 'reports', name: 'Reports', scopes: ['openid', 'reports:read', 'offline_access'], grantedAt: at },
@@ -130,6 +133,49 @@ const account: ViewProps['account'] = {
   withdrawAction: '/account/consents/withdraw',
   problems: [],
 };
+
+const deviceCode: ViewProps['device-code'] = { action: '/device', xsrf: token, userCode: '', problems: [] };
+const deviceConfirm: ViewProps['device-confirm'] = {
+  action: '/device',
+  xsrf: token,
+  userCode: 'WDJB-MJHT',
+  clientName: 'Living Room TV',
+  device: 'WebOS Browser · WebOS',
+  address: '192.0.2.17',
+  account: { name, email },
+};
+const requests: ViewProps['requests'] = {
+  requests: [
+    {
+      id: '01960000-7c0e-7000-8000-5a0c9b1e2f3d',
+      clientName: 'The Bank Counter',
+      bindingMessage: 'Till 4, W4SCT',
+      scopes: ['openid', 'email', 'urn:example:everything'],
+      claims: ['birthdate'],
+      resources: [{ indicator: 'https://api.acme.example/v1', scopes: ['transfers:write'] }],
+      address: '192.0.2.17',
+      at,
+      expiresAt: new Date(at.getTime() + 600_000),
+    },
+    {
+      id: '01960000-7c0e-7000-8000-5a0c9b1e2f3e',
+      clientName: longApp.name,
+      bindingMessage: longWord,
+      scopes: ['openid'],
+      claims: [],
+      resources: [],
+      address: '2001:db8:85a3::8a2e:370:7334',
+      at,
+      expiresAt: new Date(at.getTime() + 600_000),
+    },
+  ],
+  approveAction: '/account/requests/approve',
+  denyAction: '/account/requests/deny',
+  reloadHref: '/account/requests',
+  accountHref: '/account',
+  problems: [],
+};
+const deviceDone = { accountHref: '/account', againHref: '/device' } as const;
 
 const demo: ViewProps['demo-signed-in'] = {
   claims: {
@@ -273,6 +319,7 @@ export const samples: Sample[] = [
     props: {
       ...consent,
       verified: false,
+      comesFrom: 'app.acme.example',
       scopes: ['openid', 'profile', 'email', 'address', 'phone', 'offline_access', 'urn:example:everything'],
       claims: ['birthdate', 'https://acme.example/claims/department'],
       resources: [{ indicator: 'https://api.acme.example/v1', scopes: ['invoices:read', 'invoices:write'] }],
@@ -282,8 +329,44 @@ export const samples: Sample[] = [
   },
   {
     view: 'consent',
+    state: 'authorization-details',
+    props: {
+      ...consent,
+      details: [
+        {
+          title: 'Make a payment',
+          text: 'Pay 123.50 EUR to Merchant A',
+          members: [
+            { name: 'amount.currency', value: 'EUR' },
+            { name: 'amount.value', value: '123.50' },
+            { name: 'creditor', value: 'Merchant A' },
+          ],
+        },
+        { title: 'See your accounts', members: [{ name: 'actions.1', value: 'list_accounts' }] },
+      ],
+    },
+    page: { client: acme, signedInAs: email },
+  },
+  {
+    view: 'consent',
     state: 'first-party-nothing-new',
     props: { ...consent, firstParty: true, scopes: [], alreadyGranted: ['openid', 'email'] },
+    page: { client: acme, signedInAs: email },
+  },
+  {
+    view: 'consent',
+    state: 'resource',
+    props: {
+      ...consent,
+      resources: [
+        {
+          indicator: 'https://orders.acme.example/',
+          name: 'Acme Orders',
+          scopes: ['orders.read', 'orders.write', 'urn:acme:scope:return'],
+          texts: { 'orders.read': 'See your orders', 'orders.write': 'Place orders and change them' },
+        },
+      ],
+    },
     page: { client: acme, signedInAs: email },
   },
   {
@@ -298,6 +381,75 @@ export const samples: Sample[] = [
     props: { ...consent, verified: false, resources: [{ indicator: 'https://api.acme.example', scopes: ['read'] }] },
     page: { client: acme, signedInAs: email, locale: 'ar' },
   },
+  {
+    view: 'consent',
+    state: 'device',
+    props: { ...consent, redirectHost: undefined, switchAccountAction: undefined },
+    page: { client: { ...acme, name: 'Living Room TV' }, signedInAs: email },
+  },
+  { view: 'device-code', state: 'empty', props: deviceCode },
+  {
+    view: 'device-code',
+    state: 'wrong',
+    props: { ...deviceCode, userCode: 'WDJB-MJHT', problems: [{ field: 'user_code', code: 'userCode' }] },
+    page: { signedInAs: email },
+  },
+  {
+    view: 'device-code',
+    state: 'limited',
+    props: {
+      ...deviceCode,
+      problems: [{ code: 'tooManyAttempts', values: { minutes: 15 } }],
+      signInHref: '/account',
+    },
+    page: { locale: 'de' },
+  },
+  { view: 'device-code', state: 'rtl', props: { ...deviceCode, userCode: 'WDJB-MJHT' }, page: { locale: 'ar' } },
+  {
+    view: 'device-confirm',
+    state: 'signed-in',
+    props: deviceConfirm,
+    page: { client: { ...acme, name: 'Living Room TV' }, signedInAs: email },
+  },
+  {
+    view: 'device-confirm',
+    state: 'nobody',
+    props: { ...deviceConfirm, device: '', account: undefined },
+    page: { client: { ...acme, name: 'Living Room TV' } },
+  },
+  {
+    view: 'device-confirm',
+    state: 'long',
+    props: { ...deviceConfirm, clientName: longApp.name, account: { name: longWord, email: longEmail } },
+    page: { client: longApp, locale: 'de', signedInAs: longEmail },
+  },
+  {
+    view: 'device-confirm',
+    state: 'rtl',
+    props: deviceConfirm,
+    page: { client: { ...acme, name: 'Living Room TV' }, signedInAs: email, locale: 'ar' },
+  },
+  {
+    view: 'device-done',
+    state: 'connected',
+    props: { ...deviceDone, outcome: 'connected', clientName: 'Living Room TV' },
+    page: { client: { ...acme, name: 'Living Room TV' } },
+  },
+  { view: 'device-done', state: 'refused', props: { ...deviceDone, outcome: 'refused' }, page: { locale: 'ar' } },
+  { view: 'requests', state: 'waiting', props: requests, page: { signedInAs: email } },
+  {
+    view: 'requests',
+    state: 'none',
+    props: { ...requests, requests: [], notice: 'requestApproved' },
+    page: { signedInAs: email },
+  },
+  {
+    view: 'requests',
+    state: 'gone',
+    props: { ...requests, problems: [{ code: 'requestGone' }] },
+    page: { signedInAs: email, locale: 'fr' },
+  },
+  { view: 'requests', state: 'rtl', props: requests, page: { signedInAs: email, locale: 'ar' } },
   { view: 'sign-out', state: 'ask', props: { action: '/session/end/confirm', xsrf: token, account: { email } } },
   { view: 'sign-out', state: 'app', props: { action: '/session/end/confirm', xsrf: token }, page: { client: acme } },
   { view: 'signed-out', state: 'done', props: { signInHref: '/account' } },
@@ -330,6 +482,7 @@ export const samples: Sample[] = [
       profile: { name: '', email, emailVerified: false },
       sessions: account.sessions.slice(0, 1),
       consents: [],
+      waitingRequests: 0,
       notice: 'othersEnded',
     },
     page: { signedInAs: email },
@@ -461,6 +614,13 @@ export const mailSamples: MailProps = {
   'password-changed': { ...notice, apiKeys: 'kept' },
   'api-key-created': { ...notice, prefix: 'cs_4fTq9Z' },
   'phone-verified': { ...notice, ending: '820' },
+  'backchannel-request': {
+    name,
+    client: 'The Bank Counter',
+    link: 'https://id.example/account/requests',
+    minutes: 10,
+    at: notice.at,
+  },
   'address-changed': { name, at: notice.at },
 };
 

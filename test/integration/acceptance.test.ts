@@ -13,7 +13,7 @@ import { createRemoteJWKSet, decodeProtectedHeader, jwtVerify } from 'jose';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { settings } from '../../src/settings.ts';
 import { password } from '../support/browser.ts';
-import { type Answer, eventually } from '../support/requests.ts';
+import { answerOf, eventually } from '../support/requests.ts';
 import { freePort } from '../support/server.ts';
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 90_000 });
@@ -84,19 +84,13 @@ afterAll(() => {
 
 const send = async (method: string, path: string, body?: unknown, headers: Record<string, string> = {}) => {
   const form = body instanceof URLSearchParams;
-  const response = await fetch(`${issuer}${path}`, {
-    method,
-    headers: { ...(body && !form ? { 'content-type': 'application/json' } : {}), ...headers },
-    ...(body ? { body: form ? body : JSON.stringify(body) } : {}),
-  });
-  const text = await response.text();
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch {
-    json = undefined;
-  }
-  return { status: response.status, headers: response.headers, text, json } as Answer;
+  return answerOf(
+    await fetch(`${issuer}${path}`, {
+      method,
+      headers: { ...(body && !form ? { 'content-type': 'application/json' } : {}), ...headers },
+      ...(body ? { body: form ? body : JSON.stringify(body) } : {}),
+    }),
+  );
 };
 const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
 

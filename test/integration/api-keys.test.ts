@@ -48,8 +48,8 @@ const exchangeKey = (subject_token: string, form: Record<string, string> = {}, c
     { grant_type: exchange, subject_token, subject_token_type: apiKeyType, ...form },
     basic(client),
   );
-const isActive = async (token: string) =>
-  (await post(server, '/oauth/introspect', { token }, basic(gateway))).body.active;
+const isActive = async (token: string, client = gateway) =>
+  (await post(server, '/oauth/introspect', { token }, basic(client))).body.active;
 const revoke = async ({ id }: Key, by = user) => (await by.request('delete', `/api-keys/${id}`)).status;
 
 describe('POST /api-keys', () => {
@@ -184,7 +184,7 @@ describe('a key as a bearer', () => {
     for (const wrong of [createKey(), tampered(key), tampered(key, 20), `${key}0`, key.slice(0, -1), 'cs_', 'cs_x'])
       expect([wrong, await works(wrong)]).toEqual([wrong, 401]);
     const { headers } = await withKey(createKey(), '/api-keys');
-    expect(headers.get('www-authenticate')).toBe('Bearer error="invalid_token"');
+    expect(headers.get('www-authenticate')).toMatch(/^Bearer error="invalid_token", resource_metadata=/);
     expect(await works(key)).toBe(200);
   });
 
@@ -309,13 +309,14 @@ describe('a key in exchange for a token (RFC 8693)', () => {
     });
     const made = await create();
     const token = (await exchangeKey(made.key, {}, opaque)).body.access_token;
-    expect([token.includes('.'), await isActive(token), await works(token)]).toEqual([false, true, 200]);
+    expect([token.includes('.'), await isActive(token, opaque), await works(token)]).toEqual([false, true, 200]);
     await revoke(made);
-    expect([await isActive(token), await works(token)]).toEqual([false, 401]);
+    expect([await isActive(token, opaque), await works(token)]).toEqual([false, 401]);
   });
 
   const refusals: [string, Record<string, string>, [number, string]][] = [
-    ['a token of another kind', { subject_token_type: accessTokenType }, [400, 'invalid_request']],
+    ['a token of another kind', { subject_token_type: accessTokenType }, [400, 'unauthorized_client']],
+    ['a token of an unknown kind', { subject_token_type: 'urn:x' }, [400, 'invalid_request']],
     ['no kind', { subject_token_type: '' }, [400, 'invalid_request']],
     ['no token', { subject_token: '' }, [400, 'invalid_request']],
     ['an unknown key', { subject_token: createKey() }, [400, 'invalid_request']],

@@ -114,6 +114,8 @@ describe('while the server runs on the embedded database', () => {
         /password: is one that many people use/,
       ],
       [['create-admin', '--mail', 'b@example.com'], /Unknown option '--mail'/],
+      [['create-initial-access-token'], /--note/],
+      [['create-initial-access-token', '--note', 'x', '--policy', 'none'], /softwarePolicy: there is no such policy/],
       [['client', 'create'], /--file is needed/],
       [['client', 'rotate-secret'], /--id is needed/],
       [['client', 'rotate-secret', '--id', 'nobody'], /No such client/],
@@ -149,6 +151,18 @@ describe('while the server runs on the embedded database', () => {
     expect(await token.json()).toMatchObject({ error: 'invalid_grant' });
   });
 
+  it('create-initial-access-token shows a token once, with which a client registers itself', async () => {
+    const { token, ...made } = await json('create-initial-access-token', '--note', 'For Acme', '--uses', '1');
+    expect(made).toMatchObject({ note: 'For Acme', usesLeft: 1, createdBy: null });
+    const register = () =>
+      fetch(`${issuer}/oauth/register`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ redirect_uris: ['https://app.example.com/callback'] }),
+      });
+    expect([(await register()).status, (await register()).status]).toEqual([201, 401]);
+  });
+
   it('client rotate-secret shows another secret once, and client delete ends it', async () => {
     const metadata = { grant_types: ['client_credentials'] };
     const client = await json('client', 'create', '--file', file('machine.json', JSON.stringify(metadata)));
@@ -166,10 +180,13 @@ describe('while the server runs on the embedded database', () => {
   });
 
   it('rotate-keys is taken over by the server at once, and keeps the old keys published', async () => {
-    const kids = async () =>
-      ((await (await fetch(`${issuer}/.well-known/jwks.json`)).json()) as { keys: { kid: string }[] }).keys.map(
-        ({ kid }) => kid,
-      );
+    // Of the keys that decrypt only the newest is published.
+    const kids = async () => {
+      const { keys } = (await (await fetch(`${issuer}/.well-known/jwks.json`)).json()) as {
+        keys: { kid: string; use: string }[];
+      };
+      return keys.filter(({ use }) => use === 'sig').map(({ kid }) => kid);
+    };
     const before = await kids();
     await json('rotate-keys', '--now');
     const after = await kids();

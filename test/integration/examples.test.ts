@@ -338,7 +338,7 @@ describe('ask-about-token.ts', () => {
   it('learns of a revocation within the time that answers are kept', async () => {
     const client = await machineClient();
     const token = await createMachineToken({ ...credentials(client), scope: 'orders:read' })();
-    const asker = await server.client({ redirect_uris: [], grant_types: [] });
+    const asker = await server.client({ redirect_uris: [], grant_types: [], scope: 'tokens:introspect:any' });
     const ask = createAsk({ ...credentials(asker), audience });
     const sent = watchRequests();
     expect(await Promise.all([ask(token), ask(token)])).toMatchObject([{ active: true }, { scope: 'orders:read' }]);
@@ -353,7 +353,9 @@ describe('ask-about-token.ts', () => {
     expect(await ask(token)).toEqual({ active: false });
   });
   it('takes opaque tokens, and none that is meant for another API', async () => {
-    const asker = credentials(await server.client({ redirect_uris: [], grant_types: [] }));
+    const asker = credentials(
+      await server.client({ redirect_uris: [], grant_types: [], scope: 'tokens:introspect:any' }),
+    );
     const other = 'https://orders.example.com';
     const opaque = await machineClient({ access_token_format: 'opaque', audience: other });
     const token = await createMachineToken({ ...credentials(opaque), scope: 'orders:read' })();
@@ -362,7 +364,9 @@ describe('ask-about-token.ts', () => {
     expect((await createAsk({ ...asker, audience })(token)).active).toBe(false);
   });
   it('gives no verdict when it is refused itself', async () => {
-    const asker = credentials(await server.client({ redirect_uris: [], grant_types: [] }));
+    const asker = credentials(
+      await server.client({ redirect_uris: [], grant_types: [], scope: 'tokens:introspect:any' }),
+    );
     await expect(createAsk({ ...asker, clientSecret: 'wrong', audience })('x')).rejects.toThrow('401');
   });
 });

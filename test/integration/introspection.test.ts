@@ -31,6 +31,8 @@ beforeAll(async () => {
     grant_types: ['client_credentials'],
     redirect_uris: [],
     client_name: 'The API',
+    // Whom a token is for may ask about it; this one may about all.
+    scope: 'tokens:introspect:any',
   });
   person = await newPerson(server);
   await rp.signIn(person);
@@ -60,6 +62,9 @@ describe('an active token', () => {
       client_id: rp.client.client_id,
       aud: 'countersign-api',
       roles: ['user'],
+      acr: 'urn:countersign:acr:single-factor',
+      amr: ['pwd'],
+      auth_time: expect.any(Number),
       scope: 'api:read',
       token_type: 'Bearer',
       jti: decodeJwt(access_token).jti,
@@ -296,6 +301,6 @@ describe('introspection refuses, in JSON', () => {
     const { status, body } = await send(`${server.issuer}/oauth/introspect?token=x`, {
       headers: { ...html, ...headers },
     });
-    expect([status, body.error]).toEqual([404, expect.any(String)]);
+    expect([status, body.error]).toEqual([405, 'invalid_request']);
   });
 });

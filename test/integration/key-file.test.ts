@@ -3,7 +3,7 @@ import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { decodeProtectedHeader } from 'jose';
+import { createLocalJWKSet, decodeProtectedHeader, jwtVerify } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { commands } from '../../src/commands.ts';
 import { loadKeySet } from '../../src/keys/key-set.ts';
@@ -102,12 +102,42 @@ describe('keys in a file', () => {
     }
   });
 
+  it('are RSA-PSS for PS256, ML-DSA, and X25519 for what others encrypt to us', async () => {
+    const file = join(directory, 'kinds.pem');
+    const pss = generateKeyPairSync('rsa-pss', { modulusLength: 2048 }).privateKey;
+    const [wrap, older] = [generateKeyPairSync('x25519').privateKey, generateKeyPairSync('x25519').privateKey];
+    const blocks = [pss, generateKeyPairSync('ml-dsa-44').privateKey, wrap, older];
+    await writeFile(file, blocks.map(pem).join(''));
+    const other = await startServer({ JWKS_PRIVATE_KEY_PATH: file });
+    try {
+      const jwks = await jwksOf(other.issuer);
+      expectPublic(jwks);
+      expect(jwks.keys.map(({ kty, crv, alg, use }) => [kty, crv, alg, use])).toEqual([
+        ['RSA', undefined, 'PS256', 'sig'],
+        ['AKP', undefined, 'ML-DSA-44', 'sig'],
+        ['OKP', 'X25519', undefined, 'enc'],
+      ]);
+      const machine = await openMachine(other);
+      const token = await issue(machine);
+      expect(decodeProtectedHeader(token).alg).toBe('PS256');
+      await jwtVerify(token, createLocalJWKSet(jwks));
+      expect(await machine.isActive(token)).toBe(true);
+    } finally {
+      await other.stop();
+    }
+  });
+
   const refused: Record<string, [content: string, because: RegExp]> = {
     'an RSA key of 1024 bits': [pem(rsa(1024)), /2048 bits or more/],
     'a curve that has no algorithm here': [
       pem(generateKeyPairSync('ec', { namedCurve: 'P-384' }).privateKey),
       /P-384 key cannot be used/,
     ],
+    'an RSA-PSS key of 1024 bits': [
+      pem(generateKeyPairSync('rsa-pss', { modulusLength: 1024 }).privateKey),
+      /2048 bits or more/,
+    ],
+    'a file in which nothing signs': [pem(generateKeyPairSync('x25519').privateKey), /no key that can sign/],
     'a file without a key': ['not a key', /no private key/],
   };
   for (const [name, [content, because]] of Object.entries(refused))

@@ -5,6 +5,8 @@ import { notify } from '../../db/connect.ts';
 import { operator } from '../../src/audit/logs.commands.ts';
 import { commands } from '../../src/commands.ts';
 import { loadConfig } from '../../src/config.ts';
+import { isDecryption } from '../../src/keys/key-algorithms.ts';
+import { loadKeySet } from '../../src/keys/key-set.ts';
 import {
   deleteRetiredKeys,
   ensureKeys,
@@ -17,6 +19,7 @@ import { serve } from '../../src/main.ts';
 import { callerOf } from '../support/callers.ts';
 import { onPostgres } from '../support/database.ts';
 import { expectPublic, issue, jwksOf, kidOf, kidsOf, openMachine } from '../support/jwks.ts';
+import { send } from '../support/relying-party.ts';
 import { eventually } from '../support/requests.ts';
 import { defaultSettings, startServer, type TestServer } from '../support/server.ts';
 import type { Application } from '../support/tokens.ts';
@@ -38,30 +41,48 @@ describe('keys in the database', () => {
       .db('jwksKeys')
       .whereIn('kid', kids)
       .update({ signsFrom: new Date(Date.now() - seconds * 1000) });
+    await server.database
+      .db('jwksDecryptionKeys')
+      .whereIn('kid', kids)
+      .update({ publishedFrom: new Date(Date.now() - seconds * 1000) });
     await server.app.provider.reload();
   };
 
-  it('are made at the first start: RS256 with 2048 bits or more, ES256, EdDSA', async () => {
+  it('are made at the first start: RS256 and PS256 with 2048 bits or more, ES256, EdDSA, and two that decrypt', async () => {
     const { keys } = await jwksOf(server.issuer);
-    expect(keys.map(({ alg }) => alg).sort()).toEqual(['ES256', 'EdDSA', 'RS256']);
-    for (const key of keys) expect(key).toMatchObject({ use: 'sig', kid: expect.stringMatching(/^[\w-]{43}$/) });
-    const rsa = keys.find(({ kty }) => kty === 'RSA');
-    expect(Buffer.from(rsa?.n as string, 'base64url').length * 8).toBeGreaterThanOrEqual(2048);
+    expect(keys.map(({ use, alg, kty }) => `${use} ${alg ?? kty}`).sort()).toEqual([
+      'enc EC',
+      'enc RSA',
+      'sig ES256',
+      'sig EdDSA',
+      'sig PS256',
+      'sig RS256',
+    ]);
+    for (const key of keys) expect(key).toMatchObject({ kid: expect.stringMatching(/^[\w-]{43}$/) });
+    for (const { n } of keys.filter(({ kty }) => kty === 'RSA'))
+      expect(Buffer.from(n as string, 'base64url').length * 8).toBeGreaterThanOrEqual(2048);
     expectPublic({ keys });
     await ensureKeys(server.database.db, server.app.secrets);
-    expect(await kidsOf(server.issuer)).toHaveLength(3);
+    expect(await kidsOf(server.issuer)).toHaveLength(6);
   });
 
   it('are encrypted at rest, each bound to its row', async () => {
     const { db } = server.database;
-    const stored = await db('jwksKeys').select('kid', 'publicJwk', 'privateEncrypted');
-    for (const { kid, publicJwk, privateEncrypted } of stored) {
-      expectPublic({ keys: [publicJwk] });
-      expect(Buffer.from(privateEncrypted).toString('latin1')).not.toContain('"kty"');
-      const opened = server.app.secrets.open('signing-key', `jwks_keys:${kid}`, privateEncrypted).toString();
-      expect(JSON.parse(opened)).toHaveProperty('d');
-      expect(() => server.app.secrets.open('signing-key', 'jwks_keys:another', privateEncrypted)).toThrow();
-    }
+    for (const [table, name, purpose] of [
+      ['jwksKeys', 'jwks_keys', 'signing-key'],
+      ['jwksDecryptionKeys', 'jwks_decryption_keys', 'decryption-key'],
+    ] as const)
+      for (const { kid, publicJwk, privateEncrypted } of await db(table).select(
+        'kid',
+        'publicJwk',
+        'privateEncrypted',
+      )) {
+        expectPublic({ keys: [publicJwk] });
+        expect(Buffer.from(privateEncrypted).toString('latin1')).not.toContain('"kty"');
+        const opened = server.app.secrets.open(purpose, `${name}:${kid}`, privateEncrypted).toString();
+        expect(JSON.parse(opened)).toHaveProperty('d');
+        expect(() => server.app.secrets.open(purpose, `${name}:another`, privateEncrypted)).toThrow();
+      }
   });
 
   it('are published before they sign, sign at their time, verify when retired, and are deleted', async () => {
@@ -72,8 +93,10 @@ describe('keys in the database', () => {
 
     const { keys } = await rotate(false);
     const fresh = keys.map(({ kid }) => kid);
-    expect(keys.map(({ alg }) => alg)).toEqual(['RS256', 'ES256', 'EdDSA']);
-    expect((await kidsOf(server.issuer)).sort()).toEqual([...before, ...fresh].sort());
+    expect(keys.map(({ alg }) => alg)).toEqual(['RS256', 'PS256', 'ES256', 'EdDSA', 'RSA-OAEP-256', 'ECDH-ES']);
+    // What others encrypt to takes its predecessor's place at its time, and not before.
+    const [signing, decrypting] = [fresh.slice(0, 4), fresh.slice(4)];
+    expect((await kidsOf(server.issuer)).sort()).toEqual([...before, ...signing].sort());
     expect(kidOf(await issue(machine))).toBe(kidOf(old));
     const wait = (keys[0]?.signsFrom.getTime() ?? 0) - Date.now();
     expect(Math.abs(wait - publishSeconds * 1000)).toBeLessThan(10_000);
@@ -83,6 +106,12 @@ describe('keys in the database', () => {
     expect(fresh).toContain(kidOf(next));
     const jwks = await jwksOf(server.issuer);
     expectPublic(jwks);
+    expect(
+      jwks.keys
+        .filter(({ use }) => use === 'enc')
+        .map(({ kid }) => kid)
+        .sort(),
+    ).toEqual(decrypting.toSorted());
     for (const token of [old, next]) {
       await jwtVerify(token, createLocalJWKSet(jwks), { issuer: server.issuer, audience: 'countersign-api' });
       expect(await machine.isActive(token)).toBe(true);
@@ -90,9 +119,9 @@ describe('keys in the database', () => {
 
     expect(await deleteRetiredKeys(db, 60)).toBe(0);
     await bringForward(fresh, 120);
-    expect(await deleteRetiredKeys(db, 60)).toBe(3);
+    expect(await deleteRetiredKeys(db, 60)).toBe(6);
     expect(await deleteRetiredKeys(db, 60)).toBe(0);
-    await eventually(async () => (await kidsOf(server.issuer)).length === 3, 'the retired keys are gone', 2000);
+    await eventually(async () => (await kidsOf(server.issuer)).length === 6, 'the retired keys are gone', 2000);
     expect((await kidsOf(server.issuer)).sort()).toEqual([...fresh].sort());
     expect(await machine.isActive(old)).toBe(false);
     expect(await machine.isActive(next)).toBe(true);
@@ -127,6 +156,7 @@ describe('keys in the database', () => {
   it('that wait for their time are not made again, however often somebody asks', async () => {
     const { db } = server.database;
     await db('jwksKeys').where('signsFrom', '>', new Date()).delete();
+    await db('jwksDecryptionKeys').where('publishedFrom', '>', new Date()).delete();
     const first = await rotate(false);
     const before = await kidsOf(server.issuer);
     for (const { keys } of [await rotate(false), ...(await Promise.all([rotate(false), rotate(false)]))])
@@ -143,9 +173,11 @@ describe('keys in the database', () => {
   it('are one of each algorithm when several rotations begin at once', async () => {
     const { db } = server.database;
     await db('jwksKeys').where('signsFrom', '>', new Date()).delete();
+    await db('jwksDecryptionKeys').where('publishedFrom', '>', new Date()).delete();
     const rotations = await Promise.all([rotate(false), rotate(false), rotate(false)]);
     for (const { keys } of rotations) expect(keys).toEqual(rotations[0]?.keys);
-    expect(await db('jwksKeys').where('signsFrom', '>', new Date())).toHaveLength(3);
+    expect(await db('jwksKeys').where('signsFrom', '>', new Date())).toHaveLength(4);
+    expect(await db('jwksDecryptionKeys').where('publishedFrom', '>', new Date())).toHaveLength(2);
   });
 
   it('are ten of an algorithm and no more, and a leak can be dealt with all the same', async () => {
@@ -154,6 +186,7 @@ describe('keys in the database', () => {
     const now = () => admin.request('post', '/admin/keys/rotate', { now: true });
     const count = async () => (await db('jwksKeys').where({ alg: 'RS256' })).length;
     const kept = await db('jwksKeys').orderBy('kid');
+    const decrypting = await db('jwksDecryptionKeys').orderBy('kid');
     while ((await count()) < 10) expect((await now()).status).toBe(200);
     const before = await kidsOf(server.issuer);
     const { status, json } = await now();
@@ -162,8 +195,12 @@ describe('keys in the database', () => {
     expect([await count(), await kidsOf(server.issuer)]).toEqual([10, before]);
     await rotateKeys(db, server.app.secrets, operator, { revoke: true });
     expect(await count()).toBe(1);
+    const restored = (keys: { publicJwk: object }[]) =>
+      keys.map((key) => ({ ...key, publicJwk: JSON.stringify(key.publicJwk) }));
     await db('jwksKeys').delete();
-    await db('jwksKeys').insert(kept.map((key) => ({ ...key, publicJwk: JSON.stringify(key.publicJwk) })));
+    await db('jwksKeys').insert(restored(kept));
+    await db('jwksDecryptionKeys').delete();
+    await db('jwksDecryptionKeys').insert(restored(decrypting));
     await server.app.provider.reload();
   });
 
@@ -190,7 +227,7 @@ describe('keys in the database', () => {
           : Reflect.get(target, name, receiver),
     });
     await rotateKeys(watched, secrets, operator, { now: true });
-    expect(seals).toEqual([false, false, false]);
+    expect(seals).toEqual(Array(6).fill(false));
   });
 
   it('that this master key cannot open stop the start instead of being replaced', async () => {
@@ -219,7 +256,7 @@ describe('keys in the database', () => {
       expect(await kidsOf(other)).toEqual(await kidsOf(server.issuer));
       for (const now of [false, true]) {
         const { keys } = await rotate(now);
-        const kids = keys.map(({ kid }) => kid);
+        const kids = keys.filter(({ alg }) => !isDecryption(alg)).map(({ kid }) => kid);
         // Where the command ran it is in force when it has answered.
         expect(await kidsOf(server.issuer)).toEqual(expect.arrayContaining(kids));
         const published = async () => {
@@ -241,6 +278,73 @@ describe('keys in the database', () => {
         );
     } finally {
       await replica.stop();
+    }
+  });
+});
+
+describe('SIGNING_ALGS', () => {
+  it('adds ML-DSA, whose tokens verify by the JWKS, and names what clients get that ask for none', async () => {
+    const server = await startServer({ SIGNING_ALGS: 'ML-DSA-44,RS256,ML-DSA-65,ML-DSA-87,PS256' });
+    try {
+      const jwks = await jwksOf(server.issuer);
+      expectPublic(jwks);
+      expect(jwks.keys.flatMap(({ alg }) => alg ?? []).sort()).toEqual([
+        'ML-DSA-44',
+        'ML-DSA-65',
+        'ML-DSA-87',
+        'PS256',
+        'RS256',
+      ]);
+      for (const key of jwks.keys.filter(({ kty }) => kty === 'AKP'))
+        expect(Object.keys(key).sort()).toEqual(['alg', 'kid', 'kty', 'pub', 'use']);
+      const machine = await openMachine(server);
+      const token = await issue(machine);
+      expect(kidOf(token)).toBe(jwks.keys.find(({ alg }) => alg === 'ML-DSA-44')?.kid);
+      await jwtVerify(token, createLocalJWKSet(jwks), { issuer: server.issuer, typ: 'at+jwt' });
+      expect(await machine.isActive(token)).toBe(true);
+      const discovery = (await send(`${server.issuer}/.well-known/openid-configuration`)).body;
+      expect(discovery.id_token_signing_alg_values_supported.sort()).toEqual(
+        jwks.keys.flatMap(({ alg }) => alg ?? []).sort(),
+      );
+      const rotation = await rotateKeys(server.database.db, server.app.secrets, operator, {
+        signing: server.app.config.SIGNING_ALGS,
+      });
+      expect(rotation.keys.map(({ alg }) => alg)).toEqual([
+        ...server.app.config.SIGNING_ALGS,
+        'RSA-OAEP-256',
+        'ECDH-ES',
+      ]);
+    } finally {
+      await server.stop();
+    }
+  });
+
+  it('without an algorithm retires its keys: they verify, sign nothing, and are deleted in time', async () => {
+    const server = await startServer({ SIGNING_ALGS: 'RS256,ES256' });
+    const { db } = server.database;
+    const { secrets, config, provider } = server.app;
+    try {
+      const machine = await openMachine(server);
+      const token = await issue(machine);
+      const { kid } = await db('jwksKeys').where({ alg: 'ES256' }).first('kid');
+      await ensureKeys(db, secrets, ['RS256']);
+      // As a replica of the new setting sees it.
+      const set = await loadKeySet({ ...config, SIGNING_ALGS: ['RS256'] }, db, secrets);
+      expect([set.algs, set.jwks.keys.some((key) => key.kid === kid)]).toEqual([['RS256'], true]);
+      expect(await db('auditLogs').where({ action: 'key.retire' }).select('targetId')).toEqual([{ targetId: kid }]);
+      expect(await deleteRetiredKeys(db, 60)).toBe(0);
+      // An algorithm that comes back begins anew.
+      await ensureKeys(db, secrets, ['RS256', 'ES256']);
+      expect(await db('jwksKeys').where({ alg: 'ES256', retiredAt: null }).pluck('kid')).not.toContain(kid);
+      await db('jwksKeys')
+        .where({ kid })
+        .update({ retiredAt: new Date(Date.now() - 120_000) });
+      expect(await deleteRetiredKeys(db, 60)).toBe(1);
+      await provider.reload();
+      expect(await kidsOf(server.issuer)).not.toContain(kid);
+      expect(await machine.isActive(token)).toBe(true);
+    } finally {
+      await server.stop();
     }
   });
 });

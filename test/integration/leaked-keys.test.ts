@@ -160,7 +160,7 @@ describe('the audit log tells', () => {
     expect(events).toEqual([
       expect.objectContaining({
         ...{ actorType: 'client', actorId: gateway.client_id, targetType: 'user', targetId: owner.id },
-        meta: { apiKeyId: key.id, grantId, scope: 'users:read:own' },
+        meta: { apiKeyId: key.id, grantId, scope: 'users:read:own', resource: `${server.issuer}/api` },
       }),
     ]);
     const { json } = await owner.request('get', '/auth/me/activity?limit=1');
@@ -231,5 +231,42 @@ describe('what a token gives to others', () => {
       expect((await request('post', '/users', { ...taken(), name: 'Ada' })).status).toBe(201);
     }
     expect((await owner.request('put', `/users/${accomplice.id}/role`, { role: 'moderator' })).status).toBe(200);
+  });
+
+  describe('is no account that holds more, whatever its primary role', () => {
+    const later = (hours: number) => new Date(Date.now() + hours * 3_600_000);
+    const grants: [string, { table: 'roleGrants' | 'permissionGrants'; values?: object; status?: string }, boolean][] =
+      [
+        ['a granted role', { table: 'roleGrants' }, true],
+        ['a role that begins tomorrow', { table: 'roleGrants', values: { startsAt: later(24) } }, true],
+        [
+          'a role that has ended',
+          { table: 'roleGrants', values: { startsAt: later(-2), expiresAt: later(-1) } },
+          false,
+        ],
+        ['a granted permission', { table: 'permissionGrants' }, true],
+        ['a permission that is denied', { table: 'permissionGrants', values: { effect: 'deny' } }, false],
+        ['a granted role, deactivated', { table: 'roleGrants', status: 'deactivated' }, true],
+        ['a granted permission, deactivated', { table: 'permissionGrants', status: 'deactivated' }, true],
+      ];
+    for (const [name, { table, values, status = 'active' }, holds] of grants)
+      it(name, async () => {
+        const { db } = server.database;
+        const owner = await openOwner(server, 'super_admin');
+        const target = await callerOf(server);
+        const what =
+          table === 'roleGrants'
+            ? { roleId: (await db('roles').where({ name: 'moderator' }).first('id')).id }
+            : { permissionId: (await db('permissions').where({ name: 'users:deactivate:any' }).first('id')).id };
+        await db(table).insert({ userId: target.id, ...what, ...values });
+        await db('users').where({ id: target.id }).update({ status });
+        const key = await owner.makeKey(['users:write:any']);
+        for (const body of [taken(), { emailVerified: true }]) {
+          const { status, json } = await key.request('patch', `/users/${target.id}`, body);
+          expect([status, json.code]).toEqual(holds ? [403, 'session_needed'] : [200, undefined]);
+          expect((await owner.request('patch', `/users/${target.id}`, body)).status).toBe(200);
+        }
+        expect((await key.request('patch', `/users/${target.id}`, { name: 'Ada King' })).status).toBe(200);
+      });
   });
 });

@@ -188,6 +188,17 @@ describe('the limits of failures', () => {
     expect(await statuses(6, attempt)).toEqual([400, 400, 400, 400, 400, 429]);
   });
 
+  it('hold for refresh tokens that are made up over REST, and say for how long', async () => {
+    const attempt = () =>
+      nobody(server).request('post', '/auth/refresh', { refreshToken: 'made-up' }, { 'x-forwarded-for': from });
+    expect(await statuses(6, attempt)).toEqual([401, 401, 401, 401, 401, 429]);
+    const refused = await attempt();
+    expect(refused.json).toMatchObject({ status: 429, code: 'too_many_requests' });
+    const seconds = Number(refused.headers.get('retry-after'));
+    expect(seconds).toBeGreaterThan(800);
+    expect(refused.text).toContain(`${seconds} seconds`);
+  });
+
   it('do not count grants of a client that has proven itself: its callback is open to anybody', async () => {
     const made = { ...code, redirect_uri: 'https://app.example.com/callback', code_verifier: 'v'.repeat(43) };
     const attempt = () => post('/oauth/token', made, basic(client.client_id, client.client_secret));

@@ -118,8 +118,8 @@ describe('a request is refused where it is pushed', () => {
       expected: [400, 'request_uri_not_supported'],
     },
     {
-      name: 'a resource that there is none of',
-      parameters: { resource: 'https://other.example' },
+      name: 'a resource that nobody may ask for',
+      parameters: { resource: 'http://other.example' },
       expected: [400, 'invalid_target'],
     },
     { name: 'NUL', parameters: { state: 'a\0' }, expected: [400, 'invalid_request'] },

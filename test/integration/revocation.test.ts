@@ -44,7 +44,8 @@ describe('revocation', () => {
       const [first, bystander] = [await rp.signIn(person, resource()), await rp.signIn(person, resource())];
       const second = await rp.refresh(first.refresh_token);
       const reply = await revoke({ token: first.access_token, ...(hint ? { token_type_hint: hint } : {}) });
-      expect([reply.status, reply.body]).toEqual([200, '']);
+      // An empty answer is of no type: oidc-client-ts takes any other than JSON for a failure.
+      expect([reply.status, reply.body, reply.headers.get('content-type')]).toEqual([200, '', null]);
       expect(await isActive(first.access_token)).toBe(false);
       for (const token of [second.access_token, second.refresh_token as string, bystander.access_token])
         expect(await isActive(token)).toBe(true);
@@ -145,6 +146,6 @@ describe('revocation refuses, in JSON', () => {
       'invalid_request',
     ]);
     const { status, body } = await send(`${server.issuer}/oauth/revoke?token=x`, { headers: { accept: 'text/html' } });
-    expect([status, body.error]).toEqual([404, expect.any(String)]);
+    expect([status, body.error]).toEqual([405, 'invalid_request']);
   });
 });

@@ -110,6 +110,9 @@ const refuses = (
     expect(await digestTables(db)).toEqual(before);
   });
 
+/** RFC 9728 section 5.1. */
+const where = () => `resource_metadata="${server.issuer}/.well-known/oauth-protected-resource/api"`;
+
 const refusedCallers = (route: Route, row: RouteCase) => {
   const byAnybody = async () => ({ ...(await sampleOf(row)), caller: world.anybody });
   if (isGuarded(route)) {
@@ -117,7 +120,7 @@ const refusedCallers = (route: Route, row: RouteCase) => {
       for (const prefix of ['', '/api/v1']) {
         const answer = await refused(send(route, attempt, { prefix }));
         expect(outcome(answer)).toEqual([401, 'unauthenticated']);
-        expect(answer.headers.get('www-authenticate')).toBe('Bearer');
+        expect(answer.headers.get('www-authenticate')).toBe(`Bearer ${where()}`);
       }
     });
   }
@@ -127,7 +130,7 @@ const refusedCallers = (route: Route, row: RouteCase) => {
       for (const authorization of ['Bearer x', 'Bearer cs_x', `Bearer ${token}x`, 'Bearer', 'Basic eDp5', token]) {
         const answer = await refused(send(route, attempt, { headers: { authorization } }));
         expect(outcome(answer)).toEqual([401, 'invalid_token']);
-        expect(answer.headers.get('www-authenticate')).toBe('Bearer error="invalid_token"');
+        expect(answer.headers.get('www-authenticate')).toBe(`Bearer error="invalid_token", ${where()}`);
       }
     });
   }
@@ -147,7 +150,9 @@ const refusedCallers = (route: Route, row: RouteCase) => {
       const before = (await events.clone()).length;
       const answer = await refused(send(route, attempt, { prefix: '/api/v1' }));
       expect(outcome(answer)).toEqual([403, 'missing_permission']);
-      expect(answer.headers.get('www-authenticate')).toBe(`Bearer error="insufficient_scope", scope="${permission}"`);
+      expect(answer.headers.get('www-authenticate')).toBe(
+        `Bearer error="insufficient_scope", scope="${permission}", ${where()}`,
+      );
       expect((await events.clone()).slice(before)).toEqual([
         { actorId: caller.id, meta: { operation: route.id, permission, ...via } },
       ]);

@@ -46,6 +46,11 @@ const useKeys = async () => {
     const jwk = JSON.parse(server.app.secrets.open('signing-key', `jwks_keys:${kid}`, privateEncrypted).toString());
     for (const member of ['d', 'p', 'q', 'dp', 'dq', 'qi']) if (jwk[member]) keep(`${alg} ${member}`, jwk[member]);
   }
+  for (const { kid, alg, privateEncrypted } of await db('jwksDecryptionKeys')) {
+    const { secrets } = server.app;
+    const jwk = JSON.parse(secrets.open('decryption-key', `jwks_decryption_keys:${kid}`, privateEncrypted).toString());
+    for (const member of ['d', 'p', 'q', 'dp', 'dq', 'qi']) if (jwk[member]) keep(`${alg} ${member}`, jwk[member]);
+  }
   const { id, piiKey } = await db('users').where({ email }).first('id', 'piiKey');
   const dataKey = server.app.secrets.open('user-data-key', `users:${id}`, piiKey);
   keep('the data key of a user', dataKey.toString('base64url'));

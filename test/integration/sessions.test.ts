@@ -4,7 +4,7 @@ import { v7 as uuid } from 'uuid';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Browser, registerAccount } from '../support/browser.ts';
 import { callerOf, machineOf, nobody, type TestCaller } from '../support/callers.ts';
-import { postJson, signedIn } from '../support/requests.ts';
+import { eventually, postJson, signedIn } from '../support/requests.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 import { openApplication } from '../support/tokens.ts';
 
@@ -66,6 +66,29 @@ describe('GET /sessions', () => {
       current: false,
       applications: [{ clientId: application.client.client_id, name: 'Acme' }],
     });
+  });
+  it('says when it was last seen: a refresh counts, to the minute', async () => {
+    const { db } = server.database;
+    const { sid, token, refresh } = await login(await registerAccount(server));
+    const seenAt = async () => (await db('sessions').where({ uid: sid }).first('lastSeenAt')).lastSeenAt as Date;
+    let next = refresh;
+    const refreshOnce = async () => {
+      const { status, json } = await postJson(`${server.issuer}/auth/refresh`, { refreshToken: next });
+      expect(status).toBe(200);
+      next = json.refreshToken;
+    };
+    const before = new Date(Date.now() - 50_000);
+    await db('sessions').where({ uid: sid }).update({ lastSeenAt: before });
+    await refreshOnce();
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(await seenAt()).toEqual(before);
+    await db('sessions')
+      .where({ uid: sid })
+      .update({ lastSeenAt: new Date(Date.now() - 3_600_000) });
+    await refreshOnce();
+    await eventually(async () => (await seenAt()).getTime() > Date.now() - 30_000, 'seen');
+    const { json } = await ask('GET', '/sessions', token);
+    expect(Date.parse(json.data[0].lastSeenAt)).toBeGreaterThan(Date.now() - 30_000);
   });
   it('comes in pages', async () => {
     const email = await registerAccount(server);

@@ -81,7 +81,7 @@ describe('POST /admin/tokens/revoke', () => {
   it('by client: JWTs of client_credentials, at REST and at introspection; new ones work in the same second', async () => {
     const machine = await machineOf(server, 'users:read:any');
     const other = await machineOf(server, 'users:read:any');
-    const resource = await openApplication(server, {}, { email: 'unused@example.com' });
+    const resource = await openApplication(server, { scope: 'tokens:introspect:any' }, { email: 'unused@example.com' });
     expect([(await machine.request('GET', '/users')).status, await resource.isActive(machine.token)]).toEqual([
       200,
       true,
@@ -108,7 +108,7 @@ describe('POST /admin/tokens/revoke', () => {
   });
   it('by client: a token of a client that is deleted is dead', async () => {
     const machine = await machineOf(server, 'users:read:any');
-    const resource = await openApplication(server, {}, { email: 'unused@example.com' });
+    const resource = await openApplication(server, { scope: 'tokens:introspect:any' }, { email: 'unused@example.com' });
     await server.database.db('clients').where({ clientId: machine.id }).delete();
     expect([(await machine.request('GET', '/users')).status, await resource.isActive(machine.token)]).toEqual([
       401,
@@ -163,6 +163,7 @@ describe('who may', () => {
 interface Key {
   kid: string;
   alg: string;
+  use: string;
   state: string;
 }
 
@@ -171,24 +172,27 @@ describe('signing keys', () => {
     ((await (await fetch(`${server.issuer}/.well-known/jwks.json`)).json()) as { keys: { kid: string }[] }).keys.map(
       ({ kid }) => kid,
     );
-  const ofState = (keys: Key[], state: string) => keys.filter((key) => key.state === state);
+  const ofState = (keys: Key[], state: string) => keys.filter((key) => key.use === 'sig' && key.state === state);
   const kidOf = (token: string) => decodeProtectedHeader(token).kid;
-  const algorithms = ['RS256', 'ES256', 'EdDSA'];
+  const algorithms = ['RS256', 'PS256', 'ES256', 'EdDSA'];
 
   it('are listed with their states, and nothing private', async () => {
     const { status, json, text } = await operator.request('GET', '/admin/keys');
     expect([status, json.nextCursor]).toEqual([200, null]);
-    expect(Object.keys(json.data[0]).sort()).toEqual(['alg', 'createdAt', 'kid', 'signsFrom', 'state']);
+    expect(Object.keys(json.data[0]).sort()).toEqual(['alg', 'createdAt', 'kid', 'signsFrom', 'state', 'use']);
     expect(
       ofState(json.data, 'signing')
         .map(({ alg }) => alg)
         .sort(),
     ).toEqual(algorithms.toSorted());
-    expect(text).not.toMatch(/"(d|p|q|privateEncrypted)"/);
+    const decrypting = (json.data as Key[]).filter(({ use, state }) => use === 'enc' && state === 'published');
+    expect(decrypting.map(({ alg }) => alg).sort()).toEqual(['ECDH-ES', 'RSA-OAEP-256']);
+    expect(text).not.toMatch(/"(d|p|q|priv|privateEncrypted)"/);
   });
   it('a new key is in JWKS when the answer comes, and does not sign yet', async () => {
     // Keys that wait already would be answered again.
     await server.database.db('jwksKeys').where('signsFrom', '>', new Date()).delete();
+    await server.database.db('jwksDecryptionKeys').where('publishedFrom', '>', new Date()).delete();
     const before = (await operator.request('GET', '/admin/keys')).json.data as Key[];
     const { status, json } = await operator.request('POST', '/admin/keys/rotate', {});
     expect(status).toBe(200);
@@ -196,6 +200,9 @@ describe('signing keys', () => {
     expect(published.map(({ alg }) => alg).sort()).toEqual(algorithms.toSorted());
     const served = await jwks();
     for (const { kid } of [...before, ...published]) expect(served).toContain(kid);
+    const waiting = (json.data as Key[]).filter(({ state }) => state === 'waiting');
+    expect(waiting.map(({ use }) => use)).toEqual(['enc', 'enc']);
+    for (const { kid } of waiting) expect(served).not.toContain(kid);
     const { tokens } = await openPerson();
     expect(ofState(before, 'signing').map(({ kid }) => kid)).toContain(kidOf(tokens.access_token));
   });
@@ -262,8 +269,8 @@ describe('signing keys from a file', () => {
       const caller = await callerOf(own, { role: 'admin' });
       const { json, text } = await caller.request('GET', '/admin/keys');
       expect(json.data).toEqual([
-        { kid: expect.any(String), alg: 'RS256', state: 'signing', signsFrom: null, createdAt: null },
-        { kid: expect.any(String), alg: 'RS256', state: 'published', signsFrom: null, createdAt: null },
+        { kid: expect.any(String), alg: 'RS256', use: 'sig', state: 'signing', signsFrom: null, createdAt: null },
+        { kid: expect.any(String), alg: 'RS256', use: 'sig', state: 'published', signsFrom: null, createdAt: null },
       ]);
       expect(text).not.toMatch(/"(d|p|q)"/);
       const { status, json: refused } = await caller.request('POST', '/admin/keys/rotate', { now: true });

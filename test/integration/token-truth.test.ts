@@ -12,9 +12,16 @@ const password = 'correct horse battery staple';
 let server: TestServer;
 let anybody: TestCaller;
 let application: Application;
+/** May introspect every token. */
+let auditor: Application;
 beforeAll(async () => {
   server = await startServer();
   anybody = nobody(server);
+  auditor = await openApplication(
+    server,
+    { redirect_uris: [], grant_types: ['client_credentials'], scope: 'tokens:introspect:any' },
+    { email: 'unused@example.com' },
+  );
 });
 afterAll(() => server.stop());
 
@@ -22,7 +29,7 @@ afterAll(() => server.stop());
 const verdicts = async (token: string): Promise<Record<string, boolean>> => {
   const bearer = { authorization: `Bearer ${token}` };
   const [introspection, validate, bearerValidate, me] = await Promise.all([
-    application.post('/oauth/introspect', { token }),
+    auditor.post('/oauth/introspect', { token }),
     anybody.request('POST', '/auth/validate', { token }),
     anybody.request('GET', '/auth/validate', undefined, bearer),
     anybody.request('GET', '/auth/me', undefined, bearer),
@@ -251,6 +258,7 @@ describe('what is shown of the person', () => {
       user: { id, kind: 'client', permissions: ['users:read:any'] },
       clientId: id,
       error: null,
+      tokenType: 'Bearer',
     });
     await server.database.db('clients').where({ clientId: id }).update({ scope: 'orders' });
     const after = await anybody.request('POST', '/auth/validate', { token: body.access_token as string });

@@ -183,7 +183,10 @@ describe('userinfo refuses, in JSON and with a challenge (RFC 6750 section 3)', 
       expect([reply.status, reply.body.error]).toEqual(expected);
       expect(reply.headers.get('content-type')).toMatch(/^application\/json/);
       // Whoever gave no token is only told that one is needed (section 3.1).
-      const challenge = name === 'no token' ? /^Bearer realm="[^"]+"$/ : /^Bearer .*error="invalid_token"/;
+      const challenge =
+        name === 'no token'
+          ? /^Bearer realm="[^"]+", DPoP realm="[^"]+", algs="[^"]+"$/
+          : /^Bearer .*error="invalid_token"/;
       if (reply.status === 401) expect(reply.headers.get('www-authenticate')).toMatch(challenge);
     });
   }
@@ -206,5 +209,15 @@ describe('userinfo refuses, in JSON and with a challenge (RFC 6750 section 3)', 
 
   it('other methods', async () => {
     for (const method of ['PUT', 'DELETE', 'PATCH']) expect((await send(url(), { method })).status).toBe(404);
+  });
+});
+
+describe('x-fapi-interaction-id (FAPI 1.0 Baseline section 6.2.1)', () => {
+  const idOf = async (headers: Record<string, string>) => (await get(headers)).headers.get('x-fapi-interaction-id');
+  it('is repeated when it is a UUID, and else made here, on refusals too', async () => {
+    const id = 'c770aef3-6784-41f7-8e0e-ff5f97bddb3a';
+    expect(await idOf({ 'x-fapi-interaction-id': id })).toBe(id);
+    for (const headers of [{}, { 'x-fapi-interaction-id': 'nothing of the kind' }] as Record<string, string>[])
+      expect(await idOf(headers)).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
   });
 });

@@ -8,6 +8,7 @@ import { type Actor, expireEvents, operator } from '../../src/audit/logs.command
 import * as registered from '../../src/auth/accounts.commands.ts';
 import { dropMailedLinks } from '../../src/auth/action-tokens.commands.ts';
 import * as administrators from '../../src/auth/administrators.commands.ts';
+import { askPerson, recordDecision } from '../../src/auth/backchannel.commands.ts';
 import { closeAccount } from '../../src/auth/closing.commands.ts';
 import { createUser } from '../../src/auth/invitations.commands.ts';
 import { createMfaToken, type MfaDeps, sendMfaCode } from '../../src/auth/mfa.commands.ts';
@@ -18,12 +19,17 @@ import * as passwords from '../../src/auth/password.commands.ts';
 import { finishSignIn, type SignInDeps, signIn } from '../../src/auth/sign-in.commands.ts';
 import * as clients from '../../src/clients/clients.commands.ts';
 import { deleteRetiredKeys, ensureKeys, rotateKeys } from '../../src/keys/keys.commands.ts';
+import * as resources from '../../src/resource-servers/resource-servers.commands.ts';
 import { assignRole } from '../../src/roles/roles.commands.ts';
+import { findAccountPermissions } from '../../src/roles/roles.queries.ts';
+import { recordDeviceDecision } from '../../src/sessions/device-codes.commands.ts';
+import { narrowResource } from '../../src/sessions/resources.commands.ts';
 import { endSessions, grantConsent, revokeGrantsOf, withdrawConsent } from '../../src/sessions/sessions.commands.ts';
 import { isSessionLive } from '../../src/sessions/sessions.queries.ts';
 import { revokeTokens } from '../../src/sessions/tokens.commands.ts';
 import * as users from '../../src/users/users.commands.ts';
 import { updateProfile, verifyPhone } from '../../src/users/users.commands.ts';
+import { registrationCommands } from './audited-registrations.ts';
 import { tokenOf } from './requests.ts';
 import type { TestServer } from './server.ts';
 
@@ -45,7 +51,7 @@ export const personal = [
   password,
   'another horse',
   pii.phone_number,
-  '1815',
+  pii.birthdate,
   '12 Square',
 ];
 
@@ -156,6 +162,7 @@ const userDeps = ({ app }: TestServer): users.UserDeps => ({
   ...app.accounts,
   dropMailedLinks,
   tellOldAddress: (db, account) => tellOldAddress(app.accounts, db, account),
+  permissionsOfAccount: findAccountPermissions,
 });
 const keyDeps = ({ app, database: { db } }: TestServer): apiKeys.CreationDeps => ({
   db,
@@ -165,7 +172,35 @@ const keyDeps = ({ app, database: { db } }: TestServer): apiKeys.CreationDeps =>
 const newClient = { client_name: name, redirect_uris: ['https://app.example.com/'] };
 /** In seconds since 1970, after every change so far. */
 const shownNow = () => Math.ceil(Date.now() / 1000);
+const soon = () => new Date(Date.now() + 600_000);
+/** Somebody whom a client can ask something. */
+const askable = async ({ server, registerVerified, openSession }: World) => {
+  const { id } = await registerVerified();
+  return { id, clientId: await openSession(id), deps: { ...server.app.accounts, mayMail: async () => true } };
+};
 const agreement = { scopes: ['openid', 'email'], claims: ['name'], resources: { 'https://api.example.com': ['read'] } };
+const asked = { ...agreement, authReqId: 'a-request-id', bindingMessage: 'W4SCT' };
+
+const resourceRules = { isIdentifier: () => true, signingAlgs: () => ['RS256'] };
+const newResourceServer = {
+  ...{ name: 'Orders', description: null, scopes: [{ name: 'orders.read', description: null }], clients: [] },
+  ...{ accessTokenFormat: 'jwt', accessTokenTtl: null, signingAlg: null, allow: 'any' },
+} satisfies resources.ResourceServerInput;
+/** A resource server to whose scope somebody has agreed at a client. */
+const openResourceServer = async (db: Db, userId: string, openSession: (userId: string) => Promise<string>) => {
+  const identifier = `https://${uuid()}.example.com/`;
+  const { id } = await resources.createResourceServer(
+    db,
+    operator,
+    powers,
+    { ...newResourceServer, identifier },
+    resourceRules,
+  );
+  const clientId = await openSession(userId);
+  const granted = JSON.stringify({ [identifier]: ['orders.read'] });
+  await db('consents').where({ userId, clientId }).update({ resources: granted });
+  return { id, identifier };
+};
 
 export const auditedCommands: Record<string, (world: World) => Promise<Arranged>> = {
   setUp: async ({ server, db }) => {
@@ -362,6 +397,7 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
       ],
     };
   },
+  ...registrationCommands,
   createClient: async ({ server, db }) => ({
     run: () => clients.createClient(db, operator, powers, newClient, server.app.provider.validateClient),
     expected: ({ client_id }: { client_id: string }) => [
@@ -459,7 +495,7 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
   }),
   deleteRetiredKeys: async ({ server, db }) => {
     await rotateKeys(db, server.app.secrets, operator, { now: true });
-    const old = await db('jwksKeys').orderBy('signsFrom', 'desc').offset(3).select('kid', 'alg');
+    const old = await db('jwksKeys').orderBy('signsFrom', 'desc').offset(4).select('kid', 'alg');
     await db.raw(`update jwks_keys set signs_from = signs_from - interval '1 hour'`);
     return {
       run: () => deleteRetiredKeys(db, 60),
@@ -476,12 +512,78 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
       ],
     };
   },
+  'ensureKeys, of fewer algorithms': async ({ server, db }) => {
+    const unwanted = await db('jwksKeys').where({ alg: 'EdDSA', retiredAt: null }).select('kid', 'alg');
+    return {
+      run: () => ensureKeys(db, server.app.secrets, ['RS256', 'PS256', 'ES256']),
+      expected: () =>
+        unwanted.map(({ kid, alg }) => ({
+          action: 'key.retire',
+          actor: ['system'],
+          target: ['key', kid],
+          meta: { alg },
+        })),
+    };
+  },
   ensureKeys: async ({ server, db }) => {
     await db('jwksKeys').where({ alg: 'EdDSA' }).delete();
     return {
       run: () => ensureKeys(db, server.app.secrets),
       expected: () => [
         { action: 'key.create', actor: ['system'], target: ['key', expect.any(String)], meta: { alg: 'EdDSA' } },
+      ],
+    };
+  },
+  createResourceServer: async ({ db }) => ({
+    run: () =>
+      resources.createResourceServer(
+        db,
+        operator,
+        powers,
+        { ...newResourceServer, identifier: 'https://api.example.com/' },
+        resourceRules,
+      ),
+    expected: ({ id }: { id: string }) => [
+      {
+        action: 'resource_server.create',
+        actor: ['operator'],
+        target: ['resource_server', id],
+        meta: { identifier: 'https://api.example.com/' },
+      },
+    ],
+  }),
+  updateResourceServer: async ({ db, registerVerified, openSession }) => {
+    const { id, identifier } = await openResourceServer(db, (await registerVerified()).id, openSession);
+    return {
+      run: () =>
+        resources.updateResourceServer(
+          db,
+          operator,
+          powers,
+          { ...newResourceServer, id, name: 'Other', scopes: [] },
+          { ...resourceRules, narrow: narrowResource },
+        ),
+      expected: () => [
+        {
+          action: 'resource_server.update',
+          actor: ['operator'],
+          target: ['resource_server', id],
+          meta: { identifier, members: ['name', 'scopes'] },
+        },
+      ],
+    };
+  },
+  deleteResourceServer: async ({ db, registerVerified, openSession }) => {
+    const { id, identifier } = await openResourceServer(db, (await registerVerified()).id, openSession);
+    return {
+      run: () => resources.deleteResourceServer(db, operator, powers, id, narrowResource),
+      expected: () => [
+        {
+          action: 'resource_server.delete',
+          actor: ['operator'],
+          target: ['resource_server', id],
+          meta: { identifier },
+        },
       ],
     };
   },
@@ -602,6 +704,42 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
     return {
       run: () => grantConsent(db, user(id), id, clientId, agreement, shownNow()),
       expected: () => [{ action: 'consent.grant', actor: ['user', id], target: ['client', clientId], meta: agreement }],
+    };
+  },
+  recordDeviceDecision: async ({ db, registerVerified }) => {
+    const { id } = await registerVerified();
+    return {
+      run: () => recordDeviceDecision(db, user(id), { clientId: 'a-television' }),
+      expected: () => [{ action: 'device.approve', actor: ['user', id], target: ['client', 'a-television'] }],
+    };
+  },
+  askPerson: async (world) => {
+    const { id: userId, clientId, deps } = await askable(world);
+    const client: Actor = { ...anonymous, type: 'client', id: clientId };
+    return {
+      run: () => askPerson(deps, client, { userId, client: { id: clientId, name }, details: asked, expiresAt: soon() }),
+      expected: () => [
+        {
+          action: 'backchannel.request',
+          actor: ['client', clientId],
+          target: ['user', userId],
+          meta: { request: expect.any(String), client: clientId },
+        },
+      ],
+    };
+  },
+  recordDecision: async (world) => {
+    const { id: userId, clientId, deps } = await askable(world);
+    const question = { userId, client: { id: clientId, name }, details: asked, expiresAt: soon() };
+    await askPerson(deps, operator, question);
+    const { id } = await world.db('backchannelRequests').where({ userId }).first('id');
+    const approval = { clientId, userId, sessionUid: clientId, details: asked, amr: ['pwd'], authTime: shownNow() };
+    return {
+      run: () => world.db.transaction((db) => recordDecision(db, user(userId), approval, { id, decision: 'approved' })),
+      expected: () => [
+        { action: 'consent.grant', actor: ['user', userId], target: ['client', clientId], meta: agreement },
+        { action: 'backchannel.approve', actor: ['user', userId], target: ['client', clientId], meta: { request: id } },
+      ],
     };
   },
   withdrawConsent: async ({ db, registerVerified, openSession }) => {

@@ -1,6 +1,6 @@
 /** Callers of the REST API: people of a role, applications by themselves, and nobody. */
 import { registerAccount } from './browser.ts';
-import type { Answer } from './requests.ts';
+import { type Answer, answerOf } from './requests.ts';
 import type { TestServer } from './server.ts';
 import { openApplication } from './tokens.ts';
 
@@ -29,20 +29,14 @@ export const requester =
       ...(body === undefined ? {} : { 'content-type': 'application/json' }),
       ...headers,
     };
-    const response = await fetch(`${address}${path}`, {
-      method: method.toUpperCase(),
-      headers: Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== undefined),
-      redirect: 'manual',
-      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
-    });
-    const text = await response.text();
-    let json: unknown;
-    try {
-      json = JSON.parse(text);
-    } catch {
-      json = undefined;
-    }
-    return { status: response.status, headers: response.headers, text, json };
+    return answerOf(
+      await fetch(`${address}${path}`, {
+        method: method.toUpperCase(),
+        headers: Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== undefined),
+        redirect: 'manual',
+        ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+      }),
+    );
   };
 
 /** Somebody without a token. */

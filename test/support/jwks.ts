@@ -10,7 +10,7 @@ export const kidsOf = async (address: string): Promise<string[]> =>
   (await jwksOf(address)).keys.map(({ kid }) => kid as string);
 export const kidOf = (jwt: string): string => decodeProtectedHeader(jwt).kid as string;
 
-const privateMembers = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'];
+const privateMembers = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k', 'priv'];
 /** An application whose access tokens are JWTs for our own API. */
 export const openMachine = (server: TestServer): Promise<Application> =>
   openApplication(

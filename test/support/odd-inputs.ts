@@ -2,6 +2,8 @@
 /** Every address there is. */
 export const endpoints = [
   ...['/', '/register', '/check-mail', '/verify', '/verified', '/verify/resend', '/forgot', '/reset', '/setup'],
+  ...['/device', '/device/x', '/device/connected', '/oauth/device', '/oauth/backchannel'],
+  ...['/account/requests', '/account/requests/approve', '/account/requests/deny'],
   ...['/account', '/account/profile', '/account/password', '/account/consents/withdraw'],
   ...[
     '/account/sessions/end',
@@ -38,6 +40,8 @@ export const endpoints = [
 
 /** Parameters that some endpoint reads, and some that a careless parser would mind. */
 export const names = [
+  ...['user_code', 'xsrf', 'confirm', 'abort', 'device_code', 'auth_req_id', 'login_hint', 'login_hint_token'],
+  ...['binding_message', 'requested_expiry', 'client_notification_token'],
   ...[
     'email',
     'password',

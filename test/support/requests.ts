@@ -24,7 +24,8 @@ export interface Answer {
   json: any;
 }
 
-const answerOf = async (response: Response): Promise<Answer> => {
+/** A response that was read to its end. */
+export const answerOf = async (response: Response): Promise<Answer> => {
   const text = await response.text();
   let json: unknown;
   try {

@@ -46,12 +46,53 @@ const unknown = uuid();
 const someone = async ({ account }: World): Promise<Attempt> => ({ params: { id: (await account()).id } });
 const stranger = ({ stranger }: World): Attempt => ({ params: { id: stranger.id } });
 const someClient = async ({ client }: World) => ({ client_id: (await client()).client_id });
+const someResourceServer = async ({ server }: World) => {
+  const [{ id }] = await server.database
+    .db('resourceServers')
+    .insert({ id: uuid(), identifier: `https://${uuid()}.example.com/`, name: 'Orders', rank: 0 })
+    .returning('id');
+  return { id };
+};
+/** One that nobody but the operator may change. */
+const highResourceServer = async (world: World) => {
+  const { id } = await someResourceServer(world);
+  await world.server.database.db('resourceServers').where({ id }).update({ rank: 100 });
+  return { id };
+};
+const somePolicy = async ({ server }: World) => {
+  const name = `p-${uuid()}`;
+  await server.database.db('softwarePolicies').insert({ name, grantTypes: ['authorization_code'] });
+  return { name };
+};
 const superAdmin = ({ superAdmin }: World): Attempt => ({ params: { id: superAdmin.id } });
 
 const login = async ({ anybody, account }: World): Promise<{ refreshToken: string }> => {
   const { email } = await account();
   const { json } = await anybody.request('post', '/auth/login', { email, password });
   return { refreshToken: json.refreshToken };
+};
+/** A question of an application's to somebody. */
+const asked = async ({ server }: World, userId: string): Promise<Record<string, string>> => {
+  const { client_id, client_secret } = await server.client({
+    redirect_uris: [],
+    grant_types: ['urn:openid:params:grant-type:ciba'],
+    backchannel_token_delivery_mode: 'poll',
+  });
+  const response = await fetch(`${server.address}/oauth/backchannel`, {
+    method: 'POST',
+    headers: { authorization: `Basic ${btoa(`${client_id}:${client_secret}`)}` },
+    body: new URLSearchParams({ scope: 'openid', login_hint: userId }),
+  });
+  if (response.status !== 200) throw new Error(await response.text());
+  const { id } = await server.database.db('backchannelRequests').where({ userId }).orderBy('id', 'desc').first('id');
+  return { id };
+};
+const waitingRequest: RouteCase = {
+  attempt: async (world) => {
+    const caller = await world.person();
+    return { caller, params: await asked(world, caller.id) };
+  },
+  others: { status: 404, attempt: async (world) => ({ params: await asked(world, (await world.person()).id) }) },
 };
 /** A sign-in that waits for its second factor, and the code for it. */
 const beginLogin = async ({ server, anybody, account, mailed }: World) => {
@@ -183,6 +224,9 @@ const users: Record<string, RouteCase> = {
 };
 
 const sessions: Record<string, RouteCase> = {
+  listRequests: { attempt: () => ({ query: { limit: '1' } }) },
+  approveRequest: waitingRequest,
+  denyRequest: waitingRequest,
   listSessions: { attempt: () => ({ query: { limit: '1' } }) },
   endSession: {
     attempt: async ({ person }) => {
@@ -198,6 +242,25 @@ const sessions: Record<string, RouteCase> = {
 };
 
 const machines: Record<string, RouteCase> = {
+  createResourceServer: {
+    attempt: () => ({
+      body: {
+        identifier: `https://${uuid()}.example.com/`,
+        name: 'Orders',
+        scopes: [{ name: 'orders.read', description: 'See your orders' }],
+      },
+    }),
+  },
+  listResourceServers: { attempt: () => ({ query: { limit: '2' } }) },
+  readResourceServer: { attempt: async (world) => ({ params: await someResourceServer(world) }) },
+  replaceResourceServer: {
+    attempt: async (world) => ({ params: await someResourceServer(world), body: { name: 'Orders' } }),
+    outranked: async (world) => ({ params: await highResourceServer(world), body: { name: 'Orders' } }),
+  },
+  deleteResourceServer: {
+    attempt: async (world) => ({ params: await someResourceServer(world) }),
+    outranked: async (world) => ({ params: await highResourceServer(world) }),
+  },
   createClient: { attempt: () => ({ body: { client_name: 'Acme', redirect_uris: [redirectUri] } }) },
   listClients: { attempt: () => ({ query: { limit: '2' } }) },
   readClient: { attempt: async (world) => ({ params: await someClient(world) }) },
@@ -213,6 +276,25 @@ const machines: Record<string, RouteCase> = {
     attempt: async (world) => ({ params: await someClient(world), body: { graceSeconds: 0 } }),
   },
   deleteClient: { attempt: async (world) => ({ params: await someClient(world) }) },
+  listSoftwarePolicies: { attempt: () => ({ query: { limit: '2' } }) },
+  createSoftwarePolicy: { attempt: () => ({ body: { name: `p-${uuid()}`, redirectHosts: ['app.example.com'] } }) },
+  replaceSoftwarePolicy: {
+    attempt: async (world) => ({ params: await somePolicy(world), body: { description: 'x', requirePkce: false } }),
+  },
+  deleteSoftwarePolicy: { attempt: async (world) => ({ params: await somePolicy(world) }) },
+  listInitialAccessTokens: { attempt: () => ({ query: { limit: '2' } }) },
+  createInitialAccessToken: {
+    attempt: async (world) => ({
+      body: { note: 'For Acme', softwarePolicy: (await somePolicy(world)).name, uses: 1, expiresIn: 3600 },
+    }),
+  },
+  deleteInitialAccessToken: {
+    attempt: async ({ server }) => {
+      const token = { id: uuid(), tokenHash: uuid(), note: 'x', expiresAt: new Date(Date.now() + 60_000) };
+      await server.database.db('initialAccessTokens').insert(token);
+      return { params: { id: token.id } };
+    },
+  },
   createApiKey: {
     attempt: () => ({ body: { name: 'a key', scopes: ['api_keys:write:own'], expiresIn: 3600 } }),
   },

@@ -1,8 +1,10 @@
+import type { LookupAddress } from 'node:dns';
 import { createServer, type RequestListener } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer } from 'node:net';
+import { gzipSync } from 'node:zlib';
 import { Provider } from 'oidc-provider';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createOutboundFetch } from '../../adapters/outbound.ts';
+import { createOutboundFetch, type Resolve } from '../../adapters/outbound.ts';
 
 type EngineFetch = (provider: Provider, url: string, options: RequestInit) => Promise<Response>;
 
@@ -11,15 +13,27 @@ let port: number;
 let connections = 0;
 const closers: (() => void)[] = [];
 
+/** A byte now and then, for as long as somebody listens. */
+const drip = (write: () => void, until: { on(event: 'close', listener: () => void): unknown }) => {
+  const timer = setInterval(write, 100);
+  until.on('close', () => clearInterval(timer));
+};
+
 const handle: RequestListener = (request, response) => {
   if (request.url === '/redirect') response.writeHead(302, { location: `http://localhost:${port}/secret` }).end();
   else if (request.url === '/empty') response.writeHead(204).end();
   else if (request.url === '/big') response.end(Buffer.alloc(300 * 1024, 'x'));
   else if (request.url === '/slow') response.write('[');
+  else if (request.url === '/drip') drip(() => response.write('x'), response);
+  else if (request.url === '/headers') response.writeHead(200, { 'x-long': 'x'.repeat(20_000) }).end();
+  else if (request.url === '/metadata-service')
+    response.writeHead(307, { location: 'http://169.254.169.254/latest/meta-data/' }).end();
+  else if (request.url === '/gzip')
+    response.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync(Buffer.alloc(50 * 1024 * 1024)));
   else
     response
       .setHeader('content-type', 'application/json')
-      .end(JSON.stringify({ method: request.method, url: request.url }));
+      .end(JSON.stringify({ method: request.method, url: request.url, encoding: request.headers['accept-encoding'] }));
 };
 
 let configured: typeof fetch;
@@ -74,6 +88,25 @@ describe('a host that is not listed', () => {
     '[fe80::1]',
     '[fd00::1]',
     '[64:ff9b::7f00:1]',
+    '017700000001',
+    '0x7f000001',
+    '0177.0.0.1',
+    '127.0.0.1.',
+    '①②⑦.⓪.⓪.①',
+    '[::ffff:7f00:1]',
+    '[::ffff:8.8.8.8]',
+    '[::127.0.0.1]',
+    '[2002:7f00:1::]',
+    '[64:ff9b:1::a00:1]',
+    '[fec0::1]',
+    '[ff02::1]',
+    '[2001:0:7f00:1::]',
+    '[::ffff:0:127.0.0.1]',
+    '224.0.0.1',
+    '255.255.255.255',
+    '192.0.0.8',
+    '198.18.0.1',
+    '0',
   ]) {
     it(`is refused before anything is sent: ${host}`, async () => {
       const before = connections;
@@ -94,26 +127,81 @@ describe('a host that is not listed', () => {
     });
   }
 
-  it('is refused without the dispatcher of the engine', async () => {
-    expect(await refusalOf(createOutboundFetch({ allow: [] })('https://example.com/'))).toBe('outbound_refused');
-  });
-
   it('is refused on another port than the listed one', async () => {
     expect(await refusalOf(fetchThroughEngine([`127.0.0.1:${port + 1}`], `http://127.0.0.1:${port}/`))).toBe(
       'outbound_refused',
     );
   });
 
-  it('is refused by the dispatcher when the name resolves to loopback only afterwards', async () => {
-    // The dispatcher is what remains of the guard when the first look-up lied; here it is asked directly.
-    let dispatcher: unknown;
-    const capture = (_: unknown, options: RequestInit & { dispatcher?: unknown }) => {
-      dispatcher = options.dispatcher;
-      return Promise.resolve(new Response());
+  for (const url of ['https://example.com:22/', 'https://example.com:25/', 'https://[2606:4700::1]:445/']) {
+    it(`is refused on a port that is not one of the web: ${url}`, async () => {
+      expect(await refusalOf(createOutboundFetch({ allow: [] })(url))).toBe('outbound_refused');
+    });
+  }
+});
+
+describe('a name', () => {
+  const v4 = (address: string): LookupAddress => ({ address, family: 4 });
+  const v6 = (address: string): LookupAddress => ({ address, family: 6 });
+  const resolvingTo = (...answers: LookupAddress[][]): { resolve: Resolve; asked: () => number } => {
+    let count = 0;
+    return {
+      resolve: (_name, done) => done(null, answers[Math.min(count++, answers.length - 1)] ?? []),
+      asked: () => count,
     };
-    await engineFetch(providerWith(capture as typeof fetch), 'https://example.com/', {});
-    const options = { dispatcher } as RequestInit;
-    expect(await refusalOf(fetch(`http://localhost:${port}/`, options))).toContain('special-use');
+  };
+
+  for (const { name, answer } of [
+    { name: 'a private address', answer: [v4('10.0.0.1')] },
+    { name: 'a private address after a public one', answer: [v4('93.184.215.14'), v4('192.168.0.1')] },
+    { name: 'a private address before a public one', answer: [v4('169.254.169.254'), v4('93.184.215.14')] },
+    { name: 'loopback in IPv6 beside a public IPv4 address', answer: [v4('93.184.215.14'), v6('::1')] },
+    { name: 'IPv4 within IPv6', answer: [v6('::ffff:10.0.0.1')] },
+    { name: 'the metadata service of a cloud, in IPv6', answer: [v6('fd00:ec2::254')] },
+  ]) {
+    it(`that resolves to ${name} is refused`, async () => {
+      const before = connections;
+      const { resolve } = resolvingTo(answer);
+      const fetched = createOutboundFetch({ allow: [], resolve })(`https://rebind.example:${port}/`);
+      expect(await refusalOf(fetched)).toBe('outbound_refused');
+      expect(connections).toBe(before);
+    });
+  }
+
+  it('is looked up once: what was checked is what is connected to', async () => {
+    // 2001:db8::/32 would be refused; this one is public, and nobody answers there from here.
+    const { resolve, asked } = resolvingTo([v6('2606:4700:ffff::1')], [v6('::1')]);
+    const controller = new AbortController();
+    const before = connections;
+    const fetched = createOutboundFetch({ allow: [], resolve })(`https://rebind.example:${port}/`, {
+      signal: controller.signal,
+    });
+    setTimeout(() => controller.abort(new Error('enough')), 200);
+    expect(await refusalOf(fetched)).not.toBe('answered');
+    expect([asked(), connections]).toEqual([1, before]);
+  });
+
+  it('that is listed is connected to by the address that was looked up', async () => {
+    const { resolve, asked } = resolvingTo([v4('127.0.0.1')]);
+    const fetched = createOutboundFetch({ allow: ['listed.example'], resolve });
+    expect((await fetched(`http://listed.example:${port}/`)).status).toBe(200);
+    expect(asked()).toBe(1);
+  });
+
+  it('that is written otherwise than the listed one is not listed', async () => {
+    const fetched = createOutboundFetch({ allow: ['localhost'], resolve: resolvingTo([v4('127.0.0.1')]).resolve });
+    for (const host of ['localhost.', 'localhost.localdomain', 'app.localhost'])
+      expect(await refusalOf(fetched(`https://${host}:${port}/`))).toBe('outbound_refused');
+  });
+
+  it('that has no address, or cannot be looked up, is an error', async () => {
+    for (const resolve of [
+      resolvingTo([]).resolve,
+      ((_name, done) => done(Object.assign(new Error('no such name'), { code: 'ENOTFOUND' }), [])) as Resolve,
+    ])
+      expect(await refusalOf(createOutboundFetch({ allow: [], resolve })('https://none.example/'))).not.toBe(
+        'answered',
+      );
   });
 });
 
@@ -121,7 +209,7 @@ describe('a listed host', () => {
   it('is fetched, by host and port or by host alone', async () => {
     for (const allow of [`127.0.0.1:${port}`, '127.0.0.1']) {
       const response = await fetchThroughEngine([allow], `http://127.0.0.1:${port}/keys`);
-      expect(await response.json()).toEqual({ method: 'GET', url: '/keys' });
+      expect(await response.json()).toEqual({ method: 'GET', url: '/keys', encoding: 'identity' });
     }
     expect((await fetchThroughEngine([`LOCALHOST:${port}`], `http://localhost:${port}/`)).status).toBe(200);
     expect((await fetchThroughEngine([`[::1]:${port}`], `http://[::1]:${port}/`)).status).toBe(200);
@@ -142,6 +230,25 @@ describe('a listed host', () => {
       redirect: 'follow',
     });
     expect(followed.status).toBe(302);
+    const metadata = await fetchThroughEngine([`127.0.0.1:${port}`], `http://127.0.0.1:${port}/metadata-service`);
+    expect(metadata.status).toBe(307);
+  });
+
+  it('is sent no credentials, whatever its URL has', async () => {
+    expect(await refusalOf(createOutboundFetch({ allow: ['127.0.0.1'] })(`http://me:pw@127.0.0.1:${port}/`))).toBe(
+      'outbound_refused',
+    );
+  });
+
+  it('cannot unpack a small body into a large one', async () => {
+    const response = await createOutboundFetch({ allow: ['127.0.0.1'] })(`http://127.0.0.1:${port}/gzip`);
+    // 50 MiB of zeros are 50 kB as they come, and they stay so.
+    expect((await response.arrayBuffer()).byteLength).toBeLessThan(256 * 1024);
+  });
+
+  it('cannot send a head without end', async () => {
+    const fetched = createOutboundFetch({ allow: ['127.0.0.1'] })(`http://127.0.0.1:${port}/headers`);
+    await expect(fetched).rejects.toThrow();
   });
 
   it('cannot send a body without end', async () => {
@@ -159,7 +266,9 @@ describe('a listed host', () => {
       'timeout',
     );
     expect(performance.now() - startedAt).toBeLessThan(6500);
-    const response = await fetchThroughEngine(['localhost'], `http://localhost:${port}/slow`);
-    await expect(response.text()).rejects.toThrow('timeout');
+    for (const path of ['/slow', '/drip']) {
+      const response = await fetchThroughEngine(['localhost'], `http://localhost:${port}${path}`);
+      await expect(response.text()).rejects.toThrow('timeout');
+    }
   });
 });

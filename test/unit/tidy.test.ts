@@ -17,6 +17,7 @@ const domains = [
     'roles',
     'policies',
     'clients',
+    'resource-servers',
     'api-keys',
     'sessions',
     'mfa',

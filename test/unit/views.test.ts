@@ -149,9 +149,9 @@ describe('pages', () => {
     expect(text({ code: 'no_such_code' })).toContain('Das hat nicht geklappt');
   });
 
-  it('weigh under 30 KB with styles, and the styles under 12 KB', () => {
+  it('weigh under 30 KB with styles, and the styles under 13 KB', () => {
     const styles = views.asset('styles.css')?.body.length ?? Number.POSITIVE_INFINITY;
-    expect(styles).toBeLessThan(12_000);
+    expect(styles).toBeLessThan(13_000);
     for (const sample of samples.filter(({ view }) => view === 'sign-in')) {
       const html = views.render(sample.view, sample.props, pageOf(sample));
       expect(Buffer.byteLength(html) + styles).toBeLessThan(30_000);

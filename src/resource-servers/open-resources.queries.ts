@@ -1,0 +1,51 @@
+/**
+ * APIs that nobody registered here, and for which a person may give a client a token all the same (OPEN_RESOURCES): an MCP
+ * server learns who its authorization server is, and not the other way round. The token is good there alone (RFC 8707), and
+ * holds what that person agreed to.
+ *
+ * An API that *is* known here, as a resource server or as some client's audience, is not open, and neither is anything else on
+ * its origin: who may have tokens for it is for its administrator to say.
+ */
+import type { Db } from '../../db/connect.ts';
+import type { Config } from '../config.ts';
+import { loopback } from '../settings.ts';
+
+const identifierLengthMax = 500;
+
+type OpenSettings = Pick<Config, 'OPEN_RESOURCES' | 'JWT_ISSUER' | 'NODE_ENV'>;
+
+/**
+ * Whether an unknown API may be called so: an https URL, or in development http on loopback, spelled as it is compared; none of
+ * our own origin.
+ */
+const canBeOpen = ({ OPEN_RESOURCES, JWT_ISSUER, NODE_ENV }: OpenSettings, identifier: string): boolean => {
+  if (!OPEN_RESOURCES || identifier.length > identifierLengthMax || !/^https?:\/\/[\x21-\x7e]+$/.test(identifier))
+    return false;
+  const url = URL.parse(identifier);
+  if (!url || url.username || url.password || identifier.includes('#') || identifier.includes('*')) return false;
+  if (url.href !== identifier && url.href !== `${identifier}/`) return false;
+  if (url.protocol === 'http:' && (NODE_ENV === 'production' || !loopback.has(url.hostname))) return false;
+  return url.origin !== new URL(JWT_ISSUER).origin;
+};
+
+const literally = (text: string) => text.replace(/[\\%_]/g, '\\$&');
+
+/** Whether any API on this origin is known here. */
+const isKnownOrigin = async (db: Db, origin: string): Promise<boolean> => {
+  const pattern = `${literally(origin)}%`;
+  const [servers, clients]: [string[], string[]] = [
+    await db('resourceServers').where('identifier', 'ilike', pattern).pluck('identifier'),
+    await db('clients').where('audience', 'ilike', pattern).distinct('audience').pluck('audience'),
+  ];
+  return [...servers, ...clients].some((identifier) => URL.parse(identifier)?.origin === origin);
+};
+
+/** Whether a client may be given tokens for an API of this name that nobody registered. */
+export const isOpenResource = async (db: Db, settings: OpenSettings, identifier: string): Promise<boolean> =>
+  canBeOpen(settings, identifier) && !(await isKnownOrigin(db, new URL(identifier).origin));
+
+/** The scopes of resource servers that every client may ask for; of these a client that registers itself may name any. */
+export const listOpenScopes = async (db: Db): Promise<string[]> => {
+  const rows: { scopes: { name: string }[] }[] = await db('resourceServers').where({ allow: 'any' }).select('scopes');
+  return [...new Set(rows.flatMap(({ scopes }) => scopes.map(({ name }) => name)))];
+};
