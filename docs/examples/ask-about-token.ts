@@ -1,6 +1,7 @@
 /**
  * Asks Countersign about a token (RFC 7662): what offline verification cannot know, and the only way with opaque tokens. Needs
- * a confidential client of your own, registered for nothing but this: `{ "grant_types": [], "redirect_uris": [] }`.
+ * a confidential client of your own, for nothing but this: the one with `introspects` of your API's resource server, or one that
+ * may ask about every token: `{ "grant_types": [], "redirect_uris": [], "scope": "tokens:introspect:any" }`.
  */
 import { createHash } from 'node:crypto';
 

@@ -150,6 +150,8 @@ export const createVerifier = (options: VerifierOptions) => {
     if (typeof claims.exp !== 'number' || now >= claims.exp + clockToleranceSeconds) throw new TokenRefused('expired');
     if (claims.nbf !== undefined && !(Number(claims.nbf) <= now + clockToleranceSeconds))
       throw new TokenRefused('not valid yet');
+    // Whoever sends it must prove more than that they have it: see docs/bound-tokens.md before you take this out.
+    if (claims.cnf !== undefined) throw new TokenRefused('bound to a key, which nobody has proven to hold');
     if (typeof claims.sub !== 'string' || typeof claims.client_id !== 'string') throw new TokenRefused('incomplete');
     const scopes = String(claims.scope ?? '').split(' ');
     if (scope !== undefined && !scopes.includes(scope))

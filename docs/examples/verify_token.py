@@ -60,6 +60,9 @@ class Verifier:
             leeway=30,
             options={"require": ["iss", "aud", "exp", "sub", "client_id"]},
         )
+        # Whoever sends it must prove more than that they have it: see docs/bound-tokens.md before you take this out.
+        if "cnf" in claims:
+            raise jwt.InvalidTokenError("bound to a key, which nobody has proven to hold")
         if scope is not None and scope not in claims.get("scope", "").split(" "):
             raise InsufficientScope(scope)
         return claims
