@@ -1,9 +1,9 @@
 /**
- * The OpenID Foundation's Back-Channel Logout plan (oidcc-backchannel-rp-initiated-logout-certification-test-plan) and
- * Config plan (oidcc-config-certification-test-plan), one test for each module and named as the module.
+ * The OpenID Foundation's Back-Channel Logout plan (oidcc-backchannel-rp-initiated-logout-certification-test-plan), one
+ * test for each of its modules and named as the module.
  */
 import { createLocalJWKSet, decodeJwt, jwtVerify } from 'jose';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect } from 'vitest';
 import { type LogoutReceiver, startLogoutReceiver } from '../support/logout-receiver.ts';
 import {
   errorOf,
@@ -14,6 +14,7 @@ import {
   send,
 } from '../support/relying-party.ts';
 import { startServer, type TestServer } from '../support/server.ts';
+import { planTests } from './module-test.ts';
 
 const withoutPkce = { code_challenge: undefined, code_challenge_method: undefined };
 
@@ -34,8 +35,8 @@ afterAll(async () => {
   await receiver.stop();
 });
 
-describe('oidcc-backchannel-rp-initiated-logout-certification-test-plan', () => {
-  it('oidcc-backchannel-logout-discovery-endpoint-verification', async () => {
+planTests('oidcc-backchannel-rp-initiated-logout-certification-test-plan', 'code, static clients', (moduleTest) => {
+  moduleTest('oidcc-backchannel-logout-discovery-endpoint-verification', async () => {
     const { body } = await send(`${server.issuer}/.well-known/openid-configuration`);
     expect(body).toMatchObject({
       end_session_endpoint: `${server.issuer}/oauth/logout`,
@@ -44,7 +45,7 @@ describe('oidcc-backchannel-rp-initiated-logout-certification-test-plan', () => 
     });
   });
 
-  it('oidcc-backchannel-rp-initiated-logout', async () => {
+  moduleTest('oidcc-backchannel-rp-initiated-logout', async () => {
     const person = await newPerson(server);
     const { id_token } = await client.signIn(person, withoutPkce);
     const parameters = { id_token_hint: id_token, post_logout_redirect_uri: postLogoutRedirectUri, state: 'x' };
@@ -64,24 +65,5 @@ describe('oidcc-backchannel-rp-initiated-logout-certification-test-plan', () => 
     expect(payload.events).toEqual({ 'http://schemas.openid.net/event/backchannel-logout': {} });
     expect(payload).not.toHaveProperty('nonce');
     expect(errorOf(await client.authorize(person, { ...withoutPkce, prompt: 'none' }))).toBe('login_required');
-  });
-});
-
-describe('oidcc-config-certification-test-plan', () => {
-  it('oidcc-discovery-endpoint-verification', async () => {
-    const { status, headers, body } = await send(`${server.issuer}/.well-known/openid-configuration`);
-    expect([status, headers.get('content-type')]).toEqual([200, expect.stringMatching(/^application\/json/)]);
-    expect(body.issuer).toBe(server.issuer);
-    for (const name of ['authorization_endpoint', 'token_endpoint', 'userinfo_endpoint', 'jwks_uri'])
-      expect(body[name]).toMatch(new RegExp(`^${server.issuer}/`));
-    expect(body.response_types_supported).toContain('code');
-    expect(body.scopes_supported).toContain('openid');
-    expect(body.claims_supported).toEqual(expect.arrayContaining(['sub', 'name', 'email', 'phone_number', 'address']));
-    expect(body.subject_types_supported).toEqual(['public']);
-    expect(body.id_token_signing_alg_values_supported).toContain('RS256');
-    const { keys } = (await send(body.jwks_uri)).body;
-    const identifiers = keys.map(({ kid }: { kid: string }) => kid);
-    expect(new Set(identifiers).size).toBe(keys.length);
-    for (const key of keys) expect(Object.keys(key)).not.toEqual(expect.arrayContaining(['d']));
   });
 });
