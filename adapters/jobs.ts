@@ -46,10 +46,11 @@ export type QueueName = keyof typeof queues;
 
 export interface Jobs {
   /**
-   * Queues a job; with a transaction as `db` it exists when that commits.
+   * Queues a job; with a transaction as `db` it exists when that commits. Of a group one job runs at a time, on all replicas: one
+   * receiver that hangs holds up no other.
    * @throws AppError 503 until `start` has resolved.
    */
-  send<Q extends QueueName>(db: Db, queue: Q, data: JobData[Q]): Promise<void>;
+  send<Q extends QueueName>(db: Db, queue: Q, data: JobData[Q], group?: string): Promise<void>;
   /** Registers the worker of a queue, before or after `start`. A job whose handler throws is retried, unless the error is `permanent`. */
   work<Q extends QueueName>(queue: Q, handler: (data: JobData[Q]) => Promise<void>): Promise<void>;
   /** Runs the handler once per interval on one of all replicas, and never twice at a time. */
@@ -59,6 +60,9 @@ export interface Jobs {
   /** Takes no more jobs and waits for those that run; what has not ended after 10 s is left to be retried. */
   stop(): Promise<void>;
 }
+
+/** Queues whose jobs go to servers of others. */
+const grouped = new Set<string>(['backchannel-logout', 'ciba-ping'] satisfies QueueName[]);
 
 /** How many jobs of a queue a process runs at a time. */
 const concurrency = 3;
@@ -187,7 +191,11 @@ export const createJobs = ({ db, listen, secrets, log }: Options): Jobs => {
     const { queue, workers, pollSeconds, everySeconds } = worker;
     if (everySeconds !== undefined) await prepare(boss, queue, worker.options);
     for (let count = 0; count < workers; count++) {
-      const polling = { pollingIntervalSeconds: Math.min(pollSeconds, 1), notifyPollingIntervalSeconds: pollSeconds };
+      const polling = {
+        pollingIntervalSeconds: Math.min(pollSeconds, 1),
+        notifyPollingIntervalSeconds: pollSeconds,
+        ...(grouped.has(queue) ? { groupConcurrency: 1 } : {}),
+      };
       const id: string = await boss.work(queue, polling, async ([job]: Job[]) => {
         // Look for the next job at once instead of after a pause.
         if (job) await attempt(worker, job).finally(() => boss.notifyWorker(id));
@@ -241,9 +249,9 @@ export const createJobs = ({ db, listen, secrets, log }: Options): Jobs => {
   };
 
   return {
-    send: async (db, queue, data) => {
+    send: async (db, queue, data, group) => {
       if (!ready || !boss) throw overloaded(1);
-      await boss.send(queue, seal(queue, data), { db: databaseOf(db) });
+      await boss.send(queue, seal(queue, data), { db: databaseOf(db), ...(group ? { group: { id: group } } : {}) });
     },
 
     work: (queue, handler) =>

@@ -13,14 +13,15 @@ import { currentDecision } from './oidc-pending.ts';
 import { assertFreshSignIn, directSignIn, type RequestState, requestState, unused } from './oidc-storage.ts';
 
 /**
- * Grants that live. A token that was exchanged is not in its session's list of applications, where the engine looks: its grant
- * says with which session it ends. That its source is there is the foreign key's to see to.
+ * Grants that live. A token that was exchanged, and one that a person approved by the back channel, is not in its session's
+ * list of applications, where the engine looks (and which has room for one grant of a client): its grant says with which
+ * session it ends. That its source is there is the foreign key's to see to.
  */
 export const liveGrants = (db: Db) =>
   db('grants')
     .where('expiresAt', '>', db.fn.now())
     .whereRaw(
-      `(source_grant_id is null or session_uid is null or exists (
+      `(source_grant_id is null and payload->>'endsWithSession' is null or session_uid is null or exists (
          select from sessions where uid = grants.session_uid and user_id = grants.user_id and sessions.expires_at > now()))`,
     );
 
@@ -28,7 +29,11 @@ export const createGrantAdapter = (db: Db): Adapter => ({
   ...unused('Grant'),
 
   upsert: async (id, { jti: _jti, ...payload }, expiresIn = 0) => {
-    const changes = { payload: JSON.stringify(payload), expiresAt: new Date(Date.now() + expiresIn * 1000) };
+    const decision = currentDecision();
+    const changes = {
+      payload: JSON.stringify(decision?.endsWithSession ? { ...payload, endsWithSession: true } : payload),
+      expiresAt: new Date(Date.now() + expiresIn * 1000),
+    };
     const state = requestState();
     if (state.grants?.has(id)) {
       await db('grants').where({ id }).update(changes);
@@ -36,7 +41,6 @@ export const createGrantAdapter = (db: Db): Adapter => ({
     }
     const { accountId: userId, clientId } = payload;
     const direct = directSignIn();
-    const decision = currentDecision();
     const sessionUid = decision?.sessionUid ?? direct?.sessionUid ?? Provider.ctx?.oidc.session?.uid ?? null;
     await (decision?.db ?? db).transaction(async (db) => {
       if (userId) await assertFreshSignIn(db, userId);
@@ -90,9 +94,10 @@ const takeSource = async (
   db: Db,
   { grantId: id, sessionUid }: NonNullable<RequestState['source']>,
 ): Promise<{ sourceGrantId: string; sessionUid: string | null }> => {
-  const source = await liveGrants(db).where({ id }).forKeyShare().first('sourceGrantId', 'sessionUid');
+  const source = await liveGrants(db).where({ id }).forKeyShare().first('sourceGrantId', 'sessionUid', 'payload');
   if (!source) throw new errors.InvalidRequest('the subject_token is not valid');
-  return { sourceGrantId: id, sessionUid: sessionUid ?? (source.sourceGrantId ? source.sessionUid : null) };
+  const endsWithSession = source.sourceGrantId || source.payload.endsWithSession;
+  return { sourceGrantId: id, sessionUid: sessionUid ?? (endsWithSession ? source.sessionUid : null) };
 };
 
 /**

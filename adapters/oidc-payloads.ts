@@ -80,7 +80,8 @@ export const createPayloadAdapter = (storage: OidcStorage, model: string): Adapt
         model,
         idHash,
         payload: toStored(idHash, payload),
-        grantId: payload.grantId ?? null,
+        // An interaction only names the grant that the session had: whoever changes accounts in it ends that, and goes on.
+        grantId: model === 'Interaction' ? null : (payload.grantId ?? null),
         userCodeHash: payload.userCode ? hashToken(payload.userCode) : null,
         expiresAt: expiresIn === undefined ? null : new Date(Date.now() + expiresIn * 1000),
       };

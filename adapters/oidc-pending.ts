@@ -34,6 +34,8 @@ const stageOf = (model: string, payload: AdapterPayload): number => {
 export interface Decision {
   /** The approving session, to which the Grant belongs. */
   sessionUid: string;
+  /** Whether the Grant is none any more once that session has ended, however it did. */
+  endsWithSession: boolean;
   /** The transaction that the decision is saved in, once that has begun. */
   db?: Db;
   /** Does in that transaction what goes with the decision. */

@@ -5,7 +5,7 @@
  */
 import { type Adapter, type AdapterFactory, type AdapterPayload, errors, Provider } from 'oidc-provider';
 import { clientMetadata } from '../src/clients/client-metadata.ts';
-import type { Client } from '../src/clients/clients.queries.ts';
+import { type Client, findClient as findStoredClient } from '../src/clients/clients.queries.ts';
 import { identityScopes } from '../src/clients/identity-scopes.ts';
 import { isOutage } from '../src/errors.ts';
 import { createGrantAdapter } from './oidc-grants.ts';
@@ -37,6 +37,7 @@ export const engineMetadata = ({
 const engineClient = (client: Client): AdapterPayload => ({
   ...engineMetadata(clientMetadata(client)),
   rank: client.rank,
+  vouched_for: client.vouchedFor,
   ...(client.clientSecretHash ? { client_secret: client.clientSecretHash } : {}),
   ...(client.previousSecretHash && client.previousSecretExpiresAt && client.previousSecretExpiresAt > new Date()
     ? { previous_secret_hash: client.previousSecretHash }
@@ -46,10 +47,13 @@ const engineClient = (client: Client): AdapterPayload => ({
     : {}),
 });
 
-const createClientAdapter = ({ findClient, requirePushedRequests }: OidcStorage): Adapter => ({
+const createClientAdapter = ({ db, findClient, requirePushedRequests }: OidcStorage): Adapter => ({
   ...unused('Client'),
   find: async (id) => {
-    const client = await findClient(id, Provider.ctx?.ip);
+    const { ctx } = Provider;
+    // On the way out, and where nobody asks, a client is who it was: its document's server must not hold up a sign-out.
+    const known = !ctx || ctx.oidc?.route?.startsWith('end_session');
+    const client = await (known ? findStoredClient(db, id) : findClient(id, ctx.ip));
     if (!client) return undefined;
     const metadata = engineClient(client);
     // Our own sign in on the same origin, with nothing in the request that could be changed on the way.

@@ -32,6 +32,8 @@ const limits = {
   guessAddress: { points: 50, seconds: 15 * minute },
   /** Requests posted to the authorization endpoint per address: each is kept for a minute. */
   posted: { points: 120, seconds: minute },
+  /** Requests of nobody known that leave a row, per address: see `provider/anonymous-limits.ts`. */
+  anonymousRequests: { points: 300, seconds: minute },
   /** Registrations per address. */
   register: { points: 20, seconds: hour },
   /** Clients that register themselves without a token: per address, and altogether. */
@@ -40,6 +42,11 @@ const limits = {
   /** Client metadata documents that are fetched: per address that names ones not known yet, and per host that they are on. */
   documentAddress: { points: 30, seconds: 10 * minute },
   documentHost: { points: 60, seconds: minute },
+  /** Keys at a `jwks_uri` that are fetched: per address that names strangers' clients whose keys are not known yet, and per host. */
+  keysAddress: { points: 30, seconds: 10 * minute },
+  keysHost: { points: 60, seconds: minute },
+  /** The same per host, for clients that an administrator registered: nothing that strangers do counts here. */
+  registeredKeysHost: { points: 600, seconds: minute },
   /** Mails per recipient that one address asks for. */
   mailPair: { points: 5, seconds: hour },
   /** Mails of a kind per recipient, whoever asks. */

@@ -19,6 +19,7 @@ import { updateProfile } from '../src/users/users.commands.ts';
 import type { User } from '../src/users/users.queries.ts';
 import type { Pages, Visitor } from './pages.ts';
 import { type DecideRequest, mountRequests } from './requests.ts';
+import { describeResources, hostOf } from './resources.ts';
 import type { Problem, ProfileField } from './view-props.ts';
 
 /** The account page signs people in as an application of its own, with the response type `none`: no code, no token. */
@@ -168,6 +169,13 @@ export const account = ({
     ctx.redirect(to);
   };
 
+  /** @param asked what the sign-in must be like (`acr_values`, `max_age`) */
+  const signInHref = (returnTo: string, asked: Record<string, string> = {}): string => {
+    const redirect_uri = `${deps.issuer}${returnTo}`;
+    const request = { client_id: accountClientId, response_type: 'none', scope: 'openid', redirect_uri, ...asked };
+    return `${routes.authorization}?${new URLSearchParams(request)}`;
+  };
+
   /** Runs a page for whoever is signed in, and sends anybody else to sign in first. */
   const signedIn =
     (page: (ctx: Koa.Context, visitor: Visitor) => unknown, returnTo = '/account'): Koa.Middleware =>
@@ -181,18 +189,16 @@ export const account = ({
         // Back from signing in, and still nobody: the browser keeps no cookies.
         throw new AppError(400, 'session_not_found', 'signed in, but the session cookie did not come back');
       } else {
-        const request = {
-          client_id: accountClientId,
-          response_type: 'none',
-          scope: 'openid',
-          redirect_uri: `${deps.issuer}${returnTo}`,
-        };
-        redirect(ctx, `${routes.authorization}?${new URLSearchParams(request)}`);
+        redirect(ctx, signInHref(returnTo));
       }
     };
 
   const home = async (ctx: Koa.Context, { user, sessionUid }: Visitor, problems: Problem[] = []) => {
     const [sessions, consents] = [await listSessions(db, user.id), await listConsents(db, user.id)];
+    const words = await describeResources(
+      db,
+      consents.map(({ resources }) => resources),
+    );
     const names = await clientNames(db, [
       ...new Set(sessions.flatMap(({ authorizations }) => Object.keys(authorizations))),
     ]);
@@ -223,10 +229,12 @@ export const account = ({
         signOutHref: routes.end_session,
         requestsHref: requestsPath,
         waitingRequests: await countWaiting(db, user.id),
-        consents: consents.map(({ clientId, clientName, scopes, resources, createdAt }) => ({
+        consents: consents.map(({ clientId, clientName, clientUri, scopes, createdAt }, index) => ({
           clientId,
           name: clientName ?? clientId,
-          scopes: [...scopes, ...Object.values(resources).flat()],
+          host: hostOf(clientId, clientUri),
+          scopes,
+          resources: words[index] ?? [],
           grantedAt: createdAt,
         })),
         withdrawAction: '/account/consents/withdraw',
@@ -330,7 +338,7 @@ export const account = ({
     }),
   );
 
-  mountRequests(router, signedIn, { db, pages, secrets, decide: decideRequest });
+  mountRequests(router, signedIn, signInHref, { db, pages, secrets, decide: decideRequest });
 
   return router.routes() as unknown as Koa.Middleware;
 };

@@ -1,17 +1,16 @@
 /** The `consent` prompt: what an application asks for, in words. */
 import type { Db } from '../db/connect.ts';
-import { isTrusted } from '../src/clients/standing.queries.ts';
+import { isTrusted, isVouchedFor } from '../src/clients/standing.queries.ts';
 import { AppError } from '../src/errors.ts';
 import { actorOf } from '../src/http/actor.ts';
 import type { Detail, DetailsTypes } from '../src/provider/authorization-details.ts';
 import { fillIn, inLanguage, readMembers } from '../src/provider/authorization-details-text.ts';
-import { findResourceTexts } from '../src/resource-servers/resource-servers.queries.ts';
 import { grantConsent } from '../src/sessions/sessions.commands.ts';
 import { findConsent } from '../src/sessions/sessions.queries.ts';
 import { findUser } from '../src/users/users.queries.ts';
 import { type Interaction, isForDevice, type Step } from './interactions.ts';
 import type { Pages } from './pages.ts';
-import type { ConsentView } from './view-props.ts';
+import { describeResources } from './resources.ts';
 
 interface Missing {
   missingOIDCScope?: string[];
@@ -24,17 +23,6 @@ interface Missing {
 const missingOf = ({ prompt }: Interaction) => {
   const { missingOIDCScope = [], missingOIDCClaims = [], missingResourceScopes = {} } = prompt.details as Missing;
   return { scopes: missingOIDCScope, claims: missingOIDCClaims, resources: missingResourceScopes };
-};
-
-/** Resources in the words of whoever registered them; our own API has none. */
-const describeResources = async (db: Db, resources: Record<string, string[]>): Promise<ConsentView['resources']> => {
-  const known = await findResourceTexts(db, Object.keys(resources));
-  return Object.entries(resources).map(([indicator, scopes]) => {
-    const server = known.find(({ identifier }) => identifier === indicator);
-    if (!server) return { indicator, scopes };
-    const texts = server.scopes.flatMap(({ name, description }) => (description ? [[name, description]] : []));
-    return { indicator, name: server.name, scopes, texts: Object.fromEntries(texts) };
-  });
 };
 
 /** Authorization details as the page tells them; the engine has refused types that are not registered. */
@@ -79,13 +67,12 @@ export const consent = ({ db, pages, detailsTypes }: { db: Db; pages: Pages; det
           ...(client.clientUri ? { clientUri: client.clientUri } : {}),
           ...(client.policyUri ? { policyUri: client.policyUri } : {}),
           ...(client.tosUri ? { tosUri: client.tosUri } : {}),
-          // Until administrators can vouch for an application, only the operator's own is known to be what it says.
-          verified: trusted,
+          verified: trusted || (await isVouchedFor(db, client, user.id)),
           ...(client.kind === 'metadata-document' ? { comesFrom: new URL(client.clientId).host } : {}),
           firstParty: trusted,
           scopes,
           claims,
-          resources: await describeResources(db, resources),
+          resources: (await describeResources(db, [resources])).flat(),
           details: inWords(
             detailsTypes,
             interaction.prompt.details as Missing,

@@ -1,5 +1,5 @@
 /** What the pages are given on which a person answers for something that goes on elsewhere: a device, or an application's question. */
-import type { Problem } from './view-props.ts';
+import type { Problem, ResourceWords } from './view-props.ts';
 
 /** Posts `xsrf`, `user_code`. */
 export interface DeviceCodeView {
@@ -39,10 +39,14 @@ export interface DeviceDoneView {
 export interface WaitingRequest {
   id: string;
   clientName: string;
+  /** Whether somebody answers here for what it says of itself. */
+  verified: boolean;
+  /** The host that its document comes from. */
+  comesFrom?: string;
   bindingMessage?: string;
   scopes: string[];
   claims: string[];
-  resources: { indicator: string; scopes: string[] }[];
+  resources: ResourceWords[];
   address: string;
   at: Date;
   expiresAt: Date;

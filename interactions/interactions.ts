@@ -5,6 +5,7 @@ import type { Provider } from 'oidc-provider';
 import { AppError } from '../src/errors.ts';
 import { routes } from '../src/provider/configuration.ts';
 import type { PostedRequests } from '../src/provider/posted-requests.ts';
+import { isProtected, pushAgain } from '../src/provider/pushed-again.ts';
 import type { Pages } from './pages.ts';
 
 export type Interaction = Awaited<ReturnType<Provider['interactionDetails']>>;
@@ -27,6 +28,13 @@ export interface InteractionDeps {
   provider(): Provider;
   steps: Record<string, Step>;
 }
+
+const toQuery = (parameters: Record<string, unknown>): string => {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(parameters))
+    for (const one of value === undefined ? [] : [value].flat()) query.append(name, String(one));
+  return String(query);
+};
 
 export const interactions = ({ pages, postedRequests, provider, steps }: InteractionDeps): Koa.Middleware => {
   const router = new Router({ prefix: '/interaction/:uid' });
@@ -68,18 +76,25 @@ export const interactions = ({ pages, postedRequests, provider, steps }: Interac
   // Somebody else is at the keyboard: the same request again, and its sign-in page cannot be skipped.
   router.post('/switch', async (ctx) => {
     const { interaction } = await load(ctx);
-    const parameters = new URLSearchParams();
-    for (const [name, value] of Object.entries(interaction.params))
-      for (const one of value === undefined ? [] : [value].flat()) parameters.append(name, String(one));
-    for (const name of ['login_hint', 'id_token_hint', 'request_uri']) parameters.delete(name);
     // What the application insists on stays.
     const consents = String(interaction.params.prompt ?? '')
       .split(' ')
       .includes('consent');
-    parameters.set('prompt', consents ? 'login consent' : 'login');
+    const {
+      login_hint: _hint,
+      id_token_hint: _token,
+      request: _object,
+      request_uri: _uri,
+      ...kept
+    } = interaction.params;
+    const parameters = { ...kept, prompt: consents ? 'login consent' : 'login' };
     pages.remember(ctx, { email: '', another: 'next' });
     ctx.status = 303;
-    ctx.redirect(`${routes.authorization}?posted=${await postedRequests.keep(String(parameters))}`);
+    ctx.redirect(
+      isProtected(interaction)
+        ? await pushAgain(provider(), interaction, parameters)
+        : `${routes.authorization}?posted=${await postedRequests.keep(toQuery(parameters))}`,
+    );
   });
 
   return router.routes() as unknown as Koa.Middleware;

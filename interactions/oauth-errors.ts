@@ -31,5 +31,6 @@ const oauthCode = (status: number, code: string): string => {
   // RFC 6749 section 5.2 has no code for too many requests (RFC 6585 section 4); this one of section 4.1.2.1 says what to do.
   if (status === 503 || status === 429) return 'temporarily_unavailable';
   if (status >= 500) return 'server_error';
-  return status === 404 ? code : 'invalid_request';
+  // RFC 8707 section 2: too many resources are refused in front of the engine.
+  return status === 404 || code === 'invalid_target' ? code : 'invalid_request';
 };

@@ -31,6 +31,18 @@ export const protocolPages = (db: Db, pages: () => Pages): ProtocolPages => ({
     );
   },
 
+  stopped: (ctx, { error, error_description: description, status: told }, goOn) => {
+    // The engine has 303 for what only a person could have answered.
+    const status = told < 400 ? 400 : told;
+    pages().show(
+      ctx,
+      'error',
+      { status, title: 'stopped', code: error, detail: `${error}: ${description ?? error}`, goOn, homeHref: '/' },
+      // Not under the name that a stranger chose.
+      { status, uiLocales: uiLocalesOf(ctx) },
+    );
+  },
+
   device: devicePages(db, pages),
 
   signOut: async (ctx, form) => {

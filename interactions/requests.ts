@@ -5,10 +5,12 @@ import { z } from 'zod';
 import type { Db } from '../db/connect.ts';
 import type { Actor } from '../src/audit/logs.commands.ts';
 import { type DecidingSession, openRequest, requestsPath } from '../src/auth/backchannel.commands.ts';
-import { pageWaiting } from '../src/auth/backchannel.queries.ts';
+import { findWaiting, pageWaiting, type WaitingRow } from '../src/auth/backchannel.queries.ts';
+import { isVouchedFor } from '../src/clients/standing.queries.ts';
 import { AppError } from '../src/errors.ts';
 import type { Secrets } from '../src/secrets.ts';
 import type { Pages, Visitor } from './pages.ts';
+import { describeResources } from './resources.ts';
 import type { Problem } from './view-props.ts';
 
 /** As many as are shown at once; so many can hardly wait. */
@@ -29,28 +31,44 @@ export interface RequestPageDeps {
   decide: DecideRequest;
 }
 
-/** @param signedIn runs a page for whoever is signed in, and sends anybody else to sign in and come back to it */
+/** Who answers for what an application says of itself, as on the consent page. */
+const standingOf = async (db: Db, userId: string, { clientId, clientKind }: WaitingRow) => ({
+  verified: await isVouchedFor(db, { clientId, kind: clientKind }, userId),
+  ...(clientKind === 'metadata-document' ? { comesFrom: new URL(clientId).host } : {}),
+});
+
+/** @param signedIn runs a page for whoever is signed in, and sends anybody else to sign in and come back to it @param signInHref where one does */
 export const mountRequests = (
   router: Router,
   signedIn: (page: (ctx: Koa.Context, visitor: Visitor) => unknown, returnTo?: string) => Koa.Middleware,
+  signInHref: (returnTo: string, asked?: Record<string, string>) => string,
   { db, pages, secrets, decide }: RequestPageDeps,
 ): void => {
   const page = async (ctx: Koa.Context, { user }: Visitor, problems: Problem[] = []) => {
     const rows = await pageWaiting(db, user.id, { limit: shownMax });
+    const opened = rows.map((row) => openRequest(secrets, row));
+    const words = await describeResources(
+      db,
+      opened.map(({ resources }) => resources),
+    );
+    const standings: Awaited<ReturnType<typeof standingOf>>[] = [];
+    for (const row of rows) standings.push(await standingOf(db, user.id, row));
     const notice = String(ctx.query.notice ?? '');
     pages.show(
       ctx,
       'requests',
       {
-        requests: rows.map((row) => {
-          const { bindingMessage, scopes, claims, resources } = openRequest(secrets, row);
+        requests: rows.map((row, index) => {
+          const { bindingMessage, scopes = [], claims = [] } = opened[index] ?? {};
           return {
             id: row.id,
             clientName: row.clientName ?? row.clientId,
+            verified: false,
+            ...standings[index],
             ...(bindingMessage ? { bindingMessage } : {}),
             scopes: [...scopes],
             claims: [...claims],
-            resources: Object.entries(resources).map(([indicator, names]) => ({ indicator, scopes: [...names] })),
+            resources: words[index] ?? [],
             address: row.address ?? '',
             at: row.createdAt,
             expiresAt: row.expiresAt,
@@ -71,6 +89,17 @@ export const mountRequests = (
     signedIn((ctx, visitor) => page(ctx, visitor), requestsPath),
   );
 
+  /** Where the person signs in as the application asked, and comes back from; undefined when there is nothing to decide. */
+  const strongerHref = async (ctx: Koa.Context, { user }: Visitor): Promise<string | undefined> => {
+    const row = await findWaiting(db, user.id, pages.form(ctx, IdForm).id);
+    if (!row) return undefined;
+    const { acr, maxAge } = openRequest(secrets, row);
+    return signInHref(requestsPath, {
+      ...(acr ? { acr_values: acr.values.join(' ') } : {}),
+      ...(maxAge === undefined ? {} : { max_age: String(maxAge) }),
+    });
+  };
+
   const decision = (decision: 'approved' | 'denied', notice: string) =>
     signedIn(async (ctx, visitor) => {
       const { user, actor, sessionUid } = visitor;
@@ -81,6 +110,12 @@ export const mountRequests = (
         ctx.redirect(`${requestsPath}?notice=${notice}`);
       } catch (error) {
         if (!(error instanceof AppError) || error.status >= 500) throw error;
+        const stronger = error.code === 'session_needed' ? await strongerHref(ctx, visitor) : undefined;
+        if (stronger) {
+          ctx.status = 303;
+          ctx.redirect(stronger);
+          return;
+        }
         ctx.status = error.status;
         await page(ctx, visitor, [{ code: 'requestGone' }]);
       }

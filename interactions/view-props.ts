@@ -115,6 +115,14 @@ export interface ResetView {
   passwordMinLength: number;
 }
 
+/** An API, and what may be done there. `name` and `texts` are its administrator's words. */
+export interface ResourceWords {
+  indicator: string;
+  name?: string;
+  scopes: string[];
+  texts?: Record<string, string>;
+}
+
 /** Two forms without fields: POST `action` allows, POST `cancelAction` refuses. */
 export interface ConsentView {
   action: string;
@@ -132,8 +140,7 @@ export interface ConsentView {
   scopes: string[];
   /** Claims asked one by one. */
   claims: string[];
-  /** `texts`: what its scopes mean, as far as its administrator has said so. */
-  resources: { indicator: string; name?: string; scopes: string[]; texts?: Record<string, string> }[];
+  resources: ResourceWords[];
   /** Authorization details (RFC 9396) in words, and every member of them. */
   details: { title: string; text?: string; members: { name: string; value: string }[] }[];
   /** Scopes and claims allowed before, told for completeness. */
@@ -164,6 +171,8 @@ export interface ErrorView {
   /** Plain English protocol detail, shown under "Details for developers". */
   detail?: string;
   retry?: 'again' | 'restart';
+  /** Where an application that nobody has checked would have the person sent: its host, and perhaps a link. */
+  goOn?: { host: string; href?: string };
   homeHref?: string;
 }
 
@@ -183,7 +192,10 @@ export interface AccountSession {
 export interface AccountConsent {
   clientId: string;
   name: string;
+  /** Where the application says that it lives: what tells two of one name apart. */
+  host?: string | undefined;
   scopes: string[];
+  resources: ResourceWords[];
   grantedAt: Date;
 }
 

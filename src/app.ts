@@ -33,12 +33,12 @@ import { answerMailRequest } from './auth/password.commands.ts';
 import { createPasswords } from './auth/passwords.ts';
 import { type SignInDeps, signIn } from './auth/sign-in.commands.ts';
 import { ensureClient } from './clients/clients.commands.ts';
+import { isStranger } from './clients/clients.queries.ts';
 import { expireClients } from './clients/self-registration.commands.ts';
 import { type Config, isDevelopment } from './config.ts';
 import { codeLimits, createDelivery } from './delivery.ts';
 import { health } from './health/health.routes.ts';
 import { trustProxies } from './http/client-address.ts';
-
 import type { OpenApiDocument } from './http/openapi.ts';
 import { logRequests } from './http/request-log.ts';
 import type { Route } from './http/route.ts';
@@ -47,6 +47,7 @@ import { deleteRetiredKeys, ensureKeys } from './keys/keys.commands.ts';
 import { readProxyAddresses, readRoleLimits } from './limit-settings.ts';
 import type { Log } from './log.ts';
 import { createMetrics, exposeMetrics } from './metrics/metrics.ts';
+import { limitAnonymous } from './provider/anonymous-limits.ts';
 import { readDetailsTypes } from './provider/authorization-details.ts';
 import { cacheProtocol } from './provider/cache-control.ts';
 import { registrationPath } from './provider/client-registration.ts';
@@ -139,7 +140,14 @@ export const createApp = async ({
       ? { breachUrl: config.PASSWORD_BREACH_URL, fetch: createOperatorFetch(config.PASSWORD_BREACH_URL) }
       : {}),
   });
-  const queueLogout: QueueLogout = (db, logout) => jobs.send(db, 'backchannel-logout', logout);
+  // Applications that nobody registered share one place in the queue: a hanging one must not hold up the others.
+  const queueLogout: QueueLogout = async (db, logout) =>
+    jobs.send(
+      db,
+      'backchannel-logout',
+      logout,
+      (await isStranger(db, logout.clientId)) ? 'strangers' : logout.clientId,
+    );
   const accounts: AccountDeps = {
     db,
     issuer,
@@ -187,7 +195,7 @@ export const createApp = async ({
     {
       config,
       db,
-      findClient: unregistered.findClient,
+      ...unregistered.lookup,
       secrets,
       log,
       locales: views.locales,
@@ -251,6 +259,7 @@ export const createApp = async ({
     unregistered.registration,
     exactPaths,
     prepareRequest(postedRequests, (address) => limits.consume('posted', addressKey(address))),
+    limitAnonymous({ ...limits, addressKey }),
     limitFailures({ ...limits, addressKey }),
     approvals.limitDeviceRequests,
     provider.middleware,

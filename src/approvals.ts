@@ -34,7 +34,7 @@ export const createApprovals = ({
     secrets,
     needsMfa,
     provider,
-    queuePing: (db, ping) => jobs.send(db, 'ciba-ping', ping),
+    queuePing: (db, ping) => jobs.send(db, 'ciba-ping', ping, ping.clientId),
   };
   return {
     userCodeLimits: createUserCodeLimits(limits),

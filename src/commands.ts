@@ -136,7 +136,7 @@ export const commands: Record<string, Command> = {
 
   'client delete': command({
     usage: 'client delete --id CLIENT_ID',
-    summary: 'Delete a client, and end its grants, tokens and consents',
+    summary: 'Delete a client, or block one that is a metadata document, and end its grants, tokens and consents',
     options: { id: { type: 'string' } },
     input: z.object({ id: z.string() }),
     read: withClientId,

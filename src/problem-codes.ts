@@ -67,6 +67,7 @@ export const problemCodes = {
 
   // Machines
   client_not_found: { 404: 'There is no such client, or not any more.' },
+  client_not_blocked: { 409: 'The client is not blocked, so that there is nothing to unblock.' },
   client_built_in: { 409: 'The client is part of the service and follows its configuration.' },
   client_describes_itself: {
     409: 'The client is what the document at its `client_id` says, and changes with it; it can be deleted, and comes again when it is used.',
@@ -77,7 +78,7 @@ export const problemCodes = {
   scope_exceeds_yours: { 403: 'The scope has a permission that the caller does not hold.' },
   resource_server_not_found: { 404: 'There is no such resource server, or not any more.' },
   identifier_taken: {
-    409: 'The identifier is that of another resource server, or the audience that a client has for its tokens.',
+    409: 'The identifier is that of another resource server or of a client, or the audience that a client has for its tokens.',
   },
   software_policy_not_found: { 404: 'There is no software policy of that name, or not any more.' },
   software_policy_exists: { 409: 'There is a software policy of that name already.' },

@@ -2,7 +2,7 @@
  * Verifies Countersign's JWT access tokens (RFC 9068) without asking it. Copy this file: it needs Node.js 20 and nothing else.
  * What a signature cannot say, because it happened after the token was signed, is in docs/verify-tokens.md.
  */
-import { createPublicKey, type JsonWebKey, type KeyObject, verify as verifySignature } from 'node:crypto';
+import { constants, createPublicKey, type JsonWebKey, type KeyObject, verify as verifySignature } from 'node:crypto';
 
 /** The token is not good: answer 401, or 403 if only a scope is missing, with this code in `WWW-Authenticate` (RFC 6750 section 3.1). */
 export class TokenRefused extends Error {
@@ -46,9 +46,10 @@ export interface VerifierOptions {
  * which a public key would serve as the secret.
  */
 const algorithms = new Map([
-  ['RS256', { kty: 'RSA', crv: undefined, digest: 'sha256' }],
-  ['ES256', { kty: 'EC', crv: 'P-256', digest: 'sha256' }],
-  ['EdDSA', { kty: 'OKP', crv: 'Ed25519', digest: null }],
+  ['RS256', { kty: 'RSA', crv: undefined, digest: 'sha256', padding: constants.RSA_PKCS1_PADDING }],
+  ['PS256', { kty: 'RSA', crv: undefined, digest: 'sha256', padding: constants.RSA_PKCS1_PSS_PADDING }],
+  ['ES256', { kty: 'EC', crv: 'P-256', digest: 'sha256', padding: undefined }],
+  ['EdDSA', { kty: 'OKP', crv: 'Ed25519', digest: null, padding: undefined }],
 ]);
 
 /** An unknown `kid` may be a new key or somebody's invention; inventions must not become a stream of requests. */
@@ -129,7 +130,7 @@ export const createVerifier = (options: VerifierOptions) => {
   return async (token: string, scope?: string): Promise<AccessToken> => {
     const [head = '', body = '', signature = '', ...more] = token.length > 8192 ? [] : token.split('.');
     const { alg, kid, typ, crit } = parse(head);
-    const { digest } = algorithms.get(String(alg)) ?? {};
+    const { digest, padding } = algorithms.get(String(alg)) ?? {};
     if (more.length || digest === undefined) throw new TokenRefused('not signed as this issuer signs');
     // RFC 9068 section 4: an id_token, say, has the same issuer and keys, and is no access token.
     if (!/^(application\/)?at\+jwt$/i.test(String(typ))) throw new TokenRefused('not an access token');
@@ -138,9 +139,10 @@ export const createVerifier = (options: VerifierOptions) => {
 
     const key = await findKey(String(alg), kid);
     const signed = Buffer.from(`${head}.${body}`);
-    // JWS has the two numbers of an ECDSA signature one after the other (RFC 7518 section 3.4); RSA ignores this.
-    const isSigned =
-      key && verifySignature(digest, signed, { key, dsaEncoding: 'ieee-p1363' }, Buffer.from(signature, 'base64url'));
+    // JWS has the two numbers of an ECDSA signature one after the other (RFC 7518 section 3.4); RSA ignores this. The salt of
+    // PS256 is as long as its hash (section 3.5).
+    const options = { dsaEncoding: 'ieee-p1363', ...(padding ? { padding, saltLength: 32 } : {}) } as const;
+    const isSigned = key && verifySignature(digest, signed, { key, ...options }, Buffer.from(signature, 'base64url'));
     if (!isSigned) throw new TokenRefused('its signature is not this issuer’s');
 
     const claims = parse(body) as AccessToken & { nbf?: unknown };

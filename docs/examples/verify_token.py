@@ -10,7 +10,7 @@ import time
 import jwt
 
 # Ours to choose, never the token's (RFC 8725 section 3.1): neither `none` nor HS256, under which a public key is a secret.
-ALGORITHMS = ["RS256", "ES256", "EdDSA"]
+ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"]
 # An unknown `kid` may be a new key or somebody's invention; inventions must not become a stream of requests.
 REFETCH_FLOOR_SECONDS = 30
 

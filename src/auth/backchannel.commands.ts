@@ -12,6 +12,7 @@ import { type Agreement, grantConsent } from '../sessions/sessions.commands.ts';
 import { findSessionSignIn } from '../sessions/sessions.queries.ts';
 import { findUser } from '../users/users.queries.ts';
 import type { AccountDeps } from './accounts.commands.ts';
+import { acrOf, satisfies } from './authentication-context.ts';
 import { decideWaiting, findWaiting, insertBackchannelRequest } from './backchannel.queries.ts';
 
 /** What is sealed of a request. */
@@ -20,6 +21,10 @@ export interface RequestDetails extends Agreement {
   authReqId: string;
   /** What the application shows on the other device, for the person to compare. */
   bindingMessage?: string | undefined;
+  /** The authentication context classes that the sign-in is to have reached one of. */
+  acr?: { values: string[]; essential: boolean };
+  /** How long ago the sign-in may be, in seconds. */
+  maxAge?: number;
 }
 
 export interface BackchannelDeps extends Pick<AccountDeps, 'db' | 'issuer' | 'secrets' | 'queueMail'> {
@@ -80,20 +85,41 @@ export interface Approval {
   userId: string;
   sessionUid: string;
   details: RequestDetails;
+  acr: string;
   amr: string[];
   /** In seconds since 1970. */
   authTime: number;
 }
 
 /**
+ * Whether a sign-in is what the application asked for. One that was made for this request is never too old: the person
+ * has yet to read what they approve.
+ */
+const isAsked = (
+  { acr, maxAge }: RequestDetails,
+  { amr, authTime }: { amr: string[]; authTime: number },
+  askedAt: Date,
+): boolean =>
+  (!acr || satisfies(acrOf(amr), acr.values)) &&
+  (maxAge === undefined || Date.now() / 1000 - authTime <= maxAge || authTime >= Math.floor(askedAt.getTime() / 1000));
+
+/** The class that the tokens tell: of essential ones always one that was asked for, if need be a weaker one. */
+const toldAcr = ({ acr: wanted }: RequestDetails, amr: string[]): string => {
+  const reached = acrOf(amr);
+  if (!wanted?.essential || wanted.values.includes(reached)) return reached;
+  return wanted.values.find((value) => satisfies(reached, [value])) ?? reached;
+};
+
+/**
  * What is to be decided, and how whoever decides has signed in: the tokens will tell the application so.
  * @throws AppError 404 request_not_found, also for one that is another person's, was decided or has expired; 403
- * session_needed when the session is gone, or lacks a second factor that the account needs
+ * session_needed when the session is gone, lacks a second factor that the account needs or, to approve, is not the sign-in
+ * that the application asked for (`acr_values`, the claim `acr`, `max_age`)
  */
 export const prepareDecision = async (
   { db, secrets, needsMfa }: { db: Db; secrets: Secrets; needsMfa(userId: string): Promise<boolean> },
   { userId, sessionUid }: DecidingSession,
-  id: string,
+  { id, decision }: { id: string; decision: 'approved' | 'denied' },
 ): Promise<Approval> => {
   const row = await findWaiting(db, userId, id);
   if (!row) throw notFound('request');
@@ -101,7 +127,10 @@ export const prepareDecision = async (
   const enough = signIn && (signIn.amr.includes('mfa') || !(await needsMfa(userId)));
   if (!signIn || !enough)
     throw forbidden('session_needed', 'This needs a sign-in that is alive, and its second factor');
-  return { clientId: row.clientId, userId, sessionUid, details: openRequest(secrets, row), ...signIn };
+  const details = openRequest(secrets, row);
+  if (decision === 'approved' && !isAsked(details, signIn, row.createdAt))
+    throw forbidden('session_needed', 'The application asks for a stronger or a newer sign-in than this one');
+  return { clientId: row.clientId, userId, sessionUid, details, acr: toldAcr(details, signIn.amr), ...signIn };
 };
 
 /**

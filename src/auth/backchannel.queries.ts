@@ -14,6 +14,7 @@ interface Row {
 /** One that waits, with the name of the application that asks. */
 export interface WaitingRow extends Row {
   clientName: string | null;
+  clientKind: 'registered' | 'dynamic' | 'metadata-document';
 }
 
 const columns = ['id', 'userId', 'clientId', 'sealed', 'address', 'createdAt', 'expiresAt'] as const;
@@ -38,7 +39,11 @@ export const pageWaiting = (
     })
     .orderBy('id', 'desc')
     .limit(limit)
-    .select('clients.clientName', ...columns.map((name) => `backchannelRequests.${name}`));
+    .select(
+      'clients.clientName',
+      'clients.kind as clientKind',
+      ...columns.map((name) => `backchannelRequests.${name}`),
+    );
 
 export const countWaiting = async (db: Db, userId: string): Promise<number> => {
   const [row] = await waiting(db, userId).count<{ count: string | number }[]>('* as count');

@@ -56,7 +56,8 @@ const decisionRoute = (
     path: `/auth/me/requests/:id/${verb}`,
     tag: 'Sign-in',
     summary,
-    description: 'Needs the token of a sign-in at an application of the service’s own; whoever is first has decided.',
+    description:
+      'Needs the token of a sign-in at an application of the service’s own; to approve, of one as strong and as new as the client has asked for (`acr_values`, `max_age`). Whoever is first has decided.',
     access: 'requests:decide:own',
     params: z.object({ id: Id }),
     status: 204,

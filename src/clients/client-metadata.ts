@@ -18,19 +18,6 @@ export const exampleClient = {
 export const NewClient = z.object(members).meta({ id: 'NewClient', example: exampleClient });
 export type NewClient = z.output<typeof NewClient>;
 
-/** A name as it looks: whatever is written differently and read the same is the same. */
-const asRead = (name: string) =>
-  name
-    .normalize('NFKC')
-    .replace(/\p{Default_Ignorable_Code_Point}/gu, '')
-    .replace(/\s+/g, ' ')
-    .trim()
-    .toLowerCase();
-
-/** Whether an application would pass for the service itself, which asks people for their passwords. */
-export const isNamedAs = (brand: string, { client_name: name }: Pick<NewClient, 'client_name'>): boolean =>
-  name !== undefined && asRead(name) === asRead(brand);
-
 const seconds = (description: string) => z.int().min(0).meta({ description, example: 1_798_761_599 });
 
 /** Members of an answer: as they are described for requests, but whatever was once stored can be shown. */
@@ -91,6 +78,9 @@ export const ClientDocument = z
       description: 'Of a dynamic client: the software policy that it was registered under',
       example: 'partners',
     }),
+    blocked_at: seconds(
+      'Of a metadata document: since when an administrator has blocked it, in seconds since 1970',
+    ).optional(),
     built_in: z.boolean().meta({ description: 'Follows the configuration and cannot be changed', example: false }),
     previous_client_secret_expires_at: seconds(
       'While a secret is rotated: when the one before it ends, in seconds since 1970',
@@ -182,6 +172,8 @@ export const clientMetadata = ({
   registrationTokenHash: _registrationToken,
   metadataExpiresAt: _fetchedUntil,
   lastUsedAt: _lastUsed,
+  vouchedFor: _vouched,
+  blockedAt,
   createdAt,
   theme,
   ...client
@@ -192,5 +184,6 @@ export const clientMetadata = ({
     ...(previousEndsAt && previousEndsAt > new Date()
       ? { previous_client_secret_expires_at: Math.floor(previousEndsAt.getTime() / 1000) }
       : {}),
+    ...(blockedAt ? { blocked_at: Math.floor(blockedAt.getTime() / 1000) } : {}),
     client_id_issued_at: Math.floor(createdAt.getTime() / 1000),
   }) as ClientDocument;

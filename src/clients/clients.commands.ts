@@ -248,6 +248,7 @@ export const rotateClientSecret = (
 
 /**
  * Deletes a client. Its grants, tokens and consents end with it; JWTs that it got for itself are dead because it is gone.
+ * One that is a metadata document would be read again at its next use, so it stays, and is blocked until `unblockClient`.
  * @throws AppError as `takeClient` does
  */
 export const deleteClient = (
@@ -258,10 +259,37 @@ export const deleteClient = (
   revokeGrants: RevokeGrantsOfClient,
 ): Promise<void> =>
   transact(db, async (db) => {
-    await takeClient(db, powers, clientId);
+    const { client } = await takeClient(db, powers, clientId);
+    if (client.blockedAt) return;
+    await revokeGrants(db, { clientId });
+    const blocks = client.kind === 'metadata-document';
+    // A page that asks for consent is of an older row now (`grantConsent`).
+    if (blocks) await db('clients').where({ clientId }).update({ blockedAt: db.fn.now(), updatedAt: db.fn.now() });
+    else await db('clients').where({ clientId }).delete();
+    await recordEvent(db, actor, {
+      action: blocks ? 'client.block' : 'client.delete',
+      target: { type: 'client', id: clientId },
+    });
+  });
+
+/**
+ * Forgets a metadata document that was blocked: at its next use it is read like one that nobody has seen.
+ * @throws AppError 409 client_not_blocked, and as `takeClient` does
+ */
+export const unblockClient = (
+  db: Db,
+  actor: Actor,
+  powers: Powers,
+  clientId: string,
+  revokeGrants: RevokeGrantsOfClient,
+): Promise<void> =>
+  transact(db, async (db) => {
+    const { client } = await takeClient(db, powers, clientId);
+    if (!client.blockedAt) throw conflict('client_not_blocked', 'This client is not blocked');
+    // What was under way while it was blocked.
     await revokeGrants(db, { clientId });
     await db('clients').where({ clientId }).delete();
-    await recordEvent(db, actor, { action: 'client.delete', target: { type: 'client', id: clientId } });
+    await recordEvent(db, actor, { action: 'client.unblock', target: { type: 'client', id: clientId } });
   });
 
 /** The built-in clients' metadata follows the configuration, so it is written anew at each start. */

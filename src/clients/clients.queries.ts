@@ -93,6 +93,10 @@ export interface Client {
   metadataExpiresAt: Date | null;
   /** To the day, of clients that nobody registered; null: never. */
   lastUsedAt: Date | null;
+  /** Of a metadata document: since when it is nobody's, because an administrator said so. */
+  blockedAt: Date | null;
+  /** Whether somebody answers for it: an administrator, or whoever made the token that it registered with. */
+  vouchedFor: boolean;
 }
 
 /** What a client may change about the look of the pages it sends people to. */
@@ -182,6 +186,8 @@ const columns = [
   'registrationTokenHash',
   'metadataExpiresAt',
   'lastUsedAt',
+  'blockedAt',
+  'vouchedFor',
 ] as const;
 
 /** RFC 6749 appendix A.1: anything else is nobody's identifier, and some of it PostgreSQL would not even take. */
@@ -194,6 +200,16 @@ export const findClient = async (db: Db, clientId: string): Promise<Client | und
         .where({ clientId })
         .first(...columns);
 
+/** What the service's own clients are called. */
+export const listBuiltInNames = async (db: Db): Promise<string[]> => {
+  const rows: { clientName: string | null }[] = await db('clients').where({ builtIn: true }).select('clientName');
+  return rows.flatMap(({ clientName }) => clientName ?? []);
+};
+
+/** Whether it is the audience that some client has for its tokens. */
+export const isClientAudience = async (db: Db, audience: string): Promise<boolean> =>
+  (await db('clients').where({ audience }).first('clientId')) !== undefined;
+
 /**
  * The client, locked until the transaction ends against whoever else would change it. Rows that refer to it may still come
  * to be: with a stronger lock, a deletion and a request that holds such a row would wait for each other.
@@ -205,6 +221,10 @@ export const lockClient = async (db: Db, clientId: string): Promise<Client | und
         .where({ clientId })
         .forNoKeyUpdate()
         .first(...columns);
+
+/** Whether nobody registered this client: it registered itself, or is a document. */
+export const isStranger = async (db: Db, clientId: string): Promise<boolean> =>
+  (await db('clients').where({ clientId }).whereNot({ kind: 'registered' }).first('clientId')) !== undefined;
 
 /** Characters of a pattern that stand for themselves. */
 const literally = (text: string) => text.replace(/[\\%_]/g, '\\$&');

@@ -6,7 +6,7 @@ import { keyOf, ListQuery, listOf, pageOf } from '../http/lists.ts';
 import { type Route, route } from '../http/route.ts';
 import type { RevokeGrantsOfClient, ValidateClient } from './client-changes.ts';
 import { ClientDocument, clientMetadata, exampleClient, NewClient, RegisteredClient } from './client-metadata.ts';
-import { createClient, deleteClient, rotateClientSecret, updateClient } from './clients.commands.ts';
+import { createClient, deleteClient, rotateClientSecret, unblockClient, updateClient } from './clients.commands.ts';
 import { findClient, listClients } from './clients.queries.ts';
 
 const params = z.object({
@@ -188,10 +188,25 @@ export const clientRoutes = (deps: ClientRouteDeps): Route[] => [
     path: '/clients/:client_id',
     tag,
     summary: 'Delete a client, and end its grants, tokens and consents',
+    description:
+      'A client of kind `metadata-document` would be read again when somebody comes with it, so it is blocked instead: it stays in the list with `blocked_at`, and whoever comes with it is told `invalid_client`, until it is unblocked.',
     access: 'clients:write:any',
     params,
     status: 204,
     problems: { ...writeProblems, 409: ['client_built_in'] },
     handle: ({ params, caller, actor }) => deleteClient(deps.db, actor, caller, params.client_id, deps.revokeGrants),
+  }),
+  route({
+    id: 'unblockClient',
+    method: 'post',
+    path: '/clients/:client_id/unblock',
+    tag,
+    summary: 'Let a client in again that is a metadata document and was deleted',
+    description: 'It is forgotten, and read anew when somebody comes with it.',
+    access: 'clients:write:any',
+    params,
+    status: 204,
+    problems: { ...writeProblems, 409: ['client_built_in', 'client_not_blocked'] },
+    handle: ({ params, caller, actor }) => unblockClient(deps.db, actor, caller, params.client_id, deps.revokeGrants),
   }),
 ];

@@ -60,13 +60,15 @@ const keep = async (
       kind: 'metadata-document',
       metadataExpiresAt: until,
       rank: db('roles').min('rank'),
+      vouchedFor: false,
     })
     .onConflict('clientId')
     .ignore()
     .returning('clientId');
   if (created) return recordEvent(db, actor, { action: 'client.register', target, meta: { document: true } });
   const before = await lockClient(db, clientId);
-  if (before?.kind !== 'metadata-document') return;
+  // Blocked while it was being read, perhaps.
+  if (before?.kind !== 'metadata-document' || before.blockedAt) return;
   const was = JSON.stringify(clientMetadata(before));
   const { updatedAt } = await db('clients').where({ clientId }).first('updatedAt');
   await replaceRow(db, before, metadata, { metadataExpiresAt: until });
@@ -88,6 +90,7 @@ const keep = async (
 /**
  * Makes a client of a document that was read.
  * @param until when it must be read again
+ * @returns the row as it is now, which may be that of a blocked client
  * @throws AppError 400 invalid_client_metadata or invalid_redirect_uri
  */
 export const saveDocument = async (

@@ -50,16 +50,22 @@ const exceeds = (held: readonly string[], scope = ''): boolean =>
   permissionsOf(scope.split(' ')).some((name) => !mayPassOn(held, name));
 
 /**
+ * Whether whoever let a client register holds what it names today; the operator does. Pass a transaction, before it locks the
+ * client: a person's row is locked in it.
+ */
+const isVouchedFor = async (db: Db, registrar: string | null, scope: string | undefined): Promise<boolean> => {
+  if (!registrar) return true;
+  await db('users').where({ id: registrar }).forKeyShare().first('id');
+  const access = await findUserAccess(db, registrar);
+  return access !== undefined && !exceeds(access.permissions, scope);
+};
+
+/**
  * Takes one use of the token. Of many clients at the same time no more get through than it has uses.
  * @throws AppError 401 invalid_token, also for one whose maker is no longer active
  */
 const useToken = async (db: Db, { id, createdBy }: InitialAccessToken, scope: string | undefined): Promise<void> => {
-  if (createdBy) {
-    await db('users').where({ id: createdBy }).forKeyShare().first('id');
-    const access = await findUserAccess(db, createdBy);
-    // Whoever made the token vouches for what the policy gives as far as they hold it today.
-    if (!access || exceeds(access.permissions, scope)) throw badToken();
-  }
+  if (!(await isVouchedFor(db, createdBy, scope))) throw badToken();
   const used = await db('initialAccessTokens')
     .where({ id })
     .where('expiresAt', '>', db.fn.now())
@@ -99,6 +105,7 @@ export const registerClient = async (
       registrationTokenHash: hashToken(registrationToken),
       softwarePolicy: initial?.softwarePolicy ?? null,
       createdBy: initial?.createdBy ?? null,
+      vouchedFor: initial !== undefined,
       rank: db('roles').min('rank'),
     });
     await recordEvent(db, actor, {
@@ -173,6 +180,9 @@ export const replaceSelf = async (
   });
   await assertValid(validate, clientId, metadata, usesSecret(metadata) ? randomToken() : undefined);
   return transact(db, async (db) => {
+    // A policy may have been given more since the client came, and its registrar less.
+    if (!(await isVouchedFor(db, client.createdBy, metadata.scope)))
+      throw invalid('invalid_client_metadata', 'scope: whoever let the client register does not hold it any more');
     const before = await takeSelf(db, clientId, token);
     const secret = await replaceRow(db, before, metadata);
     const after = (await findClient(db, clientId)) as Client;
@@ -211,9 +221,9 @@ export const touchClient = async (db: Db, clientId: string): Promise<void> => {
 
 /**
  * Clients that nobody registered and nobody uses: never since they came, in 30 days or, as a document can be read again, in
- * one; or not for a year, or 90 days. A refresh token, or a grant, is use.
+ * one; or not for a year, or 90 days. A refresh token, or a grant, is use. A client that is blocked stays, so that it stays blocked.
  */
-const unused = `kind <> 'registered'
+const unused = `kind <> 'registered' and blocked_at is null
   and case when last_used_at is null
     then created_at < now() - case kind when 'dynamic' then interval '30 days' else interval '1 day' end
     else last_used_at < now() - case kind when 'dynamic' then interval '365 days' else interval '90 days' end end

@@ -2,7 +2,8 @@
  * What a client may be that nobody registered: one that registers itself (RFC 7591), or describes itself in a document. Its
  * metadata is a stranger's word, so it gets what no stranger could misuse:
  *
- * - the members of the standards alone: never `first_party`, an audience or a look of the pages of its own;
+ * - the members of the standards alone: never `first_party`, an audience or a look of the pages of its own, and never types of
+ *   `authorization_details`, whose words on the consent page are the operator's;
  * - grants by which a person agrees in their own browser; others, and identity aside scopes, only as a software policy has
  *   them, and a person's password or an exchange of tokens not even then;
  * - redirect URIs that nobody on the way can read: https, loopback, or an application's own scheme.
@@ -13,7 +14,7 @@ import { invalid } from '../errors.ts';
 import { permissionsOf } from '../roles/permissions.ts';
 import { loopback } from '../settings.ts';
 import { readMetadata } from './client-changes.ts';
-import { standardMembers } from './client-members.ts';
+import { profiles, standardMembers } from './client-members.ts';
 import { type NewClient, withDefaults } from './client-metadata.ts';
 import { identityScopes } from './identity-scopes.ts';
 import type { SoftwarePolicy } from './software-policies.queries.ts';
@@ -57,11 +58,17 @@ const assertRedirects = (urls: readonly URL[], { redirectHosts }: Rules): void =
 const parseRedirects = (uris: readonly string[]): URL[] =>
   uris.map((uri) => {
     const url = URL.parse(uri);
-    if (url && !uri.includes('#')) return url;
-    throw invalidRedirect('redirect_uris: expected absolute URIs without a fragment');
+    // What is shown to people must be where the browser goes: no letter of another script, and no name before an @.
+    if (url && !url.username && !url.password && /^[\x21\x22\x24-\x7e]+$/.test(uri)) return url;
+    throw invalidRedirect('redirect_uris: expected absolute URIs in ASCII, without a fragment or credentials');
   });
 
-const isStandard = (name: string): boolean => Object.hasOwn(standardMembers, name) || name === 'profile';
+const isStandard = (name: string): boolean =>
+  (Object.hasOwn(standardMembers, name) && name !== 'authorization_details_types') || name === 'profile';
+
+/** Neither may loosen what the other holds the client to. */
+const stricter = (...named: (NewClient['profile'] | null)[]): NewClient['profile'] =>
+  profiles.findLast((profile) => named.includes(profile));
 
 /** RFC 7592 section 2.2: null and the empty text stand for what is not there. */
 const named = (input: Record<string, unknown>): Record<string, unknown> =>
@@ -100,6 +107,7 @@ export const selfMetadata = (
   const grantTypes = wanted.filter((type) => rules.grantTypes.includes(type));
   if (!grantTypes.length)
     throw invalid('invalid_client_metadata', `grant_types: only of these: ${rules.grantTypes.join(', ')}`);
+  const profile = stricter(metadata.profile, rules.profile);
   return withDefaults({
     ...metadata,
     grant_types: grantTypes,
@@ -107,9 +115,12 @@ export const selfMetadata = (
     // Whatever it says, and clients of OAuth alone do not know the member: anybody can wait on the person's own device, so the
     // person is asked each time (RFC 8252 section 8.6). Ports of loopback need not match then.
     application_type: urls.some(isOnDevice) ? 'native' : (metadata.application_type ?? 'web'),
-    ...(rules.profile ? { profile: rules.profile } : {}),
+    ...(profile ? { profile } : {}),
     ...(metadata.token_endpoint_auth_method || !method ? {} : { token_endpoint_auth_method: method }),
-    ...(!rules.requirePkce && metadata.token_endpoint_auth_method !== 'none' ? { require_pkce: false } : {}),
+    // Every profile takes PKCE.
+    ...(!rules.requirePkce && !profile && metadata.token_endpoint_auth_method !== 'none'
+      ? { require_pkce: false }
+      : {}),
   });
 };
 

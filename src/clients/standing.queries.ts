@@ -64,3 +64,17 @@ export const isTrusted = async (db: Db, clientId: string, userId: string): Promi
   const standing = await findStanding(db, clientId);
   return standing?.firstParty === true && isOwnTo(standing, (await findUserAccess(db, userId))?.rank);
 };
+
+/**
+ * Whether a client was registered here by somebody who ranks no lower than this person and still answers for it: then it is
+ * what it says, as far as anybody here knows.
+ */
+export const isVouchedFor = async (
+  db: Db,
+  { clientId, kind }: { clientId: string; kind: string },
+  userId: string,
+): Promise<boolean> => {
+  const standing = kind === 'registered' ? await findStanding(db, clientId) : undefined;
+  const access = standing?.isBacked ? await findUserAccess(db, userId) : undefined;
+  return standing !== undefined && access !== undefined && access.rank <= standing.rank;
+};

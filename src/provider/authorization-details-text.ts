@@ -34,7 +34,8 @@ export const fillIn = (template: string, detail: object): string =>
           (at, name) => (Object.hasOwn(Object(at), name) ? (at as Record<string, unknown>)[name] : undefined),
           detail,
         );
-      return value === undefined || typeof value === 'object' ? '' : String(value);
+      // Isolated, so that its direction does not reach into the sentence (Unicode UAX 9).
+      return value === undefined || typeof value === 'object' ? '' : `\u2068${String(value)}\u2069`;
     })
     .replace(/\s+/g, ' ')
     .trim();

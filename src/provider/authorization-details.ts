@@ -28,8 +28,9 @@ const Types = z.record(
 export interface DetailsType {
   title: Readonly<Record<string, string>>;
   text?: Readonly<Record<string, string>> | undefined;
-  /** Of the members beside those that RFC 9396 section 2 names. */
   schema: z.ZodType;
+  /** The members that the schema speaks of. */
+  declared: readonly string[];
 }
 export type DetailsTypes = Readonly<Record<string, DetailsType>>;
 
@@ -46,7 +47,12 @@ export const parseDetailsTypes = (json: string): DetailsTypes => {
   return Object.fromEntries(
     Object.entries(parsed.data).map(([type, { title, text, schema }]) => [
       type,
-      { title, text, schema: z.fromJSONSchema(schema as never) },
+      {
+        title,
+        text,
+        schema: z.fromJSONSchema(schema as never),
+        declared: Object.keys((schema.properties ?? {}) as object),
+      },
     ]),
   );
 };
@@ -77,34 +83,39 @@ const parseDetails = (value: unknown): Detail[] | undefined => {
   }
 };
 
+/** What cannot be seen, or turns the writing around, would make a person agree to something else than they read. */
+const isShown = (text: string) => !/\p{C}/u.test(text);
+
 /** @throws InvalidAuthorizationDetails (RFC 9396 section 5) */
-const assertDetail = ({ schema }: DetailsType, detail: Detail): void => {
+const assertDetail = ({ schema, declared }: DetailsType, detail: Detail): void => {
+  const refuse = (why: string) => new errors.InvalidAuthorizationDetails(`${detail.type}: ${why}`.slice(0, 300));
   // What could not be shown in full could not be agreed to.
-  if (JSON.stringify(detail).length > detailCharsMax || readMembers(detail) === undefined)
-    throw new errors.InvalidAuthorizationDetails(`${detail.type}: too long, or nested too deeply`);
-  const own = Object.fromEntries(Object.entries(detail).filter(([name]) => !commonMembers.includes(name)));
-  const named = Object.fromEntries(Object.entries(detail).filter(([name]) => commonMembers.includes(name)));
-  // A schema may say more of the common members, or nothing.
-  const [strict, lenient] = [schema.safeParse({ ...named, ...own }), schema.safeParse(own)];
-  if (strict.success || lenient.success) return;
-  const fields = [
-    ...new Set(lenient.error.issues.map(({ path, message }) => `${path.join('.') || 'detail'}: ${message}`)),
-  ];
-  throw new errors.InvalidAuthorizationDetails(`${detail.type}: ${fields.join('; ')}`.slice(0, 300));
+  const members = readMembers(detail);
+  if (!members || JSON.stringify(detail).length > detailCharsMax) throw refuse('too long, or nested too deeply');
+  if (!members.every(({ name, value }) => isShown(name) && isShown(value)))
+    throw refuse('contains control or invisible characters');
+  // A schema need not speak of the members that every type may have; where it does they are held to it.
+  const judged = Object.fromEntries(
+    Object.entries(detail).filter(([name]) => declared.includes(name) || !commonMembers.includes(name)),
+  );
+  const parsed = schema.safeParse(judged);
+  if (parsed.success) return;
+  const { issues } = parsed.error;
+  throw refuse([...new Set(issues.map(({ path, message }) => `${path.join('.') || 'detail'}: ${message}`))].join('; '));
 };
 
 /** Of what was granted that which the token request names, or all; of that what the token's resource is meant by. */
 const detailsForToken = (ctx: KoaContextWithOIDC, token: object, granted: Detail[]): Detail[] | undefined => {
-  const wanted = parseDetails(ctx.oidc.params?.authorization_details);
-  if (ctx.oidc.params?.authorization_details !== undefined) {
+  // What was sent: the engine takes an empty list for no list, and who asks for nothing would be given everything.
+  const sent = ctx.oidc.params?.authorization_details ?? ctx.oidc.body?.authorization_details;
+  const wanted = parseDetails(sent);
+  if (sent !== undefined) {
     // RFC 9396 section 7: a token request can narrow, never add.
     if (!wanted?.every((detail) => granted.some((one) => isDeepStrictEqual(one, detail))))
       throw new errors.InvalidAuthorizationDetails('the authorization_details were not granted');
   }
   const resource = (token as { resourceServer?: { identifier(): string } }).resourceServer?.identifier();
-  const meant = (wanted?.length ? wanted : granted).filter(
-    ({ locations }) => !resource || !locations || locations.includes(resource),
-  );
+  const meant = (wanted ?? granted).filter(({ locations }) => !resource || !locations || locations.includes(resource));
   return meant.length ? meant : undefined;
 };
 

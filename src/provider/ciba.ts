@@ -6,7 +6,6 @@ import { type Client, errors, type KoaContextWithOIDC, type Provider } from 'oid
 import { inDecision, pollSeconds } from '../../adapters/oidc-pending.ts';
 import type { Db } from '../../db/connect.ts';
 import type { Actor } from '../audit/logs.commands.ts';
-import { acrOf } from '../auth/authentication-context.ts';
 import {
   type Approval,
   type DecidingSession,
@@ -20,6 +19,7 @@ import { randomToken, type Secrets } from '../secrets.ts';
 import { findUserByEmail } from '../users/users.queries.ts';
 import { type NeedsMfa, requested } from './consent.ts';
 import { limited } from './device-flow.ts';
+import { requestedSignIn } from './step-up.ts';
 
 export const cibaGrant = 'urn:openid:params:grant-type:ciba';
 
@@ -89,6 +89,8 @@ export const ciba = ({ db, limits, askPerson }: BackchannelParts) => ({
   },
   verifyUserCode: async (ctx: KoaContextWithOIDC, account: { accountId: string }, userCode?: string) => {
     if (userCode !== undefined) throw new errors.InvalidRequest('user_code is not taken here');
+    // Only now the engine has put together what is asked of the sign-in; nothing is kept of what can never be approved.
+    requestedSignIn(ctx);
     await limited(ctx, limits.ask(ctx.oidc.client?.clientId ?? '', account.accountId));
   },
   validateBindingMessage: (_ctx: KoaContextWithOIDC, message?: string) => {
@@ -113,7 +115,12 @@ export const ciba = ({ db, limits, askPerson }: BackchannelParts) => ({
       {
         userId: account.accountId,
         client: { id: client.clientId, name: client.clientName ?? client.clientId },
-        details: { authReqId: request.jti, ...(message ? { bindingMessage: message } : {}), ...requested(ctx) },
+        details: {
+          authReqId: request.jti,
+          ...(message ? { bindingMessage: message } : {}),
+          ...requested(ctx),
+          ...requestedSignIn(ctx),
+        },
         expiresAt: new Date(Date.now() + request.expiration * 1000),
       },
     );
@@ -174,7 +181,11 @@ export interface DecisionDeps {
   queuePing(db: Db, ping: { clientId: string; authReqId: string }): Promise<void>;
 }
 
-/** A Grant of its own, in the approving session: it ends when the person ends that, or takes their consent back. */
+/**
+ * A Grant of its own, in the approving session: it ends when the person ends that or takes their consent back and, without
+ * `offline_access`, in whatever way the session ends. The engine's `expiresWithSession` would not do, since it holds for
+ * the one Grant that the session knows of a client.
+ */
 const grantFor = (provider: Provider, { userId: accountId, clientId, details }: Approval) => {
   const { scopes, claims, resources } = details;
   const grant = new provider.Grant({ accountId, clientId, jti: randomToken() } as never);
@@ -196,9 +207,10 @@ export const decideRequest = async (
   session: DecidingSession,
   { id, decision }: { id: string; decision: 'approved' | 'denied' },
 ): Promise<void> => {
-  const approval = await prepareDecision({ db, secrets, needsMfa }, session, id);
+  const approval = await prepareDecision({ db, secrets, needsMfa }, session, { id, decision });
   const provider = current();
-  const { amr, authTime, clientId, details } = approval;
+  const { acr, amr, authTime, clientId, details } = approval;
+  const endsWithSession = !details.scopes.includes('offline_access');
   const client = await provider.Client.find(clientId);
   const grant = grantFor(provider, approval);
   const record = async (db: Db) => {
@@ -208,8 +220,8 @@ export const decideRequest = async (
       await queuePing(db, { clientId, authReqId: details.authReqId });
   };
   const result = decision === 'approved' ? grant : new errors.AccessDenied('the person has refused');
-  await inDecision({ sessionUid: session.sessionUid, record }, () =>
-    provider.backchannelResult(details.authReqId, result, { acr: acrOf(amr), amr, authTime }),
+  await inDecision({ sessionUid: session.sessionUid, endsWithSession, record }, () =>
+    provider.backchannelResult(details.authReqId, result, { acr, amr, authTime }),
   ).catch((error: unknown) => {
     // Somebody was faster, where the engine's own row was the first to know.
     throw error instanceof errors.InvalidRequest ? notFound('request') : error;

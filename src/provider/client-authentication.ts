@@ -1,5 +1,5 @@
 /** How clients prove who they are, as far as the engine leaves it to us (RFC 6749 section 2.3, RFC 7523, RFC 8705). */
-import { type Client, type Configuration, errors, type KoaContextWithOIDC, Provider } from 'oidc-provider';
+import { type Client, type Configuration, errors, type KoaContextWithOIDC, type Provider } from 'oidc-provider';
 import { ReplayedError } from '../../adapters/oidc-payloads.ts';
 import type { Config } from '../config.ts';
 import { acceptedSigningAlgs } from './algorithms.ts';
@@ -64,60 +64,6 @@ export const assertAssertion = async (
   if (Number(claims.exp) > now + assertionSecondsMax) throw new errors.InvalidClientAuth('exp is too far ahead');
   if (Number(claims.iat ?? 0) > now + aheadSecondsMax) throw new errors.InvalidClientAuth('iat is in the future');
   await assertClientAssertion(ctx, claims, header, client);
-};
-
-/** A client's keys as the engine keeps them; its published types leave them out. */
-interface KeyStore {
-  freshUntil?: number;
-  stale(): boolean;
-  refresh(): Promise<void>;
-}
-interface EngineClient {
-  jwksUri?: string;
-  asymmetricKeyStore: KeyStore;
-}
-
-/** For how long keys from a `jwks_uri` are used without asking again, in seconds, whatever its server says. */
-const keysSeconds = 60;
-
-/** For how long nothing is fetched again that could not be had, in seconds. */
-const retrySeconds = 10;
-
-const isBounded = new WeakSet<KeyStore>();
-
-/** The engine would keep keys for as long as the server wishes, and be told of a new one as late. */
-const bound = (store: KeyStore): void => {
-  if (isBounded.has(store)) return;
-  isBounded.add(store);
-  let until: number | undefined;
-  Object.defineProperty(store, 'freshUntil', {
-    get: () => until,
-    set: (wanted: number) => {
-      until = Math.min(wanted, Math.floor(Date.now() / 1000) + keysSeconds);
-    },
-  });
-};
-
-/**
- * The engine looks at a `jwks_uri` again when no key fits, so that one that has been taken out, because somebody stole it, say,
- * would go on being good. Here it looks again before anything signed is verified, unless it did a minute ago. If the
- * client's server is out of reach, the keys that are known do for as long as it is.
- */
-export const keepClientKeysFresh = (provider: Provider): void => {
-  const find = provider.Client.find.bind(provider.Client);
-  provider.Client.find = async (id) => {
-    const client = (await find(id)) as unknown as EngineClient | undefined;
-    if (client?.jwksUri) {
-      const store = client.asymmetricKeyStore;
-      bound(store);
-      const { client_assertion, request, assertion } = (Provider.ctx?.oidc?.params ?? {}) as Record<string, unknown>;
-      if ((client_assertion || request || assertion) && store.stale())
-        await store.refresh().catch(() => {
-          store.freshUntil = Math.floor(Date.now() / 1000) + retrySeconds;
-        });
-    }
-    return client as unknown as Client | undefined;
-  };
 };
 
 /** How much longer than the engine asks for a used value is remembered: a proof may be dated that far ahead. */

@@ -21,6 +21,7 @@ import {
   authenticationMethods,
   boundTokens,
 } from './client-authentication.ts';
+import { servingKeys } from './client-keys.ts';
 import { registrationMetadata } from './client-registration.ts';
 import { createInteractionPolicy, createLoadExistingGrant, createPrompt, type NeedsMfa } from './consent.ts';
 import { type DevicePages, deviceAuthorizationPath, deviceCodeSeconds, deviceFlow } from './device-flow.ts';
@@ -32,12 +33,15 @@ import { rolesClaim } from './person-access.ts';
 import { assertRequestObject, fapiProfile, rotatesRefreshTokens } from './profiles.ts';
 import { accessTokenSeconds, resourceIndicators, resourceTokenSecondsMax } from './resource-servers.ts';
 import { authenticationClaims } from './step-up.ts';
+import type { ShowStopped } from './unasked-redirects.ts';
 
 /** The pages that the engine shows in the middle of the protocol. */
 export interface ProtocolPages {
   error: NonNullable<Configuration['renderError']>;
   signOut(ctx: KoaContextWithOIDC, form: { action: string; xsrf: string }): Promise<void>;
   signedOut(ctx: KoaContextWithOIDC): Promise<void>;
+  /** Instead of a redirect that nobody asked for. */
+  stopped: ShowStopped;
   device: DevicePages;
 }
 
@@ -116,7 +120,7 @@ export const buildConfiguration = (
       findJwt: createJwtFinder(config.JWT_ISSUER, db, keySet),
     }),
     jwks: keySet.jwks as NonNullable<Configuration['jwks']>,
-    fetch,
+    fetch: servingKeys(fetch),
     findAccount: createFindAccount(db, secrets, needsMfa),
     loadExistingGrant: createLoadExistingGrant(db),
     routes: { ...routes, challenge: challengePath },
@@ -139,6 +143,7 @@ export const buildConfiguration = (
         'access_token_format',
         'previous_secret_hash',
         'rank',
+        'vouched_for',
         'profile',
         ...bindable.properties,
       ],

@@ -7,6 +7,7 @@ import { decodeJwt } from 'jose';
 import type Koa from 'koa';
 import { jwtBearer } from '../clients/client-metadata.ts';
 import { routes } from './configuration.ts';
+import { tokenExchange } from './issue-tokens.ts';
 import { impliedClient } from './jwt-bearer.ts';
 
 export interface FailureLimits {
@@ -65,10 +66,13 @@ interface EngineContext extends Koa.Context {
  */
 const isFailure = (ctx: EngineContext, error: string | undefined): boolean => {
   if (error === 'invalid_client') return true;
+  const grantType = ctx.state.parameters?.grant_type;
   // Whoever hands in a bad assertion has proven nothing by it, whatever the client is registered with.
-  if (error === 'invalid_grant' && ctx.state.parameters?.grant_type === jwtBearer) return true;
+  if (error === 'invalid_grant' && grantType === jwtBearer) return true;
+  // RFC 8693 section 2.2.2 has another code for a subject_token that somebody made up.
+  if (error !== (grantType === tokenExchange ? 'invalid_request' : 'invalid_grant')) return false;
   const method = ctx.oidc?.client?.clientAuthMethod;
-  return error === 'invalid_grant' && (method === undefined || method === 'none');
+  return method === undefined || method === 'none';
 };
 
 const errorOf = ({ body }: Koa.Context): string | undefined =>

@@ -8,7 +8,8 @@ import { errors, type Provider } from 'oidc-provider';
 import { engineMetadata } from '../../adapters/oidc.ts';
 import type { Database } from '../../db/connect.ts';
 import type { ValidateClient } from '../clients/client-changes.ts';
-import { isNamedAs } from '../clients/client-metadata.ts';
+import { isNamedAs } from '../clients/client-names.ts';
+import { findClient, isClientAudience } from '../clients/clients.queries.ts';
 import { type KeySet, loadKeySet } from '../keys/key-set.ts';
 import { keysChannel } from '../keys/keys.commands.ts';
 import { isResourceServer } from '../resource-servers/resource-servers.queries.ts';
@@ -35,6 +36,10 @@ interface EngineClient {
   new (metadata: Record<string, unknown>): { sectorIdentifier: string | undefined };
   validate(metadata: Record<string, unknown>): Promise<void>;
 }
+
+/** Whether access tokens may have this audience, which must then be nobody's client_id, as that is an id_token's. */
+const isForTokens = async ({ JWT_AUD }: ProviderDeps['config'], db: ProviderDeps['db'], id: string): Promise<boolean> =>
+  id === JWT_AUD || (await isResourceServer(db, id)) || (await isClientAudience(db, id));
 
 /** Besides notifications: how often the keys are looked at, in milliseconds. */
 const pollMs = 30_000;
@@ -85,6 +90,10 @@ export const createProviderHost = async (deps: ProviderDeps, listen: Database['l
         throw new errors.InvalidClientMetadata('audience must be that of this API, or the absolute URI of another one');
       if (typeof metadata.audience === 'string' && (await isResourceServer(db, metadata.audience)))
         throw new errors.InvalidClientMetadata('audience is a resource server: clients ask for it with `resource`');
+      if (typeof metadata.audience === 'string' && (await findClient(db, metadata.audience)))
+        throw new errors.InvalidClientMetadata('audience is a client_id: its tokens could be taken for id_tokens');
+      if (await isForTokens(config, db, String(metadata.client_id)))
+        throw new errors.InvalidClientMetadata('client_id is the audience of access tokens');
       if (metadata.first_party !== true && isNamedAs(config.BRAND_NAME, metadata))
         throw new errors.InvalidClientMetadata('client_name must not be that of this service');
       const { Client } = instance.provider as unknown as { Client: EngineClient };

@@ -109,11 +109,6 @@ export const issueTokens = async (
       address: actor.address ?? null,
     },
     async () => {
-      await session.save(config.SESSION_MAX_TTL);
-      const grant = new provider.Grant({ accountId, clientId, jti: grantId } as never);
-      if (scope) grant.addResourceScope(resource, scope);
-      await grant.save();
-
       const common = {
         accountId,
         client,
@@ -125,7 +120,12 @@ export const issueTokens = async (
       };
       const accessToken = new provider.AccessToken(common as never);
       accessToken.resourceServer = new provider.ResourceServer(resource, apiResource(config, client, scope));
-      binding?.bind(accessToken);
+      // Before anything is saved: a proof that was used before gives nothing.
+      await binding?.bind(accessToken);
+      await session.save(config.SESSION_MAX_TTL);
+      const grant = new provider.Grant({ accountId, clientId, jti: grantId } as never);
+      if (scope) grant.addResourceScope(resource, scope);
+      await grant.save();
       const refreshToken = client.grantTypeAllowed('refresh_token')
         ? new provider.RefreshToken({ ...common, resource, amr, acr, authTime: ts } as never)
         : undefined;

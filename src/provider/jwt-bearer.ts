@@ -164,7 +164,7 @@ export const attachJwtBearer = (provider: Provider): void => {
     const scope = scopes.filter((name) => allowed.has(name)).join(' ') || undefined;
     const token = new provider.ClientCredentials({ client, scope } as never);
     token.resourceServer = server;
-    binding.bind(token as never);
+    await binding.bind(token as never);
     ctx.oidc.entity('ClientCredentials', token);
     const accessToken = await token.save();
     ctx.body = buildTokenResponse(provider, {

@@ -49,7 +49,10 @@ const scopesOf = ({ oidc }: KoaContextWithOIDC): string[] => {
 };
 
 interface OpenResourceParts {
-  config: Pick<Config, 'JWT_ISSUER' | 'JWT_ACCESS_TTL' | 'OPEN_RESOURCES' | 'NODE_ENV'>;
+  config: Pick<
+    Config,
+    'JWT_ISSUER' | 'JWT_AUD' | 'JWT_ACCESS_TTL' | 'OPEN_RESOURCES' | 'NODE_ENV' | 'AUTH_OIDC_AUDIENCE'
+  >;
   db: Db;
   keySet: Pick<KeySet, 'algs'>;
 }

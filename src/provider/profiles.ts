@@ -1,6 +1,7 @@
 /** What a client's security profile demands of each request; what it demands of its metadata is in clients/client-profiles.ts. */
 import { type Client, errors, type KoaContextWithOIDC } from 'oidc-provider';
 import { isStrong } from '../clients/client-profiles.ts';
+import { isUsableJson } from './parameter-text.ts';
 
 const isFapi = ({ profile }: Client): boolean => String(profile ?? '').startsWith('fapi2');
 
@@ -51,6 +52,8 @@ export const assertRequestObject = async (
   // A request that was pushed without being signed is kept by the engine as a JWT of its own.
   if (alg === 'none' && oidc.entities.PushedAuthorizationRequest) return;
   assertStrong(client, alg, refuse);
+  // One that came encrypted has been seen by nobody yet.
+  if (!isUsableJson(JSON.stringify(claims))) throw refuse('Request Object holds what is not allowed');
   const required = [
     ...(isFapi(client) ? ['exp', 'aud', 'nbf'] : []),
     ...(oidc.route === 'backchannel_authentication' ? backchannelClaims : []),

@@ -1,12 +1,14 @@
 /** Builds an oidc-provider instance for a key set. Everything that hangs on an instance is attached here. */
 import { errors, Provider } from 'oidc-provider';
+import type { ClientKeys } from '../../adapters/client-keys.ts';
 import type { KeySet } from '../keys/key-set.ts';
 import type { Log } from '../log.ts';
 import { permissionsOf } from '../roles/permissions.ts';
 import { equalInConstantTime, hashToken } from '../secrets.ts';
 import type { QueueLogout } from '../sessions/sessions.commands.ts';
 import { attachCiba } from './ciba.ts';
-import { keepClientKeysFresh, rememberUsedValues } from './client-authentication.ts';
+import { rememberUsedValues } from './client-authentication.ts';
+import { keepClientKeysFresh } from './client-keys.ts';
 import { buildConfiguration, type ProviderParts, routes } from './configuration.ts';
 import { attachDeviceFlow, type UserCodeLimits } from './device-flow.ts';
 import { type EventParts, recordProviderEvents } from './events.ts';
@@ -18,9 +20,12 @@ import { accessOfPerson } from './person-access.ts';
 import { hideUnpublishedKeys } from './published-keys.ts';
 import { pinOrigin } from './requests.ts';
 import { registerTokenExchange } from './token-exchange.ts';
+import { stopUnaskedRedirects } from './unasked-redirects.ts';
 
 export interface ProviderDeps extends ProviderParts, EventParts {
   log: Log;
+  /** Outlives instances, as what was fetched does. */
+  clientKeys: ClientKeys;
   queueLogout: QueueLogout;
   signIn: SignInWith;
   userCodeLimits: UserCodeLimits;
@@ -61,9 +66,10 @@ export const createProvider = (deps: ProviderDeps, keySet: KeySet): Instance => 
   const provider = new Provider(config.JWT_ISSUER, buildConfiguration(deps, keySet));
   pinOrigin(provider, config.JWT_ISSUER, certificateOrigin(config));
   rememberUsedValues(provider);
-  keepClientKeysFresh(provider);
+  keepClientKeysFresh(provider, deps.clientKeys);
   sendPeopleToIssuer(provider, config, routes);
   hideUnpublishedKeys(provider, keySet);
+  stopUnaskedRedirects(provider, { db, show: deps.pages.stopped });
   recordProviderEvents(provider, deps);
   registerPasswordGrant(provider, { db, config }, deps.signIn);
   registerTokenExchange(provider, { db, config, keySet });

@@ -3,11 +3,13 @@ import { parse, stringify } from 'node:querystring';
 import { Readable } from 'node:stream';
 import { decodeProtectedHeader } from 'jose';
 import type Koa from 'koa';
-import { AppError, invalid } from '../errors.ts';
+import { AppError, foreignError, invalid } from '../errors.ts';
 import { toJwtName } from './access-tokens.ts';
 import { routes } from './configuration.ts';
 import { impliedClient } from './jwt-bearer.ts';
+import { claimsText, isStorable, isUsableJson } from './parameter-text.ts';
 import type { PostedRequests } from './posted-requests.ts';
+import { resourcesMax } from './resources.ts';
 
 /**
  * Makes an app see the issuer's scheme and host, whatever Host or X-Forwarded-* say: the engine derives its endpoints'
@@ -61,9 +63,6 @@ const replaceBody = (ctx: Koa.Context, body: string): void => {
   });
 };
 
-/** PostgreSQL stores neither NUL nor half a surrogate pair; `claims` could smuggle either in as a JSON escape. */
-const unstorable = /\0|\\u0000|\\ud[89a-f]/i;
-
 /** Whatever the engine takes for a JWT, one without a signature included: introspection must say that it is not active. */
 export const isJwt = (token: unknown): token is string => {
   try {
@@ -77,8 +76,25 @@ const isForm = (ctx: Koa.Context) => ctx.method === 'POST' && Boolean(ctx.is('ap
 
 const checkStorable = (parameters: Record<string, unknown>): void => {
   for (const value of Object.values(parameters).flat()) {
-    if (typeof value === 'string' && unstorable.test(value))
+    if (typeof value === 'string' && !isStorable(value))
       throw invalid('invalid_request', 'a parameter contains a character that is not allowed');
+  }
+  const { claims, authorization_details, request } = parameters;
+  const json = [claims, authorization_details, typeof request === 'string' ? claimsText(request) : undefined];
+  if (json.some((text) => typeof text === 'string' && !isUsableJson(text)))
+    throw invalid('invalid_request', 'a parameter is nested too deeply, or contains a character that is not allowed');
+};
+
+/** How often a request may name one parameter: none is meant to come more often, and each value can cost a query. */
+const repeatsMax = 20;
+
+/** @throws AppError 400 invalid_request or, for `resource` (RFC 8707), invalid_target */
+const checkRepeated = (parameters: Record<string, unknown>): void => {
+  for (const [name, value] of Object.entries(parameters)) {
+    const count = [value].flat().length;
+    if (name === 'resource' && count > resourcesMax)
+      throw foreignError(400, 'invalid_target', `more than ${resourcesMax} resources`);
+    if (count > repeatsMax) throw invalid('invalid_request', `a parameter comes more than ${repeatsMax} times`);
   }
 };
 
@@ -97,10 +113,12 @@ export const prepareRequest =
   ({ keep, take }: PostedRequests, limitPosted: (address: string) => Promise<void>): Koa.Middleware =>
   async (ctx, next) => {
     checkStorable(ctx.query);
+    checkRepeated(ctx.query);
     if (isForm(ctx)) {
       const body = await readBody(ctx);
       const parameters = parse(body);
       checkStorable(parameters);
+      checkRepeated(parameters);
       const clientId = ctx.path === routes.token ? impliedClient(ctx.get('authorization'), parameters) : undefined;
       if (clientId) parameters.client_id = clientId;
       ctx.state.parameters = parameters;

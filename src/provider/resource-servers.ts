@@ -8,7 +8,7 @@ import { findMeeting, isResourceServer } from '../resource-servers/resource-serv
 import { permissionsOf, permits } from '../roles/permissions.ts';
 import { clientScope } from './issue-tokens.ts';
 import { findOpenResource } from './open-resources.ts';
-import { apiResource, defaultResource } from './resources.ts';
+import { apiResource, defaultResource, resourcesMax } from './resources.ts';
 
 /** Longest life of a resource server's access tokens, in seconds: the table allows no more. */
 export const resourceTokenSecondsMax = 86_400;
@@ -23,7 +23,10 @@ export const accessTokenSeconds =
 const machineGrants: readonly string[] = ['client_credentials', jwtBearer];
 
 export interface ResourceParts {
-  config: Pick<Config, 'JWT_ISSUER' | 'JWT_AUD' | 'JWT_ACCESS_TTL' | 'OPEN_RESOURCES' | 'NODE_ENV'>;
+  config: Pick<
+    Config,
+    'JWT_ISSUER' | 'JWT_AUD' | 'JWT_ACCESS_TTL' | 'OPEN_RESOURCES' | 'NODE_ENV' | 'AUTH_OIDC_AUDIENCE'
+  >;
   db: Db;
   keySet: Pick<KeySet, 'algs'>;
 }
@@ -34,10 +37,12 @@ export interface ResourceParts {
  */
 const findResourceInfo = async (
   { config, db, keySet }: ResourceParts,
+  { oidc }: KoaContextWithOIDC,
   identifier: string,
   clientId: string,
 ): Promise<ResourceServer | undefined> => {
-  const meeting = await findMeeting(db, identifier, clientId);
+  const alone = oidc.route === 'token' && machineGrants.includes(String(oidc.params?.grant_type));
+  const meeting = await findMeeting(db, identifier, { clientId, alone });
   if (!meeting) return undefined;
   const { allowed, accessTokenFormat, accessTokenTtl, signingAlg } = meeting;
   const alg = signingAlg ?? keySet.algs[0];
@@ -62,6 +67,12 @@ const assertOwnAudience = async (db: Db, client: Client): Promise<void> => {
   if (audience !== undefined && (await isResourceServer(db, audience))) throw new errors.InvalidTarget();
 };
 
+/** What this request has found of the indicator already: who names it twice does not have it looked up twice. */
+const findResolved = ({ oidc }: KoaContextWithOIDC, indicator: string): ResourceServer | undefined => {
+  const { resourceServers } = oidc as unknown as { resourceServers: Record<string, ResourceServer> };
+  return Object.hasOwn(resourceServers, indicator) ? resourceServers[indicator] : undefined;
+};
+
 /** `features.resourceIndicators`. */
 export const resourceIndicators = (
   parts: ResourceParts,
@@ -80,11 +91,16 @@ export const resourceIndicators = (
     },
     useGrantedResource: () => Promise.resolve(true),
     getResourceServerInfo: async (ctx: KoaContextWithOIDC, indicator, client) => {
+      // Read here, where pushed requests (RFC 9126) and those that are signed (RFC 9101) have been read as well.
+      if ([ctx.oidc.params?.resource].flat().length > resourcesMax)
+        throw new errors.InvalidTarget(`more than ${resourcesMax} resources`);
       if (indicator !== own) {
+        const known = findResolved(ctx, indicator);
+        if (known) return known;
         // PostgreSQL stores neither, so nothing is called so.
         if (/[\0\p{Cs}]/u.test(indicator)) throw new errors.InvalidTarget();
         const server =
-          (await findResourceInfo(parts, indicator, client.clientId)) ??
+          (await findResourceInfo(parts, ctx, indicator, client.clientId)) ??
           (await findOpenResource(parts, ctx, indicator));
         if (!server) throw new errors.InvalidTarget();
         return server;

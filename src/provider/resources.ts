@@ -5,6 +5,9 @@ import type { Config } from '../config.ts';
 /** Identifier of the default resource, the REST API of this service itself. */
 export const defaultResource = (issuer: string) => `${issuer}/api`;
 
+/** How many resources one request may name: each is looked up, and a person is shown each. */
+export const resourcesMax = 10;
+
 /**
  * Whether a client's tokens may name this audience: this API's, or another API by an absolute URI without a fragment
  * (RFC 8707 section 2). A plain word could be somebody's client_id, and the token be taken for an id_token; and what lies

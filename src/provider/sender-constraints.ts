@@ -10,8 +10,12 @@ import {
 
 /** What binds a token before it is saved. */
 export interface TokenBinding {
-  /** @throws the engine's InvalidRequest when the client proves possession of a key and of a certificate */
-  bind(token: AccessToken): void;
+  /**
+   * Uses the proof up, once it is known that there will be a token: what is remembered of it is a row.
+   * @throws the engine's InvalidRequest when the client proves possession of a key and of a certificate, InvalidGrant for a
+   *   proof that was used before
+   */
+  bind(token: AccessToken): Promise<void>;
   /** A public client's refresh token is bound as its access token is (RFC 9449 section 5, RFC 8705 section 4). */
   bindRefresh(accessToken: AccessToken, refreshToken: RefreshToken): Promise<void>;
 }
@@ -26,9 +30,9 @@ export const checkSenderConstraints = async (provider: Provider, ctx: KoaContext
   const certificate = checkMtlsCert(provider, request);
   const proof = await validateDpop(provider, request);
   checkDpopRequired(provider, request, proof);
-  await checkDpopReplay(provider, request, proof, request.oidc.client.clientId);
   return {
-    bind: (token) => {
+    bind: async (token) => {
+      await checkDpopReplay(provider, request, proof, request.oidc.client.clientId);
       if (certificate) token.setThumbprint('x5t', certificate);
       if (proof) token.setThumbprint('jkt', proof.thumbprint);
     },

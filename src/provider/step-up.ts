@@ -13,7 +13,7 @@ interface AcrRequest {
 }
 
 /** @throws InvalidRequest */
-const requestedAcr = ({ oidc }: KoaContextWithOIDC): AcrRequest => {
+export const requestedAcr = ({ oidc }: KoaContextWithOIDC): AcrRequest => {
   const { value, values, essential } = ((oidc.claims as { id_token?: { acr?: unknown } }).id_token?.acr ??
     {}) as Record<'value' | 'values' | 'essential', unknown>;
   const wanted = values ?? (value === undefined ? [] : [value]);
@@ -25,6 +25,28 @@ const requestedAcr = ({ oidc }: KoaContextWithOIDC): AcrRequest => {
 /** An essential one must be among those that were asked for by name; otherwise whatever is stronger will do too. */
 const isReached = (acr: string | undefined, { values, essential }: AcrRequest) =>
   essential ? values.includes(acr ?? '') : satisfies(acr, values);
+
+const isReachable = ({ values }: AcrRequest): boolean =>
+  values.some((value) => (acrValues as readonly string[]).includes(value));
+
+const unmet = () =>
+  new errors.UnmetAuthenticationRequirements('the requested authentication context cannot be reached');
+
+/**
+ * What a backchannel request asks of the sign-in that approves it: that is another request's, so it is kept. Max-age is in
+ * seconds; the engine has turned one of 0 into `prompt=login`.
+ * @throws UnmetAuthenticationRequirements when what is essential can never be had
+ */
+export const requestedSignIn = (ctx: KoaContextWithOIDC): { acr?: AcrRequest; maxAge?: number } => {
+  const acr = requestedAcr(ctx);
+  if (acr.values.length && acr.essential && !isReachable(acr)) throw unmet();
+  const { params, prompts } = ctx.oidc;
+  const maxAge = prompts.has('login') ? 0 : params?.max_age;
+  return {
+    ...(isReachable(acr) ? { acr } : {}),
+    ...(maxAge === undefined ? {} : { maxAge: Number(maxAge) }),
+  };
+};
 
 /**
  * Asks for another sign-in where this one is not enough. What is essential and cannot be had ends the request (OpenID
@@ -39,10 +61,8 @@ export const acrCheck = new interactionPolicy.Check(
     const { session, result } = ctx.oidc;
     const acr = session?.accountId ? session.acr : undefined;
     if (!wanted.values.length || isReached(acr, wanted)) return false;
-    const reachable = wanted.values.some((value) => (acrValues as readonly string[]).includes(value));
-    if (reachable && !result?.login) return true;
-    if (wanted.essential)
-      throw new errors.UnmetAuthenticationRequirements('the requested authentication context cannot be reached');
+    if (isReachable(wanted) && !result?.login) return true;
+    if (wanted.essential) throw unmet();
     return false;
   },
   (ctx) => ({ acr: requestedAcr(ctx).values }),

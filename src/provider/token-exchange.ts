@@ -137,7 +137,7 @@ export const registerTokenExchange = (provider: Provider, { db, config, keySet }
       ...{ accountId: exchange.userId, client, exp, gty: tokenExchange },
       ...(scope ? { scope } : {}),
     } as never) as AccessToken & Confirmation;
-    binding.bind(made);
+    await binding.bind(made);
     assertStaysBound(client, exchange, made);
     if (exchange.act) setAct(made, exchange.act);
     made.resourceServer = target as never;

@@ -3,8 +3,9 @@
  * server learns who its authorization server is, and not the other way round. The token is good there alone (RFC 8707), and
  * holds what that person agreed to.
  *
- * An API that *is* known here, as a resource server or as some client's audience, is not open, and neither is anything else on
- * its origin: who may have tokens for it is for its administrator to say.
+ * An API that *is* known here is not open, and neither is anything else on its origin: who may have tokens for it is for its
+ * administrator to say. Known is what is registered, what takes tokens of this service or another one's by the configuration,
+ * and what is a client: a token whose audience is a client_id could be taken for an id_token.
  */
 import type { Db } from '../../db/connect.ts';
 import type { Config } from '../config.ts';
@@ -12,32 +13,37 @@ import { loopback } from '../settings.ts';
 
 const identifierLengthMax = 500;
 
-type OpenSettings = Pick<Config, 'OPEN_RESOURCES' | 'JWT_ISSUER' | 'NODE_ENV'>;
+type OpenSettings = Pick<Config, 'OPEN_RESOURCES' | 'JWT_ISSUER' | 'JWT_AUD' | 'AUTH_OIDC_AUDIENCE' | 'NODE_ENV'>;
 
 /**
  * Whether an unknown API may be called so: an https URL, or in development http on loopback, spelled as it is compared; none of
- * our own origin.
+ * our own origin, nor of an audience's that we or the operator's other issuer have.
  */
-const canBeOpen = ({ OPEN_RESOURCES, JWT_ISSUER, NODE_ENV }: OpenSettings, identifier: string): boolean => {
+const canBeOpen = (settings: OpenSettings, identifier: string): boolean => {
+  const { OPEN_RESOURCES, JWT_ISSUER, JWT_AUD, AUTH_OIDC_AUDIENCE, NODE_ENV } = settings;
   if (!OPEN_RESOURCES || identifier.length > identifierLengthMax || !/^https?:\/\/[\x21-\x7e]+$/.test(identifier))
     return false;
   const url = URL.parse(identifier);
   if (!url || url.username || url.password || identifier.includes('#') || identifier.includes('*')) return false;
   if (url.href !== identifier && url.href !== `${identifier}/`) return false;
   if (url.protocol === 'http:' && (NODE_ENV === 'production' || !loopback.has(url.hostname))) return false;
-  return url.origin !== new URL(JWT_ISSUER).origin;
+  return ![JWT_ISSUER, JWT_AUD, ...AUTH_OIDC_AUDIENCE].some((own) => URL.parse(own)?.origin === url.origin);
 };
 
 const literally = (text: string) => text.replace(/[\\%_]/g, '\\$&');
 
 /** Whether any API on this origin is known here. */
 const isKnownOrigin = async (db: Db, origin: string): Promise<boolean> => {
-  const pattern = `${literally(origin)}%`;
-  const [servers, clients]: [string[], string[]] = [
-    await db('resourceServers').where('identifier', 'ilike', pattern).pluck('identifier'),
-    await db('clients').where('audience', 'ilike', pattern).distinct('audience').pluck('audience'),
-  ];
-  return [...servers, ...clients].some((identifier) => URL.parse(identifier)?.origin === origin);
+  const { rows } = (await db.raw(
+    `select identifier as name from resource_servers where identifier ilike :pattern
+     union select audience from clients where audience ilike :pattern
+     union select client_id from clients where client_id ilike :pattern
+     union select entry from clients, jsonb_array_elements_text(
+         coalesce(token_exchange -> 'subject_audiences', '[]') || coalesce(token_exchange -> 'resources', '[]')) entry
+       where token_exchange is not null and entry ilike :pattern`,
+    { pattern: `${literally(origin)}%` },
+  )) as { rows: { name: string }[] };
+  return rows.some(({ name }) => URL.parse(name)?.origin === origin);
 };
 
 /** Whether a client may be given tokens for an API of this name that nobody registered. */

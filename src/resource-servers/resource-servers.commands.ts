@@ -75,24 +75,37 @@ export const createResourceServer = async (
   actor: Actor,
   powers: Powers,
   { identifier, ...input }: ResourceServerInput & { identifier: string },
-  rules: ResourceServerRules,
+  { narrow, ...rules }: ResourceServerRules & { narrow: NarrowResource },
 ): Promise<ListedResourceServer> => {
   if (!rules.isIdentifier(identifier))
     throw refuse('identifier', 'expected the absolute URI of another API, without a fragment');
   assertFits(rules, input);
-  return db.transaction(async (db) => {
+  return transact(db, async (db) => {
     const present = await findPresentPowers(db, powers);
     assertRank(present, 0);
-    // That client's tokens say what its registrar chose, and must not pass for those of a resource server.
-    const taken = await db('clients').where({ audience: identifier }).first('clientId');
+    // That client's tokens say what its registrar chose, and must not pass for those of a resource server; tokens whose
+    // audience is a client_id could be taken for id_tokens.
+    const taken = await db('clients')
+      .where({ audience: identifier })
+      .orWhere({ clientId: identifier })
+      .first('clientId');
     const id = uuid();
     const row = { ...toRow(input), id, identifier, rank: present.rank, createdBy: present.registrar };
     const [created] = taken
       ? []
       : await db('resourceServers').insert(row).onConflict('identifier').ignore().returning('id');
     if (!created)
-      throw conflict('identifier_taken', 'The identifier is that of another resource server, or a client’s audience');
+      throw conflict(
+        'identifier_taken',
+        'The identifier is that of another resource server, or of a client or its audience',
+      );
     await writeClients(db, id, input.clients);
+    // While nobody had registered it, people may have agreed to whatever a client called a scope there.
+    await narrow(
+      db,
+      identifier,
+      input.scopes.map(({ name }) => name),
+    );
     await recordEvent(db, actor, {
       action: 'resource_server.create',
       target: { type: 'resource_server', id },

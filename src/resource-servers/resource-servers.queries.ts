@@ -97,6 +97,9 @@ interface MeetingRow extends Pick<ResourceServer, 'accessTokenFormat' | 'accessT
   /** Of the client: its registered scope, and the audience that it has for the default resource. */
   registered: string | null;
   audience: string | null;
+  kind: 'registered' | 'dynamic' | 'metadata-document' | null;
+  /** What its software policy lets its clients have. */
+  policyScope: string | null;
 }
 
 /** One query, since every token for a resource server asks it. */
@@ -104,29 +107,40 @@ const findMeetingRow = async (db: Db, identifier: string, clientId: string): Pro
   const { rows } = (await db.raw(
     `select server.scopes, server.allow, server.access_token_format, server.access_token_ttl, server.signing_alg,
        link.client_id is not null as is_listed, link.scopes as client_scopes, link.introspects,
-       clients.scope as registered, clients.audience
+       clients.scope as registered, clients.audience, clients.kind, policy.scope as policy_scope
      from (values (:identifier, :clientId)) as asked (identifier, client_id)
      left join resource_servers server on server.identifier = asked.identifier
      left join resource_server_clients link
        on link.resource_server_id = server.id and link.client_id = asked.client_id
-     left join clients on clients.client_id = asked.client_id`,
+     left join clients on clients.client_id = asked.client_id
+     left join software_policies policy on policy.name = clients.software_policy`,
     { identifier, clientId },
   )) as { rows: MeetingRow[] };
   return rows[0] as MeetingRow;
 };
 
 /**
+ * Whether a client that nobody registered, and that named no scope, may ask for this one: nothing that a client which names its
+ * scopes would not get. So what a person agrees to, and no permission; what its software policy has, if that says anything. What
+ * an administrator has listed for it stands.
+ */
+const isForUnbound = ({ clientScopes, policyScope }: MeetingRow, name: string, alone: boolean): boolean =>
+  clientScopes !== null ||
+  (!alone && !permissionsOf([name]).length && (policyScope === null || covers(policyScope.split(' '), name)));
+
+/**
  * What the client may ask for: of what the resource server declares, what its own entry there leaves, and what it is registered
  * for, if it is registered for any scope at all. Undefined where it may ask for nothing, or there is no such resource server.
+ * @param alone whether it asks for itself, and there is no person who agrees
  */
-const toMeeting = (row: MeetingRow): Meeting | undefined => {
-  const { scopes, allow, isListed, clientScopes, registered, introspects } = row;
+const toMeeting = (row: MeetingRow, alone: boolean): Meeting | undefined => {
+  const { scopes, allow, isListed, clientScopes, registered, introspects, kind } = row;
   if (!scopes || (allow === 'listed' && !isListed)) return undefined;
   const own = registered?.split(' ');
   const allowed = scopes
     .map(({ name }) => name)
     .filter((name) => clientScopes === null || clientScopes.includes(name))
-    .filter((name) => own === undefined || covers(own, name));
+    .filter((name) => (own ? covers(own, name) : kind === 'registered' || isForUnbound(row, name, alone)));
   return { ...row, allowed, introspects: introspects === true };
 };
 
@@ -135,8 +149,11 @@ const covers = (scopes: readonly string[], name: string): boolean =>
   scopes.includes(name) || (permissionsOf([name]).length > 0 && permits(permissionsOf(scopes), name));
 
 /** The resource server as the client meets it; undefined where it may not ask for tokens there. */
-export const findMeeting = async (db: Db, identifier: string, clientId: string): Promise<Meeting | undefined> =>
-  toMeeting(await findMeetingRow(db, identifier, clientId));
+export const findMeeting = async (
+  db: Db,
+  identifier: string,
+  { clientId, alone }: { clientId: string; alone: boolean },
+): Promise<Meeting | undefined> => toMeeting(await findMeetingRow(db, identifier, clientId), alone);
 
 /** Of an access token. */
 export interface AudienceClaims {
@@ -158,7 +175,7 @@ export const isAudienceLive = async (
   { openResources }: { openResources: boolean },
 ): Promise<boolean> => {
   const row = await findMeetingRow(db, audience, clientId);
-  const meeting = toMeeting(row);
+  const meeting = toMeeting(row, grantId === undefined);
   const names = scope?.split(' ') ?? [];
   if (row.scopes !== null) return meeting !== undefined && names.every((name) => covers(meeting.allowed, name));
   if (row.audience === audience) return true;

@@ -175,6 +175,9 @@ export interface Agreement {
 
 const union = (left: readonly string[] = [], right: readonly string[] = []) => [...new Set([...left, ...right])];
 
+/** Of how many other APIs a consent is kept: all are read at each authorization. For the rest one is asked again. */
+const resourcesKept = 40;
+
 /**
  * Remembers what a person agreed to, on top of what they agreed to before.
  * @param shownAt when they were asked, in seconds since 1970
@@ -196,9 +199,16 @@ export const grantConsent = (
     if (client && Math.floor(client.updatedAt.getTime() / 1000) > shownAt)
       throw new AppError(400, 'session_not_found', 'the client has changed since the person was asked');
     const before = await findConsent(db, userId, clientId);
-    const resources = { ...before?.resources };
-    for (const [indicator, scopes] of Object.entries(agreement.resources))
-      resources[indicator] = union(resources[indicator], scopes);
+    const earlier = Object.entries(before?.resources ?? {}).filter(
+      ([indicator]) => !(indicator in agreement.resources),
+    );
+    const resources = Object.fromEntries([
+      ...Object.entries(agreement.resources).map(([indicator, scopes]) => [
+        indicator,
+        union(before?.resources[indicator], scopes),
+      ]),
+      ...earlier.slice(0, resourcesKept),
+    ]);
     await db('consents')
       .insert({
         userId,

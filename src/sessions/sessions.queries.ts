@@ -78,12 +78,15 @@ export const findConsent = (db: Db, userId: string, clientId: string): Promise<C
     .first(...consentColumns);
 
 /** What a person agreed to, with the client's name, the newest first. */
-export const listConsents = (db: Db, userId: string): Promise<(Consent & { clientName: string | null })[]> =>
+export const listConsents = (
+  db: Db,
+  userId: string,
+): Promise<(Consent & { clientName: string | null; clientUri: string | null })[]> =>
   db('consents')
     .join('clients', 'clients.clientId', 'consents.clientId')
     .where({ userId })
     .orderBy('consents.updatedAt', 'desc')
-    .select('clients.clientName', ...consentColumns.map((name) => `consents.${name}`));
+    .select('clients.clientName', 'clients.clientUri', ...consentColumns.map((name) => `consents.${name}`));
 
 /** Names of clients by id, for the ids given. */
 export const clientNames = async (db: Db, clientIds: readonly string[]): Promise<Map<string, string>> => {

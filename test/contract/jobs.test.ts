@@ -116,6 +116,29 @@ for (const backend of server ? [embedded, postgres] : [embedded]) {
       expect(new Set(seen).size).toBe(40);
     });
 
+    it('runs one job of a group at a time, while others go on', async () => {
+      const jobs = create();
+      const ran: string[] = [];
+      let atOnce = 0;
+      let most = 0;
+      await jobs.work('backchannel-logout', async ({ clientId }) => {
+        if (clientId === 'slow') {
+          most = Math.max(most, ++atOnce);
+          await sleep(600);
+          atOnce--;
+        }
+        ran.push(clientId);
+      });
+      await jobs.start();
+      for (let count = 0; count < 4; count++)
+        await jobs.send(database.db, 'backchannel-logout', { clientId: 'slow', sub: 'a' }, 'slow');
+      await jobs.send(database.db, 'backchannel-logout', { clientId: 'quick', sub: 'a' }, 'quick');
+      await vi.waitFor(() => expect(ran).toContain('quick'), soon);
+      expect(ran.filter((clientId) => clientId === 'slow').length).toBeLessThanOrEqual(2);
+      await vi.waitFor(() => expect(ran).toHaveLength(5), { timeout: 15_000, interval: 50 });
+      expect(most).toBe(1);
+    });
+
     it('does not try a job again whose failure is permanent', async () => {
       const jobs = create();
       let tries = 0;

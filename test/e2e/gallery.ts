@@ -127,8 +127,29 @@ const account: ViewProps['account'] = {
   requestsHref: '/account/requests',
   waitingRequests: 2,
   consents: [
-    { clientId: 'acme', name: 'Acme', scopes: ['openid', 'profile', 'email'], grantedAt: earlier },
-    { clientId: 'reports', name: 'Reports', scopes: ['openid', 'reports:read', 'offline_access'], grantedAt: at },
+    {
+      clientId: 'acme',
+      name: 'Acme',
+      host: 'acme.example',
+      scopes: ['openid', 'profile', 'email'],
+      resources: [],
+      grantedAt: earlier,
+    },
+    {
+      clientId: 'reports',
+      name: 'Reports',
+      scopes: ['openid', 'offline_access'],
+      resources: [
+        {
+          indicator: 'https://orders.example/',
+          name: 'Orders',
+          scopes: ['orders.read'],
+          texts: { 'orders.read': 'See your orders' },
+        },
+        { indicator: 'https://mcp.example/mcp', scopes: ['access'] },
+      ],
+      grantedAt: at,
+    },
   ],
   withdrawAction: '/account/consents/withdraw',
   problems: [],
@@ -149,6 +170,7 @@ const requests: ViewProps['requests'] = {
     {
       id: '01960000-7c0e-7000-8000-5a0c9b1e2f3d',
       clientName: 'The Bank Counter',
+      verified: true,
       bindingMessage: 'Till 4, W4SCT',
       scopes: ['openid', 'email', 'urn:example:everything'],
       claims: ['birthdate'],
@@ -160,6 +182,8 @@ const requests: ViewProps['requests'] = {
     {
       id: '01960000-7c0e-7000-8000-5a0c9b1e2f3e',
       clientName: longApp.name,
+      verified: false,
+      comesFrom: 'app.example',
       bindingMessage: longWord,
       scopes: ['openid'],
       claims: [],
@@ -466,6 +490,18 @@ export const samples: Sample[] = [
       retry: 'restart',
     },
   },
+  {
+    view: 'error',
+    state: 'stopped',
+    props: {
+      status: 400,
+      title: 'stopped',
+      code: 'login_required',
+      detail: 'login_required: End-User authentication is required',
+      goOn: { host: 'app.example.net', href: 'https://app.example.net/callback?error=login_required' },
+      homeHref: '/',
+    },
+  },
   { view: 'error', state: 'again', props: { status: 503, title: 'unavailable', code: 'overloaded', retry: 'again' } },
   {
     view: 'error',
@@ -493,7 +529,7 @@ export const samples: Sample[] = [
     props: {
       ...account,
       profile: { name: longWord, email: longEmail, emailVerified: false },
-      consents: [{ clientId: 'long', name: longApp.name, scopes: [longWord], grantedAt: at }],
+      consents: [{ clientId: 'long', name: longApp.name, scopes: [longWord], resources: [], grantedAt: at }],
       problems: [{ code: 'notFound' }],
     },
     page: { signedInAs: longEmail, locale: 'de' },

@@ -41,6 +41,10 @@ const types = {
       additionalProperties: false,
     },
   },
+  door: {
+    title: { en: 'Open a door' },
+    schema: { type: 'object', properties: { actions: { type: 'array', items: { enum: ['open'] } } } },
+  },
   account_information: { title: { en: 'See your accounts' }, schema: { type: 'object', additionalProperties: false } },
 };
 const payment = {
@@ -58,7 +62,7 @@ beforeAll(async () => {
   await writeFile(path, JSON.stringify(types));
   server = await startServer({ AUTHORIZATION_DETAILS_PATH: path });
   rp = await registerRelyingParty(server, {
-    authorization_details_types: ['payment_initiation', 'account_information'],
+    authorization_details_types: ['payment_initiation', 'account_information', 'door'],
     scope: 'openid users:read:own',
     grant_types: ['authorization_code', 'refresh_token', 'client_credentials'],
   });
@@ -81,6 +85,8 @@ const consentPage = async ({ browser, email }: Person, parameters: Parameters) =
     page: page.html.includes('current-password') ? await browser.submit(page, { email, password }) : page,
   };
 };
+/** Without the signs that isolate what was filled in. */
+const plain = ({ html }: { html: string }) => html.replace(/[\u2068\u2069]/g, '');
 const grant = async (person: Person, parameters: Parameters) => {
   const { attempt, page } = await consentPage(person, parameters);
   const { url: callback } = await person.browser.submit(page);
@@ -91,7 +97,7 @@ describe('the consent page', () => {
   it('says in words, and member by member, what would be allowed', async () => {
     const { page } = await consentPage(await newPerson(server), asking(payment, accounts));
     expect(page.html).toContain('Make a payment');
-    expect(page.html).toContain('Pay 123.50 EUR to Merchant &lt;b&gt;A&lt;/b&gt;');
+    expect(plain(page)).toContain('Pay 123.50 EUR to Merchant &lt;b&gt;A&lt;/b&gt;');
     expect(page.html).toContain('amount.currency');
     expect(page.html).toContain('See your accounts');
     expect(page.html).toContain('list_accounts');
@@ -99,14 +105,14 @@ describe('the consent page', () => {
 
   it('speaks the person’s language where the operator wrote it', async () => {
     const { page } = await consentPage(await newPerson(server), { ...asking(payment), ui_locales: 'de' });
-    expect(page.html).toContain('123.50 EUR an Merchant');
+    expect(plain(page)).toContain('123.50 EUR an Merchant');
   });
 
   it('is shown each time: what was allowed once is not allowed again', async () => {
     const person = await newPerson(server);
     await rp.redeem(await grant(person, asking(payment)));
     const { page } = await consentPage(person, asking(payment));
-    expect([page.url.pathname.startsWith('/interaction/'), page.html.includes('Pay 123.50')]).toEqual([true, true]);
+    expect([page.url.pathname.startsWith('/interaction/'), plain(page).includes('Pay 123.50')]).toEqual([true, true]);
     const silent = await person.browser.go((await rp.begin({ ...asking(payment), prompt: 'none' })).url);
     expect(silent.url.searchParams.get('error')).toMatch(/consent_required|interaction_required/);
   });
@@ -136,6 +142,14 @@ describe('what was allowed', () => {
     ).rejects.toMatchObject({ error: 'invalid_authorization_details' });
   });
 
+  it('is nothing to a token request that asks for none of it', async () => {
+    const tokens = await rp.redeem(await grant(await newPerson(server), asking(payment)), {
+      authorization_details: '[]',
+    });
+    expect(tokens.authorization_details ?? []).toEqual([]);
+    expect(decodeJwt(tokens.access_token).authorization_details ?? []).toEqual([]);
+  });
+
   it('goes to the places it names alone', async () => {
     const elsewhere = { ...accounts, locations: ['https://bank.example.com'] };
     const tokens = await rp.redeem(await grant(await newPerson(server), asking(payment, elsewhere)));
@@ -148,6 +162,11 @@ const refusals: [what: string, details: string][] = [
   ['a member that the schema does not have', JSON.stringify([{ ...payment, extra: 1 }])],
   ['a member that is missing', JSON.stringify([{ type: 'payment_initiation', creditor: 'A' }])],
   ['a value that the schema refuses', JSON.stringify([{ ...payment, amount: { currency: 'euro', value: '1' } }])],
+  ['a common member that the schema bounds', JSON.stringify([{ type: 'door', actions: ['delete_everything'] }])],
+  ['text that turns around', JSON.stringify([{ ...payment, creditor: 'Bob\u202Eyadot' }])],
+  ['text with what cannot be seen', JSON.stringify([{ ...accounts, identifier: 'a\u200Bb' }])],
+  ['a line of its own', JSON.stringify([{ ...payment, creditor: 'A\nB' }])],
+  ['a member that lies deep', JSON.stringify([{ ...accounts, a: { b: { c: { d: { e: { f: 1 } } } } } }])],
   ['no type', JSON.stringify([{ creditor: 'A' }])],
   ['no list', JSON.stringify(payment)],
   ['no JSON', '[{'],
@@ -181,7 +200,7 @@ describe('bad details are invalid_authorization_details (section 5)', () => {
 describe('types', () => {
   it('are advertised, and are nothing unless configured', async () => {
     const { body } = await send(`${server.issuer}/.well-known/openid-configuration`);
-    expect(body.authorization_details_types_supported).toEqual(['payment_initiation', 'account_information']);
+    expect(body.authorization_details_types_supported).toEqual(['payment_initiation', 'door', 'account_information']);
     await expect(registerRelyingParty(server, { authorization_details_types: ['other'] })).rejects.toThrow(
       /authorization_details_types/,
     );

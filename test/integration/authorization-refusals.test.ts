@@ -1,14 +1,21 @@
 /** Authorization requests that are refused: on a page of ours while the redirect URI is in doubt, else at the client. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { operator } from '../../src/audit/logs.commands.ts';
+import { operatorPowers } from '../../src/clients/clients.commands.ts';
+import { createInitialToken } from '../../src/clients/software-policies.commands.ts';
 import {
+  basic,
+  elsewhere,
   errorOf,
   expectErrorPage,
   newPerson,
   type Parameters,
   type Person,
+  post,
   type RelyingParty,
   redirectUri,
   registerRelyingParty,
+  send,
 } from '../support/relying-party.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 
@@ -186,6 +193,99 @@ describe('any other mistake is told to the client', () => {
 });
 
 const inQueryOrFragment = (url: URL) => (url.hash ? new URLSearchParams(url.hash.slice(1)) : url.searchParams);
+
+describe('a client that nobody answers for sends nobody away who did nothing (RFC 9700 section 4.11.2)', () => {
+  /** As it is after it registered itself without a token. */
+  const open = async (metadata: Record<string, unknown> = {}): Promise<RelyingParty> => {
+    const self = await registerRelyingParty(server, metadata);
+    const { client_id: clientId } = self.client;
+    await server.database.db('clients').where({ clientId }).update({ kind: 'dynamic', vouchedFor: false });
+    return self;
+  };
+  let self: RelyingParty;
+  beforeAll(async () => {
+    self = await open();
+  });
+
+  const mistakes: [name: string, parameters: Parameters, error: string][] = [
+    ['prompt=none of somebody who is not signed in', { prompt: 'none' }, 'login_required'],
+    ['an unknown response_type', { response_type: 'nonsense' }, 'unsupported_response_type'],
+    ['an unknown prompt', { prompt: 'nonsense' }, 'invalid_request'],
+    ['no PKCE', { code_challenge: undefined, code_challenge_method: undefined }, 'invalid_request'],
+    ['an error that is posted', { prompt: 'none', response_mode: 'form_post' }, 'login_required'],
+    ['an error in the fragment', { prompt: 'none', response_mode: 'fragment' }, 'login_required'],
+    ['an error in a JWT', { prompt: 'none', response_mode: 'query.jwt' }, 'login_required'],
+    ['an error in a JWT that is posted', { prompt: 'none', response_mode: 'form_post.jwt' }, 'login_required'],
+  ];
+  for (const [name, parameters, error] of mistakes)
+    it(`${name}: ${error} on a page of ours that names the host`, async () => {
+      const { browser } = elsewhere(person);
+      const page = await browser.go((await self.begin(parameters)).url);
+      expectErrorPage(page, server.issuer, [400, error]);
+      expect(page.html).toContain('app.example.com');
+      expect(page.html).not.toMatch(/<form[^>]+action="https:\/\/app\.example\.com/);
+      expect(page.headers.get('content-security-policy')).not.toContain('sha256');
+      const posted = parameters.response_mode?.startsWith('form_post');
+      expect(page.html.includes('href="https://app.example.com/callback')).toBe(!posted);
+    });
+
+  it('nor by a request that was pushed', async () => {
+    const { url } = await self.begin({ prompt: 'none' });
+    const { body } = await post(server, '/oauth/par', Object.fromEntries(url.searchParams), basic(self.client));
+    const pushed = new URL(`${url.origin}${url.pathname}`);
+    pushed.search = new URLSearchParams({
+      client_id: self.client.client_id,
+      request_uri: String(body.request_uri),
+    }).toString();
+    expectErrorPage(await elsewhere(person).browser.go(pushed), server.issuer, [400, 'login_required']);
+  });
+
+  it('somebody who is signed in and has not agreed to it is sent nowhere either', async () => {
+    const page = await person.browser.go((await self.begin({ prompt: 'none' })).url);
+    expectErrorPage(page, server.issuer, [400, 'consent_required']);
+  });
+
+  it('somebody who presses Don’t allow is sent back, and so is whoever has agreed', async () => {
+    const agreed = await open();
+    const page = await person.browser.go((await agreed.begin()).url);
+    const refused = await person.browser.submit(page, {}, 'abort');
+    expect([refused.url.origin, refused.url.searchParams.get('error')]).toEqual([
+      'https://app.example.com',
+      'access_denied',
+    ]);
+    await agreed.signIn(person);
+    expect(errorOf(await agreed.authorize(person, { response_type: 'nonsense' }))).toBe('unsupported_response_type');
+    expect(errorOf(await agreed.authorize(person, { prompt: 'none', acr_values: undefined, max_age: '0' }))).toBe(
+      'login_required',
+    );
+  });
+
+  it('is one that registered itself without an initial access token, and not one that came with one', async () => {
+    const metadata = { redirect_uris: [redirectUri], token_endpoint_auth_method: 'none' };
+    const { token } = await createInitialToken(server.database.db, operator, operatorPowers, {
+      note: 'For a test',
+      uses: 1,
+      expiresIn: 60,
+    });
+    for (const [authorization, vouchedFor] of [
+      [{}, false],
+      [{ authorization: `Bearer ${token}` }, true],
+    ] as const) {
+      const { status, body } = await send(`${server.issuer}/oauth/register`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', ...authorization },
+        body: JSON.stringify(metadata),
+      });
+      expect(status).toBe(201);
+      const { url } = await rp.begin({ client_id: String(body.client_id), prompt: 'none' });
+      const page = await elsewhere(person).browser.go(url);
+      expect([vouchedFor, page.url.origin]).toEqual([
+        vouchedFor,
+        vouchedFor ? 'https://app.example.com' : server.issuer,
+      ]);
+    }
+  });
+});
 
 describe('PKCE for clients that were registered without (require_pkce false)', () => {
   it('may be left out, and when it is not must be verified', async () => {

@@ -198,6 +198,7 @@ describe('the id_token (OpenID Connect Core section 2)', () => {
       aud: rp.client.client_id,
       iat: expect.any(Number),
       exp: (claims.iat ?? 0) + 3600,
+      ...{ acr: 'urn:countersign:acr:single-factor', amr: ['pwd'], auth_time: expect.any(Number) },
       nonce: answer.attempt.nonce,
       ...(claims.at_hash ? { at_hash: claims.at_hash } : {}),
     });

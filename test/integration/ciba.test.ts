@@ -452,6 +452,77 @@ describe('what was approved', () => {
     expect([await works(), await refresh()]).toEqual([401, 400]);
   });
 
+  const withoutOfflineAccess = async (who: Person) => {
+    const app = await counter();
+    const { auth_req_id } = await start(app, {}, who);
+    await decide(who, 'approve');
+    return { app, auth_req_id };
+  };
+  const signOut = async ({ browser }: Person) => {
+    await browser.submit(await browser.go('/oauth/logout'), { logout: 'yes' });
+    expect((await browser.go('/account')).html).toContain('current-password');
+  };
+  const states = async ({ app, token }: { app: RelyingParty; token: string }) => {
+    const introspected = await post(server, '/oauth/introspect', { token }, basic(app.client));
+    const userinfo = await send(`${server.issuer}/oauth/userinfo`, { headers: bearer(token) });
+    return [introspected.body.active, userinfo.status];
+  };
+
+  it('ends when they sign out, and what was approved before gives nothing then', async () => {
+    const someone = await signedIn();
+    const [used, late] = [await withoutOfflineAccess(someone), await withoutOfflineAccess(someone)];
+    const token = (await poll(used.app, used.auth_req_id)).body.access_token as string;
+    // A session knows one grant of a client, and this is a second one.
+    const again = await start(used.app, {}, someone);
+    await decide(someone, 'approve');
+    const second = (await poll(used.app, again.auth_req_id)).body.access_token as string;
+    expect(await states({ app: used.app, token })).toEqual([true, 200]);
+    expect(await states({ app: used.app, token: second })).toEqual([true, 200]);
+    await signOut(someone);
+    expect(await states({ app: used.app, token })).toEqual([false, 401]);
+    expect(await states({ app: used.app, token: second })).toEqual([false, 401]);
+    expectError(await poll(late.app, late.auth_req_id), [400, 'invalid_grant']);
+  });
+
+  it('takes along at the sign-out what it was exchanged for', async () => {
+    const someone = await signedIn();
+    const scope = 'users:read:own';
+    const app = await counter({ scope: `openid ${scope}`, first_party: true });
+    const backend = await server.client({
+      redirect_uris: [],
+      response_types: [],
+      grant_types: ['urn:ietf:params:oauth:grant-type:token-exchange'],
+      scope,
+      first_party: true,
+      token_exchange: { impersonation: true, subject_clients: [app.client.client_id] },
+    });
+    const resource = `${server.issuer}/api`;
+    const { auth_req_id } = await start(app, { scope: `openid ${scope}`, resource }, someone);
+    await decide(someone, 'approve');
+    const exchanged = await post(
+      server,
+      '/oauth/token',
+      {
+        grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
+        subject_token: (await poll(app, auth_req_id)).body.access_token,
+        subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+      },
+      basic(backend),
+    );
+    const { access_token: token } = exchanged.body;
+    const isActive = async () => (await post(server, '/oauth/introspect', { token }, basic(backend))).body.active;
+    expect(await isActive()).toBe(true);
+    await signOut(someone);
+    expect(await isActive()).toBe(false);
+  });
+
+  it('outlives the sign-out with offline_access', async () => {
+    const someone = await signedIn();
+    const { works, refresh } = await approved(someone);
+    await signOut(someone);
+    expect([await works(), await refresh()]).toEqual([200, 200]);
+  });
+
   it('ends when they take the access back', async () => {
     const someone = await signedIn();
     const { app, works, refresh } = await approved(someone);
@@ -622,6 +693,114 @@ describe('a second factor', () => {
       await strict.stop();
     }
   });
+});
+
+describe('the sign-in that the application asks for', () => {
+  const [single, multi] = ['urn:countersign:acr:single-factor', 'urn:countersign:acr:multi-factor'];
+  const essential = (...values: string[]) => JSON.stringify({ id_token: { acr: { essential: true, values } } });
+  const codeOf = async ({ email }: Person) =>
+    /\b\d{6}\b/.exec((await server.mail(email, /sign-in code/)).text)?.[0] ?? '';
+  const here = async () => {
+    const someone = await newPerson(server);
+    await signIn(someone);
+    return someone;
+  };
+  const aged = ({ email }: Person, seconds: number) =>
+    server.database.db.raw(
+      `update sessions set payload = jsonb_set(payload, '{loginTs}', to_jsonb((payload->>'loginTs')::int - ?::int))
+       where user_id = (select id from users where email = ?)`,
+      [seconds, email],
+    );
+
+  const stronger: [string, Record<string, string>, Record<string, unknown>][] = [
+    ['acr_values', { acr_values: multi }, {}],
+    ['an essential acr', { claims: essential(multi) }, {}],
+    ['default_acr_values', {}, { default_acr_values: [multi] }],
+  ];
+  for (const [what, parameters, metadata] of stronger)
+    it(`with two factors by ${what}: one sends the person to sign in, and back`, async () => {
+      const someone = await here();
+      const app = await counter(metadata);
+      const { auth_req_id } = await start(app, parameters, someone);
+      const password1 = await decide(someone, 'approve');
+      expect(password1.url.pathname).toMatch(/^\/interaction\//);
+      expectError(await poll(app, auth_req_id), [400, 'authorization_pending']);
+      const factor = await someone.browser.submit(password1, { email: someone.email, password });
+      const back = await someone.browser.submit(factor, { code: await codeOf(someone) });
+      expect(back.url.pathname).toBe('/account/requests');
+      expect((await press(someone.browser, 'approve', ids(back, 'approve')[0] ?? '')).status).toBe(200);
+      const { body } = await poll(app, auth_req_id);
+      expect(decodeJwt(body.id_token)).toMatchObject({ acr: multi, amr: expect.arrayContaining(['mfa']) });
+    });
+
+  const newer: [string, Record<string, string>, Record<string, unknown>][] = [
+    ['max_age', { max_age: '60' }, {}],
+    ['a max_age of 0', { max_age: '0' }, {}],
+    ['default_max_age', {}, { default_max_age: 60 }],
+  ];
+  for (const [what, parameters, metadata] of newer)
+    it(`no longer ago than ${what}`, async () => {
+      const someone = await here();
+      await aged(someone, 100);
+      const app = await counter(metadata);
+      const { auth_req_id } = await start(app, parameters, someone);
+      const askedAt = Math.floor(Date.now() / 1000);
+      const form = await decide(someone, 'approve');
+      expect(form.url.pathname).toMatch(/^\/interaction\//);
+      const back = await someone.browser.submit(form, { email: someone.email, password });
+      expect((await press(someone.browser, 'approve', ids(back, 'approve')[0] ?? '')).status).toBe(200);
+      const { auth_time } = decodeJwt((await poll(app, auth_req_id)).body.id_token);
+      expect(Number(auth_time)).toBeGreaterThanOrEqual(askedAt - 1);
+    });
+
+  it('is session_needed over REST, and no hindrance to a refusal', async () => {
+    const someone = await newPerson(server);
+    const app = await counter();
+    const { auth_req_id } = await start(app, { acr_values: multi }, someone);
+    const api = await login(someone);
+    const { id } = (await api.list()).body.data[0];
+    const refused = await api.decide(id, 'approve');
+    expect([refused.status, refused.body.code]).toEqual([403, 'session_needed']);
+    expectError(await poll(app, auth_req_id), [400, 'authorization_pending']);
+    expect((await api.decide(id, 'deny')).status).toBe(204);
+  });
+
+  const enough: [string, Record<string, string>, string][] = [
+    ['a class that one factor reaches', { acr_values: `${multi} ${single}` }, single],
+    ['a class that is none of ours, where that is a wish', { acr_values: 'urn:example:gold' }, single],
+    ['a sign-in that is new enough', { max_age: '600' }, single],
+  ];
+  for (const [what, parameters, acr] of enough)
+    it(`is enough for ${what}`, async () => {
+      const someone = await here();
+      const app = await counter();
+      const { auth_req_id } = await start(app, parameters, someone);
+      await decide(someone, 'approve');
+      expect(decodeJwt((await poll(app, auth_req_id)).body.id_token).acr).toBe(acr);
+    });
+
+  it('that can never be had is refused at once', async () => {
+    const app = await counter();
+    const form = { scope: 'openid', login_hint: person.email, claims: essential('urn:example:gold') };
+    expectError(await startRaw(app, form), [400, 'unmet_authentication_requirements']);
+    expect((await server.database.db('backchannelRequests').where({ clientId: app.client.client_id })).length).toBe(0);
+  });
+});
+
+describe('the page tells who answers for an application', () => {
+  for (const [kind, warned] of [
+    ['registered', false],
+    ['dynamic', true],
+  ] as const)
+    it(`of one that is ${kind}`, async () => {
+      const someone = await newPerson(server);
+      const app = await counter();
+      await start(app, {}, someone);
+      await server.database.db('clients').where({ clientId: app.client.client_id }).update({ kind });
+      const page = await signIn(someone).then(() => requestsPage(someone));
+      expect(ids(page, 'approve').length).toBe(1);
+      expect(page.html.includes('has not checked this app')).toBe(warned);
+    });
 });
 
 describe('limits', () => {

@@ -3,7 +3,9 @@ import { decodeJwt } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { cleanExpired } from '../../db/clean.ts';
 import { expireClients } from '../../src/clients/self-registration.commands.ts';
-import { callerOf, type TestCaller } from '../support/callers.ts';
+import { findMeeting } from '../../src/resource-servers/resource-servers.queries.ts';
+import { authorize } from '../support/browser.ts';
+import { callerOf, giveRole, type TestCaller } from '../support/callers.ts';
 import { basic, bearer, newPerson, post, type Reply, send } from '../support/relying-party.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 
@@ -160,6 +162,51 @@ describe('anybody', () => {
     expect((await register({ ...web, profile: 'fapi2-security' })).body.error).toBe('invalid_client_metadata');
   });
 
+  it('may ask for no authorization_details, whose words would be the operator’s', async () => {
+    const reply = await register({ ...web, authorization_details_types: ['payment_initiation'] });
+    expect([reply.status, reply.body.authorization_details_types ?? []]).toEqual([201, []]);
+    expect(await rowOf(reply)).toMatchObject({ authorizationDetailsTypes: [] });
+  });
+
+  it('gets no more at a resource server by naming no scope than by naming all', async () => {
+    const root = await callerOf(server, { role: 'admin' });
+    const identifier = 'https://reports.example.com/';
+    const { json: api } = await root.request('post', '/resource-servers', {
+      ...{ identifier, name: 'Reports' },
+      scopes: [{ name: 'reports.read' }, { name: 'reports:read:any' }, { name: 'users:read:any' }],
+    });
+    const scope = 'reports.read reports:read:any users:read:any';
+    const given = async (metadata: object) => {
+      const { body: client } = await register({ ...web, ...metadata });
+      const person = await newPerson(server);
+      const userId = (await server.database.db('users').where({ email: person.email }).first('id')).id;
+      await giveRole(server, userId, 'admin');
+      const url = new URL(`${server.issuer}/oauth/authorize`);
+      url.search = new URLSearchParams({
+        ...{ client_id: client.client_id, redirect_uri: redirectUri, response_type: 'code', scope },
+        ...{ code_challenge: 'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM', code_challenge_method: 'S256' },
+        resource: identifier,
+      }).toString();
+      const callback = await authorize(person.browser, url, person.email);
+      const { body } = await post(
+        server,
+        '/oauth/token',
+        {
+          ...{ grant_type: 'authorization_code', redirect_uri: redirectUri, resource: identifier },
+          code: callback.searchParams.get('code') as string,
+          code_verifier: 'dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk',
+        },
+        basic(client),
+      );
+      const { body: seen } = await post(server, '/oauth/introspect', { token: body.access_token }, basic(client));
+      expect(seen).toMatchObject({ active: true, aud: identifier });
+      return body.scope;
+    };
+    expect(await given({})).toBe('reports.read');
+    expect(await given({ scope })).toBe('reports.read');
+    expect(api.allow).toBe('any');
+  });
+
   it('is asked for consent, as an application that nobody has checked, before there are tokens', async () => {
     const { body: client } = await register({
       client_name: 'Totally Your Bank',
@@ -193,8 +240,10 @@ describe('anybody', () => {
     });
     expect(body.scope).toBe('openid email');
     expect(decodeJwt(body.id_token).aud).toBe(client.client_id);
-    const row = await server.database.db('clients').where({ clientId: client.client_id }).first('lastUsedAt');
-    expect(row.lastUsedAt).toBeInstanceOf(Date);
+    // It is noted once the tokens are on their way.
+    const lastUsedAt = async () =>
+      (await server.database.db('clients').where({ clientId: client.client_id }).first('lastUsedAt')).lastUsedAt;
+    await expect.poll(lastUsedAt).toBeInstanceOf(Date);
   });
 });
 
@@ -218,6 +267,30 @@ describe('is refused', () => {
     ['control characters', { ...web, client_name: 'Ac\u0000me' }, [400, 'invalid_client_metadata']],
     ['a name that is too long', { ...web, client_name: 'x'.repeat(201) }, [400, 'invalid_client_metadata']],
     ['the name of the service', { ...web, client_name: 'Countersign' }, [400, 'invalid_client_metadata']],
+    ...[
+      'Countersign Login',
+      'COUNTERSIGN: your account',
+      '« Countersign »',
+      'Сοuntеrsіgn',
+      'C\u00f3unters\u00edgn',
+      'Ⅽ𝗈unters1gn Support',
+      'Countersign API',
+    ].map((client_name): [string, unknown, [number, string]] => [
+      `a name that passes for the service’s: ${client_name}`,
+      { ...web, client_name },
+      [400, 'invalid_client_metadata'],
+    ]),
+    ...[
+      'https://app.exаmple.com/callback',
+      'https://app.example.com/rückruf',
+      'https://app.example.com@evil.example/callback',
+      'https://user:pass@app.example.com/callback',
+      'https://app.example.com/call back',
+    ].map((uri): [string, unknown, [number, string]] => [
+      `a redirect URI that is not what it seems: ${uri}`,
+      { redirect_uris: [uri] },
+      [400, 'invalid_redirect_uri'],
+    ]),
     ['not an array', { redirect_uris: redirectUri }, [400, 'invalid_redirect_uri']],
     [
       'jwks and jwks_uri',
@@ -248,6 +321,16 @@ describe('is refused', () => {
       expect(headers.get('content-type')).toMatch(/^application\/json/);
       expect(await server.database.db('clients').count()).toEqual(before);
     });
+
+  it('a redirect URI on the service itself', async () => {
+    const { status, body } = await register({ redirect_uris: [`${server.issuer}/account`] });
+    expect([status, body.error]).toEqual([400, 'invalid_redirect_uri']);
+  });
+
+  it('no name that merely resembles the service’s', async () => {
+    for (const client_name of ['Countersigner', 'Counter', 'The Countersign reader', '🙂'])
+      expect([client_name, (await register({ ...web, client_name })).status]).toEqual([client_name, 201]);
+  });
 
   it('what is not sent as JSON', async () => {
     const { status, body } = await register('a=b', {
@@ -409,6 +492,75 @@ describe('a software policy', () => {
       'http://localhost/',
     ])
       expect((await register({ ...web, redirect_uris: [uri] }, options)).body.error).toBe('invalid_redirect_uri');
+  });
+
+  it('never loosens a profile that a client asks for', async () => {
+    const token = await define('loose', { profile: 'oauth2.1', requirePkce: false });
+    const jwks = {
+      keys: [{ kty: 'OKP', crv: 'Ed25519', x: '11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo', kid: 'k1' }],
+    };
+    const options = { to: guarded, headers: bearer(token) };
+    for (const [asked, expected] of [
+      ['fapi2-message-signing', 'fapi2-message-signing'],
+      ['fapi2-security', 'fapi2-security'],
+      [undefined, 'oauth2.1'],
+    ]) {
+      const reply = await register({ ...web, profile: asked, jwks }, options);
+      expect([asked, reply.status, reply.body.profile]).toEqual([asked, 201, expected]);
+      expect(await rowOf(reply, guarded)).toMatchObject({ requirePkce: true });
+    }
+    const strict = await define('strict', { profile: 'fapi2-security' });
+    const held = await register({ ...web, profile: 'oauth2.1', jwks }, { to: guarded, headers: bearer(strict) });
+    expect([held.status, held.body.profile]).toEqual([201, 'fapi2-security']);
+  });
+
+  it('gives its clients by themselves nothing at a resource server but what they name', async () => {
+    const identifier = 'https://ledger.example.com/';
+    const { status } = await admin.request('post', '/resource-servers', {
+      ...{ identifier, name: 'Ledger' },
+      scopes: [{ name: 'ledger.read' }, { name: 'ledger.write' }],
+    });
+    expect(status).toBe(201);
+    const token = await define('ledgers', { grantTypes: ['client_credentials'], scope: 'ledger.read' });
+    const machine = { grant_types: ['client_credentials'], response_types: [] };
+    const given = async (metadata: object) => {
+      const { body: client } = await register({ ...machine, ...metadata }, { to: guarded, headers: bearer(token) });
+      const form = { grant_type: 'client_credentials', resource: identifier };
+      const replies = [];
+      for (const scope of ['ledger.read', 'ledger.write'])
+        replies.push((await post(guarded, '/oauth/token', { ...form, scope }, basic(client))).status);
+      return { clientId: client.client_id as string, replies };
+    };
+    const named = await given({ scope: 'ledger.read' });
+    const unnamed = await given({});
+    expect([named.replies, unnamed.replies]).toEqual([
+      [200, 400],
+      [400, 400],
+    ]);
+    const { db } = guarded.database;
+    const meet = async (alone: boolean) =>
+      (await findMeeting(db, identifier, { clientId: unnamed.clientId, alone }))?.allowed;
+    expect([await meet(true), await meet(false)]).toEqual([[], ['ledger.read']]);
+  });
+
+  it('gives a client that changes itself nothing that whoever let it register holds no more', async () => {
+    const clerk = await callerOf(guarded, { role: 'admin' });
+    const token = await define('changing', { scope: 'clients:read:any' }, clerk);
+    const { body: client } = await register(web, { to: guarded, headers: bearer(token) });
+    const change = (scope: string) =>
+      send(client.registration_client_uri, {
+        method: 'PUT',
+        headers: { 'content-type': 'application/json', ...bearer(client.registration_access_token) },
+        body: JSON.stringify({ ...web, client_id: client.client_id, scope }),
+      });
+    expect((await change('openid clients:read:any')).body.scope).toBe('openid clients:read:any');
+    expect((await change('openid')).body.scope).toBe('openid');
+    await giveRole(guarded, clerk.id as string, 'user');
+    const refused = await change('openid clients:read:any');
+    expect([refused.status, refused.body.error]).toEqual([400, 'invalid_client_metadata']);
+    const { scope } = await guarded.database.db('clients').where({ clientId: client.client_id }).first('scope');
+    expect(scope).toBe('openid');
+    expect((await change('openid email')).body.scope).toBe('openid email');
   });
 
   it('lets confidential clients do without PKCE where it says so', async () => {

@@ -88,6 +88,7 @@ describe('verify-token.ts', () => {
       ['r1', 'RS256'],
       ['e1', 'ES256'],
       ['d1', 'EdDSA'],
+      ['p1', 'PS256'],
       ['r2', 'RS256'],
     ] as const) {
       const pair = await generateKeyPair(alg, { extractable: true });
@@ -103,7 +104,7 @@ describe('verify-token.ts', () => {
   });
   afterAll(() => jwksServer.close());
   beforeEach(() => {
-    published = ['r1', 'e1', 'd1'].map((kid) => signers[kid]?.jwk as JWK);
+    published = ['r1', 'e1', 'd1', 'p1'].map((kid) => signers[kid]?.jwk as JWK);
     cacheControl = 'public, max-age=300';
     broken = false;
     requests = 0;
@@ -124,7 +125,7 @@ describe('verify-token.ts', () => {
   const unsigned = (header: object, payload: object, signature = '') =>
     `${[header, payload].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')}.${signature}`;
 
-  for (const kid of ['r1', 'e1', 'd1']) {
+  for (const kid of ['r1', 'e1', 'd1', 'p1']) {
     it(`takes a token signed by ${kid}`, async () =>
       expect(await verifier()(await sign({ kid }))).toMatchObject({ sub: 'u1' }));
   }

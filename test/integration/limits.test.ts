@@ -1,6 +1,7 @@
 /** Limits by role on the REST API, and limits of failures where clients authenticate and tokens are asked about. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { callerOf, machineOf, nobody, type TestCaller } from '../support/callers.ts';
+import { makeProver } from '../support/dpop.ts';
 import type { Answer } from '../support/requests.ts';
 import { type RegisteredClient, startServer, type TestServer } from '../support/server.ts';
 
@@ -132,12 +133,13 @@ describe('the limits of failures', () => {
   const post = async (
     path: string,
     parameters: Record<string, string>,
-    authorization?: string,
+    authorization?: string | Record<string, string>,
     at = from,
   ): Promise<Answer> => {
+    const proof = typeof authorization === 'string' ? { authorization } : authorization;
     const response = await fetch(`${server.address}${path}`, {
       method: 'POST',
-      headers: { 'x-forwarded-for': at, ...(authorization ? { authorization } : {}) },
+      headers: { 'x-forwarded-for': at, ...proof },
       body: new URLSearchParams(parameters),
     });
     const text = await response.text();
@@ -197,6 +199,42 @@ describe('the limits of failures', () => {
     const seconds = Number(refused.headers.get('retry-after'));
     expect(seconds).toBeGreaterThan(800);
     expect(refused.text).toContain(`${seconds} seconds`);
+  });
+
+  it('hold for tokens that are made up for an exchange, whose proofs leave no row', async () => {
+    const prover = await makeProver();
+    const { db } = server.database;
+    const replays = async () =>
+      Number((await db('oidcPayloads').where({ model: 'ReplayDetection' }).count('* as n').first())?.n);
+    const before = await replays();
+    const form = {
+      grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
+      client_id: 'countersign-rest',
+      subject_token: 'made-up',
+      subject_token_type: 'urn:countersign:params:oauth:token-type:api_key',
+    };
+    const attempt = async () =>
+      post('/oauth/token', form, { dpop: await prover.proof({ url: `${server.issuer}/oauth/token` }) });
+    expect(await statuses(6, attempt)).toEqual([400, 400, 400, 400, 400, 429]);
+    expect(await replays()).toBe(before);
+  });
+
+  it('hold for whatever leaves a row for nobody known, whatever is sent along', async () => {
+    const visit = (path: string) =>
+      fetch(`${server.issuer}${path}`, {
+        headers: { 'x-forwarded-for': from, cookie: 'session=x' },
+        redirect: 'manual',
+      });
+    const authorize = `/oauth/authorize?client_id=${client.client_id}&response_type=code&redirect_uri=https://app.example.com/callback&code_challenge_method=S256&code_challenge=${'a'.repeat(43)}&scope=openid`;
+    const seen = await statuses(10, async () => {
+      await visit('/device');
+      await visit('/oauth/logout');
+      return visit(authorize);
+    });
+    expect(seen).toEqual(Array(10).fill(303));
+    for (const path of ['/device', '/oauth/logout', authorize]) expect((await visit(path)).status).toBe(429);
+    const pushed = { client_id: publicClient.client_id, client_secret: '', response_type: 'code' };
+    expect((await post('/oauth/par', pushed)).status).toBe(429);
   });
 
   it('do not count grants of a client that has proven itself: its callback is open to anybody', async () => {

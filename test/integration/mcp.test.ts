@@ -255,6 +255,36 @@ describe('a resource that nobody registered', () => {
     expect(await ask('https://billing.example.com.evil.example/api')).toBe('interaction');
   });
 
+  it('is none on the origin of an audience of ours, of an exchange, or of a client that is a document', async () => {
+    const known = await startServer({
+      JWT_AUD: 'https://own.example.com/api',
+      AUTH_OIDC_ISSUER: 'https://other.example.com',
+      AUTH_OIDC_AUDIENCE: 'plain,https://external.example.com/api',
+      AUTH_OIDC_JWKS_URL: 'https://other.example.com/jwks',
+    });
+    closers.push(() => void known.stop());
+    const { client_id } = await known.client({ redirect_uris: ['https://app.example.com/cb'] });
+    await known.database.db('clients').where({ clientId: client_id }).update({
+      clientId: 'https://document.example.com/client.json',
+      kind: 'metadata-document',
+    });
+    await known.client({
+      grant_types: ['urn:ietf:params:oauth:grant-type:token-exchange'],
+      redirect_uris: [],
+      first_party: true,
+      token_exchange: {
+        subject_audiences: ['https://subject.example.com/api'],
+        resources: ['https://target.example.com/api'],
+      },
+    });
+    for (const host of ['own', 'external', 'document', 'subject', 'target'])
+      for (const path of ['/api', '/', '/client.json', '/any/other']) {
+        const resource = `https://${host}.example.com${path}`;
+        expect([resource, await ask(resource, known)]).toEqual([resource, 'invalid_target']);
+      }
+    expect(await ask('https://unknown.example.com/api', known)).toBe('interaction');
+  });
+
   it('is for what a person agrees to, and for no machine', async () => {
     const machine = await server.client({ grant_types: ['client_credentials'], redirect_uris: [] });
     const response = await fetch(`${server.issuer}/oauth/token`, {

@@ -159,7 +159,7 @@ describe('errors', () => {
   });
 
   it('at REST and protocol addresses are JSON', async () => {
-    for (const path of ['/oauth/nothing', '/.well-known/nothing', '/api/v1/nothing', '/auth/nothing', '/oauth/token']) {
+    for (const path of ['/oauth/nothing', '/.well-known/nothing', '/api/v1/nothing', '/auth/nothing']) {
       const response = await fetch(server.issuer + path, { headers: { accept: 'application/json' } });
       expect([path, response.status]).toEqual([path, 404]);
       expect(response.headers.get('content-type')).toMatch(/json/);

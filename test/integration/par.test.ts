@@ -1,6 +1,7 @@
 /** Pushed authorization requests (RFC 9126). */
 import * as oidc from 'openid-client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { password } from '../support/browser.ts';
 import {
   basic,
   expectError,
@@ -65,6 +66,30 @@ describe('a pushed request', () => {
     expect((await person.browser.go(pushed)).html).toContain('current-password');
     expect((await person.browser.go(pushed)).html).toContain('current-password');
   });
+
+  for (const metadata of [
+    { require_pushed_authorization_requests: true },
+    { require_pushed_authorization_requests: true, token_endpoint_auth_method: 'none' },
+  ])
+    it(`goes on for another account: ${JSON.stringify(metadata)}`, async () => {
+      const party = await registerRelyingParty(server, { ...metadata, first_party: true });
+      const other = await newPerson(server);
+      const someone = await newPerson(server);
+      await rp.signIn(someone);
+      const { pushed, ...attempt } = await push(
+        { prompt: 'login', login_hint: someone.email, resource: undefined },
+        party,
+      );
+      const page = await someone.browser.submit(await someone.browser.go(pushed), {}, '/switch');
+      expect(page.html).toContain('current-password');
+      expect(page.html).not.toContain(someone.email);
+      const ending = await someone.browser.submit(page, { email: other.email, password });
+      const { url: callback } = await someone.browser.submit(ending);
+      const tokens = await party.redeem({ attempt, callback });
+      expect(tokens.claims()).toMatchObject({ nonce: attempt.nonce, aud: party.client.client_id });
+      const { id } = await server.database.db('users').where({ email: other.email }).first('id');
+      expect(tokens.claims()?.sub).toBe(id);
+    });
 
   it('cannot be changed on the way', async () => {
     const { pushed, ...attempt } = await push({ scope: 'openid' });

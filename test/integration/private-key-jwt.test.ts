@@ -1,4 +1,5 @@
 /** Clients that sign who they are (RFC 7523, OpenID Connect Core section 9): what an assertion must say, and whose keys count. */
+import { randomUUID } from 'node:crypto';
 import { connect } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createApp } from '../../src/app.ts';
@@ -252,6 +253,62 @@ describe('keys from a jwks_uri', () => {
       expect(await use(old, id)).toMatch(/^40[01] invalid_client/);
       await published.stop();
     });
+});
+
+describe('whoever names clients whose keys are at a jwks_uri', () => {
+  let limited: TestServer;
+  beforeAll(async () => {
+    limited = await startServer({ RATE_LIMIT_FACTOR: '0.1' });
+  });
+  afterAll(() => limited.stop());
+
+  /** Clients that registered themselves, each with keys at an address of its own, all on one host. */
+  const strangers = async (at: TestServer, count: number, { uri }: KeyServer): Promise<string[]> => {
+    const ids = Array.from({ length: count }, () => randomUUID());
+    await at.database.db('clients').insert(
+      ids.map((id) => ({
+        clientId: id,
+        kind: 'dynamic',
+        vouchedFor: false,
+        redirectUris: ['https://app.example.com/callback'],
+        tokenEndpointAuthMethod: 'private_key_jwt',
+        jwksUri: `${uri}?${id}`,
+        rank: 0,
+      })),
+    );
+    return ids;
+  };
+  /** What makes us look for the keys: a request object that nobody signed. */
+  const name = (id: string, at: TestServer) =>
+    send(`${at.issuer}/oauth/authorize?client_id=${id}&request=a.b.c`, { redirect: 'manual' });
+
+  it('does not make us fetch at each request by going round more clients than the engine remembers', async () => {
+    const published = await serveKeys(key);
+    const ids = await strangers(server, 110, published);
+    for (let round = 0; round < 2; round++) for (const id of ids) await name(id, server);
+    expect(published.fetches).toBe(110);
+    await published.stop();
+  });
+
+  it('makes us fetch as often as an address and a host have coming, and turns off no client of an administrator’s', async () => {
+    const published = await serveKeys(key);
+    const { client_id: ours } = await limited.client({ ...metadata, jwks_uri: `${published.uri}?ours` });
+    for (const id of await strangers(limited, 8, published)) expect((await name(id, limited)).status).toBeLessThan(600);
+    expect(published.fetches).toBe(3);
+    const assertion = await makeAssertion(key, { clientId: ours, aud: limited.issuer });
+    expect(outcome(await ask(assertion, limited))).toBe(200);
+    expect(published.fetches).toBe(4);
+    await published.stop();
+  });
+
+  it('does not make us fetch again what has just failed', async () => {
+    const published = await serveKeys(key);
+    published.status = 500;
+    const [id = ''] = await strangers(server, 1, published);
+    for (let attempt = 0; attempt < 4; attempt++) await name(id, server);
+    expect(published.fetches).toBe(1);
+    await published.stop();
+  });
 });
 
 it('discovery says how assertions are signed, at each endpoint that takes them (RFC 8414 section 2)', async () => {

@@ -251,8 +251,8 @@ describe.runIf(onPostgres)('races', () => {
         );
         for (const other of others) expect(other).toEqual(first);
         const { db } = (replicas[0] as (typeof replicas)[number]).app.accounts;
-        expect(await db('jwksKeys').pluck('alg').orderBy('alg')).toEqual(['ES256', 'EdDSA', 'RS256']);
-        expect(await db('auditLogs').where({ action: 'key.create' })).toHaveLength(3);
+        expect(await db('jwksKeys').pluck('alg').orderBy('alg')).toEqual(['ES256', 'EdDSA', 'PS256', 'RS256']);
+        expect(await db('auditLogs').where({ action: 'key.create' })).toHaveLength(6);
         expect(await db('auditLogs').where({ action: 'client.create' })).toHaveLength(3);
       } finally {
         await times(3, (index) => replicas[index]?.stop() as Promise<void>);

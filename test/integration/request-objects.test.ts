@@ -1,6 +1,7 @@
 /** Signed requests (JAR, RFC 9101), by value. */
 import { type CryptoKey, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { password } from '../support/browser.ts';
 import {
   type Attempt,
   newPerson,
@@ -57,6 +58,20 @@ const visit = (request: string, outside: Record<string, string> = {}, party = rp
   person.browser.go(urlWith(request, outside, party));
 
 describe('a signed request', () => {
+  it('goes on for another account where requests must be signed', async () => {
+    const [someone, other] = [await newPerson(server), await newPerson(server)];
+    await rp.signIn(someone, {});
+    const attempt = await strict.begin({ prompt: 'login', login_hint: someone.email });
+    const first = await someone.browser.go(urlWith(await sign(attempt, { party: strict }), {}, strict));
+    const page = await someone.browser.submit(first, {}, '/switch');
+    expect(page.html).not.toContain(someone.email);
+    const ending = await someone.browser.submit(page, { email: other.email, password });
+    const { url: callback } = await someone.browser.submit(ending);
+    const claims = (await strict.redeem({ attempt, callback })).claims();
+    const { id } = await server.database.db('users').where({ email: other.email }).first('id');
+    expect([claims?.sub, claims?.nonce]).toEqual([id, attempt.nonce]);
+  });
+
   it('signs a person in, and what is outside it is not believed', async () => {
     const attempt = await rp.begin({ scope: 'openid email' });
     const { url: callback } = await visit(await sign(attempt), {
@@ -128,6 +143,16 @@ describe('a signed request', () => {
     });
     expect([page.status, page.url.origin]).toEqual([400, server.issuer]);
     expect(page.html).toMatch(/invalid_request(_object)?|invalid_redirect_uri/);
+  });
+
+  it.each([
+    ['NUL', { nonce: 'a\0b' }],
+    ['half a character', { nonce: '\ud800' }],
+    ['NUL in a claim’s name', { claims: { id_token: { 'a\0b': null } } }],
+    ['claims without a bottom', { claims: JSON.parse(`${'{"a":'.repeat(30)}1${'}'.repeat(30)}`) }],
+  ])('that holds %s is a 400', async (_, claims) => {
+    const page = await visit(await sign(await rp.begin(), { claims }));
+    expect([page.status, page.url.origin]).toEqual([400, server.issuer]);
   });
 
   it('by an algorithm that the client did not register is refused', async () => {

@@ -1,5 +1,5 @@
 /** Resource servers (RFC 8707): rows that say what tokens are for, who may ask for what there, and what they look like. */
-import { createLocalJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose';
+import { type CryptoKey, createLocalJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createResourceServer, updateResourceServer } from '../../src/resource-servers/resource-servers.commands.ts';
 import { callerOf, giveRole, machineOf, type TestCaller } from '../support/callers.ts';
@@ -220,6 +220,15 @@ describe('a client may ask for', () => {
     expectError(await forItself(await machine(), row, 'orders.read'), [400, 'invalid_target']);
   });
 
+  it('nothing whose tokens could be taken for id_tokens: a client_id is no identifier, and no audience', async () => {
+    const clientId = 'https://client.example.com/document.json';
+    const { client_id } = await machine();
+    await server.database.db('clients').where({ clientId: client_id }).update({ clientId });
+    const { status, json } = await admin.request('post', '/resource-servers', { identifier: clientId, name: 'Client' });
+    expect([status, json.code]).toEqual([409, 'identifier_taken']);
+    await expect(machine({ audience: clientId })).rejects.toThrow(/client_id/);
+  });
+
   it('of what it is registered for, when it is registered for any scope', async () => {
     const row = await register();
     const client = await machine({ scope: 'orders.write other' });
@@ -243,6 +252,70 @@ describe('a client may ask for', () => {
       400,
       'invalid_target',
     ]);
+  });
+});
+
+describe('a request that names many resources', () => {
+  const many = (count: number): [string, string][] =>
+    Array.from({ length: count }, (_, index) => ['resource', `https://many-${index}.example.com/`]);
+  const stored = async () => Number((await server.database.db('oidcPayloads').count().first())?.count);
+
+  it('is refused before anything is looked up or stored', async () => {
+    const rp = await application();
+    const before = await stored();
+    const { url } = await rp.begin({ scope: 'openid' });
+    const form = [...url.searchParams, ...many(900)] as [string, string][];
+    for (const path of ['/oauth/par', '/oauth/device', '/oauth/token'])
+      expectError(await post(server, path, form, basic(rp.client)), [400, 'invalid_target']);
+    for (const [name, value] of many(11)) url.searchParams.append(name, value);
+    for (const response of [
+      await fetch(url, { headers: { accept: 'text/html' }, redirect: 'manual' }),
+      await fetch(`${server.issuer}/oauth/authorize`, {
+        method: 'POST',
+        body: new URLSearchParams(form),
+        redirect: 'manual',
+      }),
+    ])
+      expect([response.status, await response.text()]).toEqual([400, expect.stringContaining('invalid_target')]);
+    expect(await stored()).toBe(before);
+  });
+
+  it('is refused when they are in a signed request (RFC 9101), too', async () => {
+    const rp = await application({ token_endpoint_auth_method: 'private_key_jwt' });
+    const { url } = await rp.begin({ scope: 'openid' });
+    const claims = { ...Object.fromEntries(url.searchParams), resource: many(11).map(([, value]) => value) };
+    const request = await new SignJWT(claims)
+      .setProtectedHeader({ alg: 'ES256', kid: 'k1' })
+      .setIssuer(rp.client.client_id)
+      .setAudience(server.issuer)
+      .setIssuedAt()
+      .setNotBefore('0s')
+      .setExpirationTime('1m')
+      .sign(rp.key as CryptoKey);
+    url.search = new URLSearchParams({ client_id: rp.client.client_id, request }).toString();
+    const { url: callback } = await person.browser.go(url);
+    expect(callback.searchParams.get('error')).toBe('invalid_target');
+    expect(callback.searchParams.get('error_description')).toContain('more than 10');
+  });
+
+  it('has each of them looked up once', async () => {
+    const rp = await application();
+    const { identifier } = await register();
+    const { url } = await rp.begin({ scope: 'openid orders.read' });
+    for (let times = 0; times < 10; times++) url.searchParams.append('resource', identifier);
+    const queries: string[] = [];
+    const count = ({ sql, bindings }: { sql: string; bindings: unknown[] }) => {
+      if (sql.includes('resource_servers') && bindings.includes(identifier)) queries.push(sql);
+    };
+    server.database.db.on('query', count);
+    const { status } = await fetch(url, { redirect: 'manual' });
+    server.database.db.removeListener('query', count);
+    expect([status, queries.length]).toEqual([303, 1]);
+  });
+
+  it('and no parameter comes more than a few times', async () => {
+    const form = Array.from({ length: 21 }, (): [string, string] => ['ui_locales', 'en']);
+    expectError(await post(server, '/oauth/par', form, basic((await application()).client)), [400, 'invalid_request']);
   });
 });
 
@@ -410,6 +483,28 @@ describe('OPEN_RESOURCES', () => {
       }
       await open.database.db('grants').update({ payload: JSON.stringify({}) });
       expect(await isActive(next.access_token)).toBe(false);
+    } finally {
+      await open.stop();
+    }
+  });
+
+  it('of what people agreed to while nobody had registered an API leaves what it declares', async () => {
+    const open = await startServer({ OPEN_RESOURCES: 'true' });
+    try {
+      const root = await callerOf(open, { role: 'admin' });
+      const rp = await registerRelyingParty(open, {});
+      const someone = await newPerson(open);
+      const resource = 'https://mcp.example.com/mcp';
+      await rp.signIn(someone, { scope: 'openid tools.call tools.delete', resource });
+      const { status } = await root.request('post', '/resource-servers', {
+        ...{ identifier: resource, name: 'Tools' },
+        scopes: [{ name: 'tools.call' }, { name: 'tools.list' }],
+      });
+      expect(status).toBe(201);
+      const { id: userId } = await open.database.db('users').where({ email: someone.email }).first('id');
+      const consent = await open.database.db('consents').where({ userId }).first('resources');
+      const grant = await open.database.db('grants').where({ clientId: rp.client.client_id }).first('payload');
+      expect([consent.resources[resource], grant.payload.resources[resource]]).toEqual([['tools.call'], 'tools.call']);
     } finally {
       await open.stop();
     }

@@ -1,4 +1,5 @@
 /** Response types beyond `code`, and signed responses (JARM): what a client is registered for, and nothing else. */
+import { compactDecrypt, createRemoteJWKSet, exportJWK, generateKeyPair, jwtVerify } from 'jose';
 import * as oidc from 'openid-client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { formsOf } from '../support/browser.ts';
@@ -122,6 +123,36 @@ describe('a response as a JWT (JARM)', () => {
       expect(tokens.claims()?.sub).toBeTruthy();
     },
   );
+
+  it.each([
+    ['RSA-OAEP-256', 'A256GCM'],
+    ['ECDH-ES', 'A128CBC-HS256'],
+  ])('is encrypted to the client by %s and %s, with the signature within', async (alg, enc) => {
+    const { publicKey, privateKey } = await generateKeyPair(alg, { extractable: true });
+    const rp = await registerRelyingParty(server, {
+      authorization_signed_response_alg: 'ES256',
+      authorization_encrypted_response_alg: alg,
+      authorization_encrypted_response_enc: enc,
+      jwks: { keys: [{ ...(await exportJWK(publicKey)), kid: 'e1', use: 'enc', alg }] },
+      first_party: true,
+    });
+    const attempt = await rp.begin({ response_mode: 'jwt' });
+    const { url } = await person.browser.go(attempt.url);
+    const { plaintext, protectedHeader } = await compactDecrypt(url.searchParams.get('response') ?? '', privateKey);
+    expect(protectedHeader).toMatchObject({ alg, enc });
+    const keys = createRemoteJWKSet(new URL(`${server.issuer}/.well-known/jwks.json`));
+    const { payload } = await jwtVerify(new TextDecoder().decode(plaintext), keys, {
+      issuer: server.issuer,
+      audience: rp.client.client_id,
+    });
+    const callback = new URL(redirectUri);
+    callback.search = new URLSearchParams({
+      code: payload.code as string,
+      state: payload.state as string,
+      iss: server.issuer,
+    }).toString();
+    expect((await rp.redeem({ attempt, callback })).claims()?.sub).toBeTruthy();
+  });
 
   it('tells errors too', async () => {
     const { url } = await person.browser.go(

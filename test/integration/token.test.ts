@@ -110,6 +110,7 @@ describe('the access token', () => {
       exp: (payload.iat ?? 0) + 600,
       sid: expect.any(String),
       grant_id: expect.any(String),
+      ...{ acr: 'urn:countersign:acr:single-factor', amr: ['pwd'], auth_time: expect.any(Number) },
     });
     expect(await userinfo(tokens.access_token)).toMatchObject({ status: 401, body: { error: 'invalid_token' } });
   });

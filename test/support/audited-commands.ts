@@ -181,7 +181,7 @@ const askable = async ({ server, registerVerified, openSession }: World) => {
 const agreement = { scopes: ['openid', 'email'], claims: ['name'], resources: { 'https://api.example.com': ['read'] } };
 const asked = { ...agreement, authReqId: 'a-request-id', bindingMessage: 'W4SCT' };
 
-const resourceRules = { isIdentifier: () => true, signingAlgs: () => ['RS256'] };
+const resourceRules = { isIdentifier: () => true, signingAlgs: () => ['RS256'], narrow: narrowResource };
 const newResourceServer = {
   ...{ name: 'Orders', description: null, scopes: [{ name: 'orders.read', description: null }], clients: [] },
   ...{ accessTokenFormat: 'jwt', accessTokenTtl: null, signingAlg: null, allow: 'any' },
@@ -439,6 +439,22 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
       expected: () => [onClient('client.delete', id)],
     };
   },
+  'deleteClient, of one that is a metadata document': async ({ db, registerVerified, openSession }) => {
+    const id = await openSession((await registerVerified()).id);
+    await db('clients').where({ clientId: id }).update({ kind: 'metadata-document' });
+    return {
+      run: () => clients.deleteClient(db, operator, powers, id, revokeGrantsOf),
+      expected: () => [onClient('client.block', id)],
+    };
+  },
+  unblockClient: async ({ db, registerVerified, openSession }) => {
+    const id = await openSession((await registerVerified()).id);
+    await db('clients').where({ clientId: id }).update({ kind: 'metadata-document', blockedAt: new Date() });
+    return {
+      run: () => clients.unblockClient(db, operator, powers, id, revokeGrantsOf),
+      expected: () => [onClient('client.unblock', id)],
+    };
+  },
   createApiKey: async ({ server, registerVerified, openSession }) => {
     const { id: userId } = await registerVerified();
     const scopes = ['users:read:own'];
@@ -561,7 +577,7 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
           operator,
           powers,
           { ...newResourceServer, id, name: 'Other', scopes: [] },
-          { ...resourceRules, narrow: narrowResource },
+          resourceRules,
         ),
       expected: () => [
         {
@@ -733,7 +749,15 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
     const question = { userId, client: { id: clientId, name }, details: asked, expiresAt: soon() };
     await askPerson(deps, operator, question);
     const { id } = await world.db('backchannelRequests').where({ userId }).first('id');
-    const approval = { clientId, userId, sessionUid: clientId, details: asked, amr: ['pwd'], authTime: shownNow() };
+    const approval = {
+      clientId,
+      userId,
+      sessionUid: clientId,
+      details: asked,
+      acr: 'any',
+      amr: ['pwd'],
+      authTime: shownNow(),
+    };
     return {
       run: () => world.db.transaction((db) => recordDecision(db, user(userId), approval, { id, decision: 'approved' })),
       expected: () => [

@@ -46,6 +46,13 @@ const unknown = uuid();
 const someone = async ({ account }: World): Promise<Attempt> => ({ params: { id: (await account()).id } });
 const stranger = ({ stranger }: World): Attempt => ({ params: { id: stranger.id } });
 const someClient = async ({ client }: World) => ({ client_id: (await client()).client_id });
+const blockedClient = async ({ server }: World) => {
+  const clientId = `https://app.example.com/${uuid()}.json`;
+  await server.database
+    .db('clients')
+    .insert({ clientId, kind: 'metadata-document', redirectUris: [redirectUri], blockedAt: new Date() });
+  return { client_id: clientId };
+};
 const someResourceServer = async ({ server }: World) => {
   const [{ id }] = await server.database
     .db('resourceServers')
@@ -276,6 +283,7 @@ const machines: Record<string, RouteCase> = {
     attempt: async (world) => ({ params: await someClient(world), body: { graceSeconds: 0 } }),
   },
   deleteClient: { attempt: async (world) => ({ params: await someClient(world) }) },
+  unblockClient: { attempt: async (world) => ({ params: await blockedClient(world) }) },
   listSoftwarePolicies: { attempt: () => ({ query: { limit: '2' } }) },
   createSoftwarePolicy: { attempt: () => ({ body: { name: `p-${uuid()}`, redirectHosts: ['app.example.com'] } }) },
   replaceSoftwarePolicy: {

@@ -4,7 +4,10 @@ import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { Provider } from 'oidc-provider';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createClientKeys } from '../../adapters/client-keys.ts';
+import { createFetchSlots } from '../../adapters/fetch-slots.ts';
 import { createOutboundFetch, type Resolve } from '../../adapters/outbound.ts';
+import { createLog } from '../../src/log.ts';
 
 type EngineFetch = (provider: Provider, url: string, options: RequestInit) => Promise<Response>;
 
@@ -270,5 +273,72 @@ describe('a listed host', () => {
       const response = await fetchThroughEngine(['localhost'], `http://localhost:${port}${path}`);
       await expect(response.text()).rejects.toThrow('timeout');
     }
+  });
+});
+
+describe('places for fetches', () => {
+  it('are so many altogether, and two of a host or for an address', () => {
+    const slots = createFetchSlots({ total: 5, each: 2 });
+    const take = (host: string, address?: string) => slots.take({ host, address });
+    const first = take('a', '1');
+    expect([first, take('a', '2'), take('a', '3')].map(Boolean)).toEqual([true, true, false]);
+    expect([take('b', '1'), take('c', '1')].map(Boolean)).toEqual([true, false]);
+    first?.();
+    // Given back twice is given back once.
+    first?.();
+    expect([take('a', '4'), take('a', '5')].map(Boolean)).toEqual([true, false]);
+    expect([take('d'), take('e'), take('f')].map(Boolean)).toEqual([true, true, false]);
+  });
+});
+
+describe('the keys of clients', () => {
+  const asked: string[] = [];
+  const keysOf = (answer: (url: string) => Response | Promise<Response>) =>
+    createClientKeys({
+      fetch: async (url) => {
+        asked.push(String(url));
+        return answer(String(url));
+      },
+      limit: async () => {},
+      log: createLog('silent'),
+    });
+  const load = (keys: ReturnType<typeof keysOf>, uri: string, registered = false) =>
+    keys.load({ uri, registered, address: undefined });
+
+  it('are bounded in bytes, and what strangers have kept pushes nothing of an administrator’s out', async () => {
+    const keys = keysOf(() => new Response(JSON.stringify({ keys: [{ n: 'x'.repeat(200_000) }] })));
+    await load(keys, 'https://ours.example/jwks', true);
+    for (let index = 0; index < 100; index++) await load(keys, `https://${index}.example/jwks`);
+    const known = (uri: string, registered: boolean) => keys.known({ uri, registered }) !== undefined;
+    expect(known('https://ours.example/jwks', true)).toBe(true);
+    expect([known('https://0.example/jwks', false), known('https://99.example/jwks', false)]).toEqual([false, true]);
+  });
+
+  it('are fetched once for many, and what fails is left alone for a while', async () => {
+    asked.length = 0;
+    const keys = keysOf(async () => {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      return new Response('', { status: 500 });
+    });
+    await Promise.all(Array.from({ length: 5 }, () => load(keys, 'https://a.example/jwks')));
+    expect((await load(keys, 'https://a.example/jwks')).body).toBeUndefined();
+    expect(asked).toEqual(['https://a.example/jwks']);
+  });
+
+  it('of strangers wait for nobody else’s when their servers are slow', async () => {
+    let release = () => {};
+    const gate = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const keys = keysOf(async (url) => {
+      if (url.includes('slow')) await gate;
+      return new Response('{"keys":[]}');
+    });
+    const slow = Array.from({ length: 20 }, (_, index) => load(keys, `https://slow${index}.example/jwks`));
+    const settled = Promise.allSettled(slow);
+    expect((await load(keys, 'https://ours.example/jwks', true)).body).toBe('{"keys":[]}');
+    release();
+    const refused = (await settled).filter(({ status }) => status === 'rejected');
+    expect(refused).toHaveLength(4);
   });
 });
