@@ -54,7 +54,7 @@ const createClientAdapter = ({ db, findClient, requirePushedRequests }: OidcStor
     // On the way out, and where nobody asks, a client is who it was: its document's server must not hold up a sign-out.
     const known = !ctx || ctx.oidc?.route?.startsWith('end_session');
     const client = await (known ? findStoredClient(db, id) : findClient(id, ctx.ip));
-    if (!client) return undefined;
+    if (!client || client.blockedAt) return undefined;
     const metadata = engineClient(client);
     // Our own sign in on the same origin, with nothing in the request that could be changed on the way.
     return requirePushedRequests && !client.builtIn

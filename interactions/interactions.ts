@@ -26,6 +26,8 @@ export interface InteractionDeps {
   pages: Pages;
   postedRequests: PostedRequests;
   provider(): Provider;
+  /** Counts a request that is kept for a while. @throws AppError 429 */
+  limitPosted(address: string): Promise<void>;
   steps: Record<string, Step>;
 }
 
@@ -36,7 +38,13 @@ const toQuery = (parameters: Record<string, unknown>): string => {
   return String(query);
 };
 
-export const interactions = ({ pages, postedRequests, provider, steps }: InteractionDeps): Koa.Middleware => {
+export const interactions = ({
+  pages,
+  postedRequests,
+  provider,
+  limitPosted,
+  steps,
+}: InteractionDeps): Koa.Middleware => {
   const router = new Router({ prefix: '/interaction/:uid' });
 
   const load = async (ctx: Koa.Context): Promise<{ interaction: Interaction; step: Step }> => {
@@ -76,6 +84,7 @@ export const interactions = ({ pages, postedRequests, provider, steps }: Interac
   // Somebody else is at the keyboard: the same request again, and its sign-in page cannot be skipped.
   router.post('/switch', async (ctx) => {
     const { interaction } = await load(ctx);
+    await limitPosted(ctx.ip);
     // What the application insists on stays.
     const consents = String(interaction.params.prompt ?? '')
       .split(' ')

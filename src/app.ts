@@ -215,6 +215,7 @@ export const createApp = async ({
 
   // The pages
   const postedRequests = createPostedRequests(db, secrets);
+  const limitPosted = (address: string) => limits.consume('posted', addressKey(address));
   const pages: Pages = createPages({ config, db, log, views, provider: provider.provider, needsMfa });
   const hosted = compose([
     ...pages.middleware,
@@ -222,6 +223,7 @@ export const createApp = async ({
       pages,
       postedRequests,
       provider: provider.provider,
+      limitPosted,
       steps: {
         create: create({ pages }),
         login: login({ pages, signInDeps, accountDeps: accounts }),
@@ -258,7 +260,7 @@ export const createApp = async ({
     protectedResource(config),
     unregistered.registration,
     exactPaths,
-    prepareRequest(postedRequests, (address) => limits.consume('posted', addressKey(address))),
+    prepareRequest(postedRequests, limitPosted),
     limitAnonymous({ ...limits, addressKey }),
     limitFailures({ ...limits, addressKey }),
     approvals.limitDeviceRequests,
@@ -304,9 +306,7 @@ export const createApp = async ({
   });
   const wellKnown = [...discoveryPaths, webfingerPath, ...protectedResourcePaths, registrationPath];
   const metrics = createMetrics([...Object.values(oauth), ...wellKnown, ...rest.routes.map(({ path }) => path)]);
-  const koa = new Koa({
-    keys: [secrets.mac('cookie', '1')],
-  });
+  const koa = new Koa({ keys: [secrets.mac('cookie', '1')] });
   pinOrigin(koa, issuer, certificateOrigin(config));
   trustProxies(koa, config.TRUST_PROXY, readProxyAddresses(config.TRUST_PROXY_ADDRESSES));
   koa.on('error', (error: NodeJS.ErrnoException) => {

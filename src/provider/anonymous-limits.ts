@@ -14,7 +14,7 @@ export interface AnonymousLimits {
 }
 
 interface EngineContext extends Koa.Context {
-  oidc?: { client?: { clientAuthMethod?: string }; session?: { accountId?: string } };
+  oidc?: { client?: { clientAuthMethod?: string; vouched_for?: unknown }; session?: { accountId?: string } };
 }
 
 /** Where a browser that is nobody's gets a session, and perhaps an interaction. */
@@ -22,8 +22,12 @@ const pages = new Set<string>([routes.authorization, routes.code_verification, r
 
 const isPushed = ({ method, path }: Koa.Context) => method === 'POST' && path === routes.pushed_authorization_request;
 
+/** A secret that a client got by registering itself says nothing of who it is. */
+const isNobodys = ({ oidc }: EngineContext): boolean =>
+  oidc?.client?.clientAuthMethod === 'none' || oidc?.client?.vouched_for === false;
+
 const leftForNobody = (ctx: EngineContext): boolean =>
-  isPushed(ctx) ? ctx.status === 201 && ctx.oidc?.client?.clientAuthMethod === 'none' : !ctx.oidc?.session?.accountId;
+  isPushed(ctx) ? ctx.status === 201 && isNobodys(ctx) : !ctx.oidc?.session?.accountId;
 
 export const limitAnonymous =
   ({ assertLeft, count, addressKey }: AnonymousLimits): Koa.Middleware =>

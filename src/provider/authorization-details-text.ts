@@ -15,10 +15,12 @@ export const readMembers = (detail: object): Member[] | undefined => {
   let tooDeep = false;
   const read = (value: unknown, path: string[]): void => {
     if (path.length > depthMax) tooDeep = true;
-    else if (typeof value === 'object' && value !== null)
+    else if (typeof value === 'object' && value !== null && Object.keys(value).length)
       for (const [name, one] of Object.entries(value))
         read(one, Array.isArray(value) ? path.concat(String(Number(name) + 1)) : path.concat(name));
-    else members.push({ name: path.join('.'), value: String(value) });
+    // What holds nothing is a member all the same.
+    else
+      members.push({ name: path.join('.'), value: typeof value === 'object' ? JSON.stringify(value) : String(value) });
   };
   for (const [name, value] of Object.entries(detail)) if (name !== 'type') read(value, [name]);
   return tooDeep ? undefined : members;

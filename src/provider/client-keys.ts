@@ -28,7 +28,7 @@ export const servingKeys =
     return body === undefined ? fetch(input, init) : Promise.resolve(new Response(body));
   };
 
-/** For how long one that could not be filled is left alone, in seconds: the engine tries again within one request. */
+/** For how long a store that is not fresh counts as fresh to the request that found it so, in seconds. */
 const heldSeconds = 2;
 
 const now = () => Math.floor(Date.now() / 1000);
@@ -48,10 +48,13 @@ const fillFrom = (keys: ClientKeys, client: EngineClient, uri: string): void => 
   let filledWith: string | undefined;
   // One after the other: what the store is filled with is what came last.
   let filling: Promise<void> = Promise.resolve();
-  let heldUntil = 0;
+  // Of each request: the engine tries again until a store is fresh, and what one request could not have is not another's fault.
+  const held = new WeakMap<object, number>();
+  const asker = (): object => Provider.ctx ?? store;
   Object.defineProperty(store, 'freshUntil', {
     get: () => {
       if (served.getStore() !== undefined) return 0;
+      const heldUntil = held.get(asker()) ?? 0;
       const known = keys.known(of);
       return known && known.body === filledWith ? Math.max(heldUntil, Math.ceil(known.until / 1000)) : heldUntil;
     },
@@ -63,14 +66,17 @@ const fillFrom = (keys: ClientKeys, client: EngineClient, uri: string): void => 
       const { body } = await keys.load({ ...of, address: Provider.ctx?.ip });
       if (body === undefined) throw new errors.InvalidClientMetadata('client JSON Web Key Set failed to be refreshed');
       const next = async () => {
-        if (body !== filledWith) await served.run(body, fill);
+        if (body === filledWith) return;
+        // The engine empties the store before it reads, and may then refuse what it reads.
+        filledWith = undefined;
+        await served.run(body, fill);
         filledWith = body;
       };
       filling = filling.then(next, next);
       await filling;
-    } catch (error) {
-      heldUntil = now() + heldSeconds;
-      throw error;
+    } finally {
+      // Old keys past a limit are no error, and must end the engine's next try all the same.
+      if (store.stale()) held.set(asker(), now() + heldSeconds);
     }
   };
 };

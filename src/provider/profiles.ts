@@ -53,7 +53,9 @@ export const assertRequestObject = async (
   if (alg === 'none' && oidc.entities.PushedAuthorizationRequest) return;
   assertStrong(client, alg, refuse);
   // One that came encrypted has been seen by nobody yet.
-  if (!isUsableJson(JSON.stringify(claims))) throw refuse('Request Object holds what is not allowed');
+  const { claims: asked } = claims;
+  if (!isUsableJson(JSON.stringify(claims)) || (typeof asked === 'string' && !isUsableJson(asked)))
+    throw refuse('Request Object holds what is not allowed');
   const required = [
     ...(isFapi(client) ? ['exp', 'aud', 'nbf'] : []),
     ...(oidc.route === 'backchannel_authentication' ? backchannelClaims : []),

@@ -32,23 +32,28 @@ const canBeOpen = (settings: OpenSettings, identifier: string): boolean => {
 
 const literally = (text: string) => text.replace(/[\\%_]/g, '\\$&');
 
-/** Whether any API on this origin is known here. */
-const isKnownOrigin = async (db: Db, origin: string): Promise<boolean> => {
+/**
+ * Whether any API on this origin is known here, or this is a client's id. A stranger's document beside an API must not close it,
+ * so of those the very address counts.
+ */
+const isKnown = async (db: Db, identifier: string): Promise<boolean> => {
+  const { origin } = new URL(identifier);
   const { rows } = (await db.raw(
     `select identifier as name from resource_servers where identifier ilike :pattern
      union select audience from clients where audience ilike :pattern
      union select client_id from clients where client_id ilike :pattern
+       and (kind = 'registered' or client_id in (:identifier, :identifier || '/', rtrim(:identifier, '/')))
      union select entry from clients, jsonb_array_elements_text(
          coalesce(token_exchange -> 'subject_audiences', '[]') || coalesce(token_exchange -> 'resources', '[]')) entry
        where token_exchange is not null and entry ilike :pattern`,
-    { pattern: `${literally(origin)}%` },
+    { pattern: `${literally(origin)}%`, identifier },
   )) as { rows: { name: string }[] };
   return rows.some(({ name }) => URL.parse(name)?.origin === origin);
 };
 
 /** Whether a client may be given tokens for an API of this name that nobody registered. */
 export const isOpenResource = async (db: Db, settings: OpenSettings, identifier: string): Promise<boolean> =>
-  canBeOpen(settings, identifier) && !(await isKnownOrigin(db, new URL(identifier).origin));
+  canBeOpen(settings, identifier) && !(await isKnown(db, identifier));
 
 /** The scopes of resource servers that every client may ask for; of these a client that registers itself may name any. */
 export const listOpenScopes = async (db: Db): Promise<string[]> => {

@@ -255,7 +255,7 @@ describe('a resource that nobody registered', () => {
     expect(await ask('https://billing.example.com.evil.example/api')).toBe('interaction');
   });
 
-  it('is none on the origin of an audience of ours, of an exchange, or of a client that is a document', async () => {
+  it('is none on the origin of an audience of ours or of an exchange, and no client’s id', async () => {
     const known = await startServer({
       JWT_AUD: 'https://own.example.com/api',
       AUTH_OIDC_ISSUER: 'https://other.example.com',
@@ -277,11 +277,14 @@ describe('a resource that nobody registered', () => {
         resources: ['https://target.example.com/api'],
       },
     });
-    for (const host of ['own', 'external', 'document', 'subject', 'target'])
+    for (const host of ['own', 'external', 'subject', 'target'])
       for (const path of ['/api', '/', '/client.json', '/any/other']) {
         const resource = `https://${host}.example.com${path}`;
         expect([resource, await ask(resource, known)]).toEqual([resource, 'invalid_target']);
       }
+    expect(await ask('https://document.example.com/client.json', known)).toBe('invalid_target');
+    // Whoever can publish a document beside an API must not close it.
+    expect(await ask('https://document.example.com/api', known)).toBe('interaction');
     expect(await ask('https://unknown.example.com/api', known)).toBe('interaction');
   });
 
