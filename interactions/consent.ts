@@ -1,10 +1,11 @@
 /** The `consent` prompt: what an application asks for, in words. */
 import type { Db } from '../db/connect.ts';
-import { isTrusted, isVouchedFor } from '../src/clients/standing.queries.ts';
+import { findStanding, isOwnTo, isVouchedFor } from '../src/clients/standing.queries.ts';
 import { AppError } from '../src/errors.ts';
 import { actorOf } from '../src/http/actor.ts';
 import type { Detail, DetailsTypes } from '../src/provider/authorization-details.ts';
 import { fillIn, inLanguage, readMembers } from '../src/provider/authorization-details-text.ts';
+import { findUserAccess } from '../src/roles/roles.queries.ts';
 import { grantConsent } from '../src/sessions/sessions.commands.ts';
 import { findConsent } from '../src/sessions/sessions.queries.ts';
 import { findUser } from '../src/users/users.queries.ts';
@@ -52,7 +53,9 @@ export const consent = ({ db, pages, detailsTypes }: { db: Db; pages: Pages; det
       const { uid, params } = interaction;
       const { scopes, claims, resources } = missingOf(interaction);
       const before = await findConsent(db, user.id, client.clientId);
-      const trusted = await isTrusted(db, client.clientId, user.id);
+      const standing = await findStanding(db, client.clientId);
+      const rank = (await findUserAccess(db, user.id))?.rank;
+      const trusted = isOwnTo(standing, rank);
       const action = `/interaction/${uid}`;
       pages.show(
         ctx,
@@ -67,7 +70,7 @@ export const consent = ({ db, pages, detailsTypes }: { db: Db; pages: Pages; det
           ...(client.clientUri ? { clientUri: client.clientUri } : {}),
           ...(client.policyUri ? { policyUri: client.policyUri } : {}),
           ...(client.tosUri ? { tosUri: client.tosUri } : {}),
-          verified: trusted || (await isVouchedFor(db, client, user.id)),
+          verified: trusted || isVouchedFor(standing, rank),
           ...(client.kind === 'metadata-document' ? { comesFrom: new URL(client.clientId).host } : {}),
           firstParty: trusted,
           scopes,

@@ -5,9 +5,10 @@ import { z } from 'zod';
 import type { Db } from '../db/connect.ts';
 import type { Actor } from '../src/audit/logs.commands.ts';
 import { type DecidingSession, openRequest, requestsPath } from '../src/auth/backchannel.commands.ts';
-import { findWaiting, pageWaiting, type WaitingRow } from '../src/auth/backchannel.queries.ts';
-import { isVouchedFor } from '../src/clients/standing.queries.ts';
+import { findWaiting, pageWaiting } from '../src/auth/backchannel.queries.ts';
+import { findStandings, isVouchedFor } from '../src/clients/standing.queries.ts';
 import { AppError } from '../src/errors.ts';
+import { findUserAccess } from '../src/roles/roles.queries.ts';
 import type { Secrets } from '../src/secrets.ts';
 import type { Pages, Visitor } from './pages.ts';
 import { describeResources } from './resources.ts';
@@ -31,12 +32,6 @@ export interface RequestPageDeps {
   decide: DecideRequest;
 }
 
-/** Who answers for what an application says of itself, as on the consent page. */
-const standingOf = async (db: Db, userId: string, { clientId, clientKind }: WaitingRow) => ({
-  verified: await isVouchedFor(db, { clientId, kind: clientKind }, userId),
-  ...(clientKind === 'metadata-document' ? { comesFrom: new URL(clientId).host } : {}),
-});
-
 /** @param signedIn runs a page for whoever is signed in, and sends anybody else to sign in and come back to it @param signInHref where one does */
 export const mountRequests = (
   router: Router,
@@ -51,8 +46,11 @@ export const mountRequests = (
       db,
       opened.map(({ resources }) => resources),
     );
-    const standings: Awaited<ReturnType<typeof standingOf>>[] = [];
-    for (const row of rows) standings.push(await standingOf(db, user.id, row));
+    const standings = await findStandings(
+      db,
+      rows.map(({ clientId }) => clientId),
+    );
+    const rank = (await findUserAccess(db, user.id))?.rank;
     const notice = String(ctx.query.notice ?? '');
     pages.show(
       ctx,
@@ -63,8 +61,9 @@ export const mountRequests = (
           return {
             id: row.id,
             clientName: row.clientName ?? row.clientId,
-            verified: false,
-            ...standings[index],
+            // As on the consent page.
+            verified: isVouchedFor(standings.get(row.clientId), rank),
+            ...(row.clientKind === 'metadata-document' ? { comesFrom: new URL(row.clientId).host } : {}),
             ...(bindingMessage ? { bindingMessage } : {}),
             scopes: [...scopes],
             claims: [...claims],

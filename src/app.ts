@@ -33,7 +33,6 @@ import { answerMailRequest } from './auth/password.commands.ts';
 import { createPasswords } from './auth/passwords.ts';
 import { type SignInDeps, signIn } from './auth/sign-in.commands.ts';
 import { ensureClient } from './clients/clients.commands.ts';
-import { isStranger } from './clients/clients.queries.ts';
 import { expireClients } from './clients/self-registration.commands.ts';
 import { type Config, isDevelopment } from './config.ts';
 import { codeLimits, createDelivery } from './delivery.ts';
@@ -141,13 +140,8 @@ export const createApp = async ({
       : {}),
   });
   // Applications that nobody registered share one place in the queue: a hanging one must not hold up the others.
-  const queueLogout: QueueLogout = async (db, logout) =>
-    jobs.send(
-      db,
-      'backchannel-logout',
-      logout,
-      (await isStranger(db, logout.clientId)) ? 'strangers' : logout.clientId,
-    );
+  const queueLogout: QueueLogout = (db, { vouchedFor, ...logout }) =>
+    jobs.send(db, 'backchannel-logout', logout, vouchedFor ? logout.clientId : 'strangers');
   const accounts: AccountDeps = {
     db,
     issuer,

@@ -222,10 +222,6 @@ export const lockClient = async (db: Db, clientId: string): Promise<Client | und
         .forNoKeyUpdate()
         .first(...columns);
 
-/** Whether nobody answers for this client: it registered itself without a token, or is a document. */
-export const isStranger = async (db: Db, clientId: string): Promise<boolean> =>
-  (await db('clients').where({ clientId }).where({ vouchedFor: false }).first('clientId')) !== undefined;
-
 /** Characters of a pattern that stand for themselves. */
 const literally = (text: string) => text.replace(/[\\%_]/g, '\\$&');
 

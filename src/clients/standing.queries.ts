@@ -2,9 +2,10 @@
 import type { Db } from '../../db/connect.ts';
 import { intersect } from '../roles/permissions.ts';
 import { type AccessRow, accessOf, findUserAccess, toAccess } from '../roles/roles.queries.ts';
-import { isClientId } from './clients.queries.ts';
+import { type Client, isClientId } from './clients.queries.ts';
 
 export interface Standing {
+  kind: Client['kind'];
   firstParty: boolean;
   /** The lower one of its own and its registrar's. A registrar who is gone counts as somebody of the lowest role. */
   rank: number;
@@ -17,6 +18,8 @@ export interface Standing {
 }
 
 interface Row extends Omit<AccessRow, 'rank'> {
+  clientId: string;
+  kind: Client['kind'];
   own: number;
   scope: string | null;
   trusted: boolean;
@@ -26,24 +29,14 @@ interface Row extends Omit<AccessRow, 'rank'> {
   rank: number | null;
 }
 
-/** The standing of a client; undefined when there is none. One query, since requests of applications ask it. */
-export const findStanding = async (db: Db, clientId: string): Promise<Standing | undefined> => {
-  if (!isClientId(clientId)) return undefined;
-  const { rows } = (await db.raw(
-    `select clients.rank as own, clients.scope, clients.first_party as trusted, clients.created_by as registrar,
-       (select min(rank) from roles) as lowest, access.*
-     from clients left join lateral (${accessOf('clients.created_by')}) access on true
-     where clients.client_id = :clientId`,
-    { clientId },
-  )) as { rows: Row[] };
-  const [row] = rows;
-  if (!row) return undefined;
-  const { own, scope, trusted: firstParty, registrar, lowest, rank } = row;
+const toStanding = (row: Row): Standing => {
+  const { kind, own, scope, trusted: firstParty, registrar, lowest, rank } = row;
   const scopes = scope?.split(' ') ?? [];
-  if (registrar === null) return { firstParty, rank: own, isBacked: true, permissions: scopes, registrar };
+  if (registrar === null) return { kind, firstParty, rank: own, isBacked: true, permissions: scopes, registrar };
   const access = rank === null ? undefined : toAccess({ ...row, rank });
   const isBacked = access !== undefined && access.rank >= own;
   return {
+    kind,
     firstParty,
     rank: Math.min(own, access?.rank ?? lowest),
     isBacked,
@@ -51,6 +44,24 @@ export const findStanding = async (db: Db, clientId: string): Promise<Standing |
     registrar,
   };
 };
+
+/** The standings of clients, by id. One query, since requests of applications ask it. */
+export const findStandings = async (db: Db, clientIds: readonly string[]): Promise<Map<string, Standing>> => {
+  const ids = clientIds.filter(isClientId);
+  if (!ids.length) return new Map();
+  const { rows } = (await db.raw(
+    `select clients.client_id, clients.kind, clients.rank as own, clients.scope, clients.first_party as trusted,
+       clients.created_by as registrar, (select min(rank) from roles) as lowest, access.*
+     from clients left join lateral (${accessOf('clients.created_by')}) access on true
+     where clients.client_id in (${ids.map(() => '?').join(', ')})`,
+    ids,
+  )) as { rows: Row[] };
+  return new Map(rows.map((row) => [row.clientId, toStanding(row)]));
+};
+
+/** The standing of a client; undefined when there is none. */
+export const findStanding = async (db: Db, clientId: string): Promise<Standing | undefined> =>
+  (await findStandings(db, [clientId])).get(clientId);
 
 /**
  * Whether a client is the operator's own to somebody of this rank. To people who rank above whoever answers for it it is
@@ -69,12 +80,5 @@ export const isTrusted = async (db: Db, clientId: string, userId: string): Promi
  * Whether a client was registered here by somebody who ranks no lower than this person and still answers for it: then it is
  * what it says, as far as anybody here knows.
  */
-export const isVouchedFor = async (
-  db: Db,
-  { clientId, kind }: { clientId: string; kind: string },
-  userId: string,
-): Promise<boolean> => {
-  const standing = kind === 'registered' ? await findStanding(db, clientId) : undefined;
-  const access = standing?.isBacked ? await findUserAccess(db, userId) : undefined;
-  return standing !== undefined && access !== undefined && access.rank <= standing.rank;
-};
+export const isVouchedFor = (standing: Standing | undefined, rank: number | undefined): boolean =>
+  standing?.kind === 'registered' && standing.isBacked && rank !== undefined && rank <= standing.rank;

@@ -44,6 +44,7 @@ interface EngineClient {
   clientId: string;
   clientSecret?: string;
   previous_secret_hash?: string;
+  vouched_for?: boolean;
   clientAuthMethod: string;
   compareClientSecret(secret: string): boolean | Promise<boolean>;
   backchannelLogout(sub: string, sid: string): Promise<void>;
@@ -116,7 +117,7 @@ export const createProvider = (deps: ProviderDeps, keySet: KeySet): Instance => 
   // A sign-out must not wait for somebody else's server: the engine's delivery becomes a job.
   const deliver = prototype.backchannelLogout;
   prototype.backchannelLogout = function (sub, sid) {
-    return queueLogout(db, { clientId: this.clientId, sub, sid });
+    return queueLogout(db, { clientId: this.clientId, sub, sid, vouchedFor: this.vouched_for !== false });
   };
 
   return {

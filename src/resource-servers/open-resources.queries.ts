@@ -40,9 +40,8 @@ const isKnown = async (db: Db, identifier: string): Promise<boolean> => {
   const { origin } = new URL(identifier);
   const { rows } = (await db.raw(
     `select identifier as name from resource_servers where identifier ilike :pattern
-     union select audience from clients where audience ilike :pattern
-     union select client_id from clients where client_id ilike :pattern
-       and (kind = 'registered' or client_id in (:identifier, :identifier || '/', rtrim(:identifier, '/')))
+     union select audience from clients where audience is not null and audience ilike :pattern
+     union select client_id from clients where client_id in (:identifier, :identifier || '/', rtrim(:identifier, '/'))
      union select entry from clients, jsonb_array_elements_text(
          coalesce(token_exchange -> 'subject_audiences', '[]') || coalesce(token_exchange -> 'resources', '[]')) entry
        where token_exchange is not null and entry ilike :pattern`,

@@ -8,7 +8,11 @@ import { lockUser } from '../users/users.queries.ts';
 import { findConsent, listSessions, type Session } from './sessions.queries.ts';
 
 /** Queues a back-channel logout (OpenID Connect Back-Channel Logout 1.0) in the transaction that ends the session. */
-export type QueueLogout = (db: Db, logout: { clientId: string; sub: string; sid: string }) => Promise<void>;
+export type QueueLogout = (
+  db: Db,
+  /** `vouchedFor`: whether anybody answers for the client. */
+  logout: { clientId: string; sub: string; sid: string; vouchedFor: boolean },
+) => Promise<void>;
 
 /** Which grants: those with these ids, or all of somebody or something. */
 export type GrantsOf =
@@ -160,10 +164,10 @@ const queueLogouts = async (
   const clients = await db('clients')
     .whereIn('clientId', Object.keys(authorizations))
     .whereNotNull('backchannelLogoutUri')
-    .select('clientId');
-  for (const { clientId } of clients) {
+    .select('clientId', 'vouchedFor');
+  for (const { clientId, vouchedFor } of clients) {
     const sid = authorizations[clientId]?.sid;
-    if (sid) await queueLogout(db, { clientId, sub, sid });
+    if (sid) await queueLogout(db, { clientId, sub, sid, vouchedFor });
   }
 };
 
