@@ -8,6 +8,9 @@ const expired: readonly [table: string, key: string, where: string][] = [
   ['action_tokens', 'token_hash', 'expires_at < now()'],
   ['one_time_codes', 'id', 'expires_at < now()'],
   ['sessions', 'id_hash', 'expires_at < now()'],
+  ['consumed_tokens', 'token_hash', 'expires_at < now()'],
+  // Set up, and never confirmed.
+  ['totp_devices', 'id', 'expires_at < now()'],
   ['known_devices', '(user_id, device_hash)', 'expires_at < now()'],
   ['refresh_tokens', 'token_hash', 'expires_at < now()'],
   ['backchannel_requests', 'id', 'expires_at < now()'],

@@ -107,6 +107,8 @@ describe('the schema', () => {
     );
     expect(types.map(({ type }) => type)).toEqual([
       'ARRAY',
+      // A passkey's counter has 32 bits without a sign.
+      'bigint',
       'boolean',
       'bytea',
       'integer',
