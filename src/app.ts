@@ -2,13 +2,15 @@
 import Koa from 'koa';
 import compose from 'koa-compose';
 import { createAccountLimits } from '../adapters/account-limits.ts';
+import { openGeoIp } from '../adapters/geoip.ts';
 import { createJobs, type Jobs } from '../adapters/jobs.ts';
 import type { DevMailbox } from '../adapters/mailer.ts';
 import { createOperatorFetch, createOutboundFetch } from '../adapters/outbound.ts';
 import { addressKey, createRateLimits } from '../adapters/rate-limits.ts';
 import { cleanExpired } from '../db/clean.ts';
 import type { Database } from '../db/connect.ts';
-import { account, accountClient, accountClientId } from '../interactions/account.ts';
+import { account } from '../interactions/account/account.ts';
+import { accountClient, accountClientId } from '../interactions/account/account-client.ts';
 import { apiDocs } from '../interactions/api-docs.ts';
 import { toAppError } from '../interactions/app-error.ts';
 import { assets } from '../interactions/assets.ts';
@@ -31,7 +33,8 @@ import { findRequiredRank, isMfaRequired, type MfaDeps } from './auth/mfa.comman
 import { answerCodeRequest, type OtpDeps } from './auth/otp.commands.ts';
 import { answerMailRequest } from './auth/password.commands.ts';
 import { createPasswords } from './auth/passwords.ts';
-import { type SignInDeps, signIn } from './auth/sign-in.commands.ts';
+import type { SignInDeps } from './auth/proceed.commands.ts';
+import { signIn } from './auth/sign-in.commands.ts';
 import { ensureClient } from './clients/clients.commands.ts';
 import { expireClients } from './clients/self-registration.commands.ts';
 import { type Config, isDevelopment } from './config.ts';
@@ -127,6 +130,7 @@ export const createApp = async ({
   const countSms = (outcome: string) => metrics.countSms(outcome);
   const delivery = createDelivery({ config, jobs, views, log, countSms });
   const { mailbox, queueMail, queueSms } = delivery;
+  const geoIp = openGeoIp(config.GEOIP_DB, log);
 
   // What people do
   const passwords = createPasswords({
@@ -201,7 +205,7 @@ export const createApp = async ({
       backchannel: approvals.backchannel,
       signIn: (actor, input) => signIn(signInDeps, actor, input),
       needsMfa,
-      countFailure: async (clientId, address) =>
+      countUnasked: async (clientId, address) =>
         (await limits.count('recordedRefusals', `${clientId} ${addressKey(address)}`)) <= 0,
     },
     database.listen,
@@ -270,7 +274,7 @@ export const createApp = async ({
   );
   await jobs.work('ciba-ping', provider.deliverPing);
   await jobs.every('clean', 600, async () => {
-    await cleanExpired(db);
+    await cleanExpired(db, config.SIGN_IN_RETENTION);
     await expireClients(db);
     // An id_token is a hint at sign-out for as long as the session that it is of.
     await deleteRetiredKeys(db, Math.max(config.SESSION_TTL, resourceTokenSecondsMax));
@@ -334,6 +338,7 @@ export const createApp = async ({
       stopping = true;
     },
     stop: async () => {
+      geoIp.close();
       await provider.stop();
       await jobs.stop();
       await delivery.close();

@@ -11,8 +11,8 @@ import type { Log } from '../log.ts';
 export interface EventParts {
   db: Db;
   log: Log;
-  /** Resolves while failures of this client from this address are few enough to be written down one by one. */
-  countFailure(clientId: string, address: string): Promise<boolean>;
+  /** Whether what comes unasked of this client from this address is little enough to be written down one by one. */
+  countUnasked(clientId: string, address: string): Promise<boolean>;
 }
 
 interface ProtocolError extends Error {
@@ -27,7 +27,7 @@ const clientActor = (ctx: KoaContextWithOIDC): Actor => {
 };
 
 /** Subscribes to an instance. The engine does not wait for listeners, so each handles its own failure. */
-export const recordProviderEvents = (provider: Provider, { db, log, countFailure }: EventParts): void => {
+export const recordProviderEvents = (provider: Provider, { db, log, countUnasked }: EventParts): void => {
   const record = (actor: Actor, event: AuditEvent) => {
     recordEvent(db, actor, event).catch((error: unknown) =>
       log.error({ err: error, action: event.action }, 'an audit event was not written'),
@@ -49,7 +49,7 @@ export const recordProviderEvents = (provider: Provider, { db, log, countFailure
       action,
     );
     if (!client) return;
-    countFailure(client, ctx.ip).then(
+    countUnasked(client, ctx.ip).then(
       (counted) => {
         if (counted)
           record(clientActor(ctx), {
@@ -72,7 +72,13 @@ export const recordProviderEvents = (provider: Provider, { db, log, countFailure
   provider.on('backchannel_authentication.error', refused('authorization.refuse'));
   provider.on('device_authorization.success', (ctx) => {
     const id = ctx.oidc.client?.clientId ?? '';
-    record(clientActor(ctx), { action: 'device.authorize', target: { type: 'client', id } });
+    // A public client proves nothing: whoever asks as one must not fill the log.
+    countUnasked(id, ctx.ip).then(
+      (counted) => {
+        if (counted) record(clientActor(ctx), { action: 'device.authorize', target: { type: 'client', id } });
+      },
+      () => {},
+    );
   });
 
   provider.on('grant.revoked', (ctx, grantId) => {

@@ -12,6 +12,7 @@ import { keepClientKeysFresh } from './client-keys.ts';
 import { buildConfiguration, type ProviderParts, routes } from './configuration.ts';
 import { attachDeviceFlow, type UserCodeLimits } from './device-flow.ts';
 import { type EventParts, recordProviderEvents } from './events.ts';
+import { acceptEarlierHints } from './id-token-hints.ts';
 import { machineScope, userScope } from './issue-tokens.ts';
 import { attachJwtBearer } from './jwt-bearer.ts';
 import { certificateOrigin, sendPeopleToIssuer } from './mutual-tls.ts';
@@ -70,6 +71,7 @@ export const createProvider = (deps: ProviderDeps, keySet: KeySet): Instance => 
   keepClientKeysFresh(provider, deps.clientKeys);
   sendPeopleToIssuer(provider, config, routes);
   hideUnpublishedKeys(provider, keySet);
+  acceptEarlierHints(provider, keySet);
   stopUnaskedRedirects(provider, { db, show: deps.pages.stopped });
   recordProviderEvents(provider, deps);
   registerPasswordGrant(provider, { db, config }, deps.signIn);

@@ -1,5 +1,5 @@
 /**
- * Errors of the authorization endpoint that would send somebody away who did nothing here. With clients that anybody can
+ * Errors of the authorization endpoint, and sign-outs of nobody, that would send somebody away who did nothing here. With clients that anybody can
  * make, by registering or by a document, such a redirect makes a link to this service a link to any page (RFC 9700 section
  * 4.11.2): so our own page says what went wrong, and where the application would have it go on.
  *
@@ -27,6 +27,13 @@ const hostOf = (uri: string): string => {
   return host || protocol;
 };
 
+/** Nobody was signed in, nothing was asked, and a client that nobody answers for would have the browser sent to it. */
+const isAfterSignOutOfNobody = ({ oidc, status }: KoaContextWithOIDC): boolean =>
+  oidc?.route === 'end_session_confirm' &&
+  status === 303 &&
+  !oidc.session?.accountId &&
+  oidc.client?.vouched_for === false;
+
 export const stopUnaskedRedirects = (provider: Provider, { db, show }: { db: Db; show: ShowStopped }): void => {
   const refusals = new WeakMap<object, errors.OIDCProviderError>();
   const note = (ctx: KoaContextWithOIDC, error: Error) => {
@@ -43,6 +50,7 @@ export const stopUnaskedRedirects = (provider: Provider, { db, show }: { db: Db;
   provider.use(async (ctx: KoaContextWithOIDC, next) => {
     const policy = ctx.response.get('content-security-policy');
     await next();
+    if (isAfterSignOutOfNobody(ctx)) ctx.redirect(ctx.oidc.urlFor('end_session_success'));
     const error = refusals.get(ctx);
     // What does not redirect is a page of ours already.
     if (!error?.allow_redirect || ctx.oidc?.route !== 'authorization') return;

@@ -12,6 +12,7 @@ import {
   type Parameters,
   type Person,
   post,
+  postLogoutRedirectUri,
   type RelyingParty,
   redirectUri,
   registerRelyingParty,
@@ -258,6 +259,18 @@ describe('a client that nobody answers for sends nobody away who did nothing (RF
     expect(errorOf(await agreed.authorize(person, { prompt: 'none', acr_values: undefined, max_age: '0' }))).toBe(
       'login_required',
     );
+  });
+
+  it('is not where the browser of nobody ends up after a sign-out', async () => {
+    const parameters = {
+      client_id: self.client.client_id,
+      post_logout_redirect_uri: postLogoutRedirectUri,
+      state: 'x',
+    };
+    const browser = elsewhere(person).browser;
+    const page = await browser.go(`/oauth/logout?${new URLSearchParams(parameters)}`);
+    const { url, status } = await browser.submit(page);
+    expect([url.origin, url.search, status]).toEqual([server.issuer, '', 200]);
   });
 
   it('is one that registered itself without an initial access token, and not one that came with one', async () => {

@@ -1,6 +1,9 @@
 /** The authorization endpoint when things go well: what can be asked for, and what the answer says. */
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { operator } from '../../src/audit/logs.commands.ts';
+import { operatorPowers, updateClient } from '../../src/clients/clients.commands.ts';
+import { revokeGrantsOf } from '../../src/sessions/sessions.commands.ts';
 import { formsOf } from '../support/browser.ts';
 import {
   elsewhere,
@@ -184,6 +187,18 @@ describe('prompt and max_age (OpenID Connect Core section 3.1.2.1)', () => {
     expect(errorOf(await rp.authorize(person, { ...hint, id_token_hint: `${id_token}x` }))).toBe('invalid_request');
     const page = await somebodyElse.browser.go((await rp.begin({ id_token_hint: id_token })).url);
     expect(page.html).toContain('current-password');
+  });
+
+  it('id_token_hint: is good for as long as its key is there, whatever the client’s algorithm is now', async () => {
+    const metadata = { redirect_uris: [redirectUri], first_party: true };
+    const changing = await registerRelyingParty(server, { ...metadata, id_token_signed_response_alg: 'ES256' });
+    const { id_token: id_token_hint } = await changing.signIn(person);
+    await updateClient(server.database.db, operator, operatorPowers, changing.client.client_id, metadata, {
+      validate: server.app.provider.validateClient,
+      revokeGrants: revokeGrantsOf,
+    });
+    const { callback } = await changing.authorize(person, { prompt: 'none', id_token_hint });
+    expect(callback.searchParams.has('code')).toBe(true);
   });
 });
 
