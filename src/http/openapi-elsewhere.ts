@@ -1,15 +1,15 @@
 /** What the OpenAPI document says of the flows whose person is on another device: RFC 8628 and OpenID Connect CIBA. */
 import { z } from 'zod';
 import type { ZodOpenApiPathsObject } from 'zod-openapi';
-import { body, form, json, oauth, oauthError, page, redirect, refusal } from './openapi-parts.ts';
+import { badClient, body, byClient, form, json, oauth, oauthError, page, redirect, refusal } from './openapi-parts.ts';
+import { clientAuthentication } from './openapi-protocol-schemas.ts';
 
 const text = (description: string, example: string) => z.string().meta({ description, example });
 const seconds = (description: string, example: number) => z.int().meta({ description, example });
-const clientId = text('Where the client does not authenticate otherwise', 'my-app').optional();
 const resource = text('The API that the access token is for (RFC 8707)', 'https://id.example.com/api').optional();
 
 const DeviceAuthorizationRequest = z
-  .object({ client_id: clientId, scope: text('What is asked for', 'openid profile'), resource })
+  .object({ scope: text('What is asked for', 'openid profile'), resource, ...clientAuthentication })
   .meta({ id: 'DeviceAuthorizationRequest' });
 
 const DeviceAuthorization = z
@@ -33,6 +33,7 @@ const BackchannelAuthenticationRequest = z
     requested_expiry: text('Seconds, up to 1800', '120').optional(),
     acr_values: text('What the client would like of the sign-in; `acr` says what it was', 'urn:example').optional(),
     resource,
+    ...clientAuthentication,
   })
   .meta({ id: 'BackchannelAuthenticationRequest', example: { scope: 'openid', login_hint: 'ada@example.com' } });
 
@@ -44,8 +45,6 @@ const BackchannelAuthentication = z
   })
   .meta({ id: 'BackchannelAuthentication' });
 
-const byClient: Record<string, string[]>[] = [{ client: [] }, {}];
-const badClient = oauthError('Client authentication failed', 'invalid_client');
 const tooOften = oauthError(
   'Asked too often; `Retry-After` says when it may be tried again',
   'temporarily_unavailable',

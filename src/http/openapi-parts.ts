@@ -41,3 +41,7 @@ export const lookup = (
 ) => ({
   get: { operationId: id, tags: [tag], summary, description, security: [], responses: { '200': answer } },
 });
+
+/** Client authentication: by header, by certificate, or in the body where it is needed at all. */
+export const byClient: Record<string, string[]>[] = [{ client: [] }, { clientCertificate: [] }, {}];
+export const badClient = oauthError('Client authentication failed', 'invalid_client');

@@ -5,16 +5,49 @@ const text = (description: string, example?: unknown) =>
   z.string().meta({ description, ...(example === undefined ? {} : { example }) });
 const optional = (description: string) => z.string().optional().meta({ description });
 
-const clientId = text('Where the client does not authenticate otherwise', 'my-app');
+/** How a client names itself, or authenticates, in the body; as registered. */
+export const clientAuthentication = {
+  client_id: text('Where the client does not authenticate otherwise', 'my-app').optional(),
+  client_secret: optional('With `client_secret_post`'),
+  client_assertion_type: z
+    .literal('urn:ietf:params:oauth:client-assertion-type:jwt-bearer')
+    .optional()
+    .meta({ description: 'With `private_key_jwt` (RFC 7523 section 2.2)' }),
+  client_assertion: optional('The JWT that the client signs, with `aud` the issuer and a `jti` that is used once'),
+};
+
+/** OAuth 2.0 Multiple Response Type Encoding Practices and JARM; none has an access token in the URL. */
+const responseTypes = ['code', 'code id_token', 'id_token', 'none'] as const;
+const responseModes = ['query', 'fragment', 'form_post', 'jwt', 'query.jwt', 'fragment.jwt', 'form_post.jwt'] as const;
+
 const authorizationRequest = {
   client_id: text('The application', 'my-app'),
-  response_type: z.enum(['code', 'none']).meta({ example: 'code' }),
+  response_type: z.enum(responseTypes).meta({ description: 'As registered', example: 'code' }),
   redirect_uri: text('One of those registered', 'https://app.example.com/callback'),
   scope: text('What is asked for', 'openid profile email'),
   state: text('Comes back unchanged', 'af0ifjsldkj'),
   nonce: text('Comes back in the id_token', 'n-0S6_WzA2Mj'),
   code_challenge: text('base64url(SHA-256(verifier))', 'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM'),
   code_challenge_method: z.literal('S256'),
+};
+
+/** What may be asked for besides. */
+const authorizationOptions = {
+  response_mode: z
+    .enum(responseModes)
+    .optional()
+    .meta({ description: 'Where the answer goes; signed with `jwt` (JARM)' }),
+  prompt: optional('`none`, `login`, `consent` or `create`, separated by spaces'),
+  max_age: optional('Seconds since the person signed in'),
+  acr_values: optional('How strong a sign-in is wanted, in order of preference (RFC 9470)'),
+  login_hint: optional('The mail address that the sign-in page begins with'),
+  id_token_hint: optional('An id_token of the person who is expected'),
+  ui_locales: optional('Languages of the pages, in order of preference'),
+  claims: optional('Single claims, as JSON (OpenID Connect Core section 5.5)'),
+  resource: optional('The API that the access token is for (RFC 8707)'),
+  authorization_details: optional('What exactly is asked for, as JSON (RFC 9396)'),
+  dpop_jkt: optional('Thumbprint of the key that the code is bound to (RFC 9449 section 10)'),
+  request: optional('The same parameters in a JWT that the client signs (RFC 9101)'),
 };
 
 /** RFC 8693 section 3. */
@@ -25,41 +58,43 @@ export const Form = {
   authorization: z
     .object({
       ...authorizationRequest,
-      prompt: optional('`none`, `login` or `consent`'),
-      max_age: optional('Seconds since the password was given'),
-      resource: optional('The API that the access token is for (RFC 8707)'),
+      ...authorizationOptions,
       request_uri: optional('From the pushed authorization request'),
     })
     .partial()
     .required({ client_id: true })
     .meta({ id: 'AuthorizationRequest' }),
-  pushed: z.object(authorizationRequest).meta({ id: 'PushedAuthorizationRequest' }),
+  pushed: z
+    .object({ ...authorizationRequest, ...authorizationOptions, ...clientAuthentication })
+    .meta({ id: 'PushedAuthorizationRequest' }),
   token: z
     .union([
       z.object({
         grant_type: z.literal('client_credentials'),
         scope: text('What of its permissions the token passes on', 'users:read:any'),
+        ...clientAuthentication,
       }),
       z.object({
         grant_type: z.literal('authorization_code'),
         code: text('From the redirect', 'SplxlOBeZQQYbYS6WxSbIA'),
         redirect_uri: text('As in the authorization request', 'https://app.example.com/callback'),
         code_verifier: text('What the challenge was made of', 'dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk'),
-        client_id: clientId.optional(),
+        ...clientAuthentication,
       }),
       z.object({
         grant_type: z.literal('refresh_token'),
         refresh_token: text('The newest one', 'tGzv3JOkF0XG5Qx2TlKWIA'),
-        client_id: clientId.optional(),
+        ...clientAuthentication,
       }),
       z.object({
         grant_type: z.literal('urn:ietf:params:oauth:grant-type:device_code'),
         device_code: text('From the device authorization endpoint', 'w4mSxQ1nV8…'),
-        client_id: clientId.optional(),
+        ...clientAuthentication,
       }),
       z.object({
         grant_type: z.literal('urn:openid:params:grant-type:ciba'),
         auth_req_id: text('From the backchannel authentication endpoint', '1c266114…'),
+        ...clientAuthentication,
       }),
       z.object({
         grant_type: z.literal('password'),
@@ -100,10 +135,18 @@ export const Form = {
     ])
     .meta({ id: 'TokenRequest' }),
   introspection: z
-    .object({ token: text('Of any kind', 'eyJhbGciOi…'), token_type_hint: optional('access_token or refresh_token') })
+    .object({
+      token: text('Of any kind', 'eyJhbGciOi…'),
+      token_type_hint: optional('access_token or refresh_token'),
+      ...clientAuthentication,
+    })
     .meta({ id: 'IntrospectionRequest' }),
   revocation: z
-    .object({ token: text('Of any kind', 'eyJhbGciOi…'), token_type_hint: optional('access_token or refresh_token') })
+    .object({
+      token: text('Of any kind', 'eyJhbGciOi…'),
+      token_type_hint: optional('access_token or refresh_token'),
+      ...clientAuthentication,
+    })
     .meta({ id: 'RevocationRequest' }),
   logout: z
     .object({

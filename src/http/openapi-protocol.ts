@@ -5,7 +5,19 @@
 import { z } from 'zod';
 import type { ZodOpenApiOperationObject, ZodOpenApiPathsObject } from 'zod-openapi';
 import { elsewhere } from './openapi-elsewhere.ts';
-import { body, json, lookup, oauth, oauthError, page, redirect, refusal, tooLarge } from './openapi-parts.ts';
+import {
+  badClient,
+  body,
+  byClient,
+  json,
+  lookup,
+  oauth,
+  oauthError,
+  page,
+  redirect,
+  refusal,
+  tooLarge,
+} from './openapi-parts.ts';
 import { Form, Health, IntrospectionResponse, TokenResponse, UserInfo } from './openapi-protocol-schemas.ts';
 import { protectedResources, registration } from './openapi-registration.ts';
 import { wellKnown } from './openapi-well-known.ts';
@@ -26,7 +38,10 @@ export type ProtocolPaths = Readonly<
     | 'jwks',
     string
   >
->;
+> & {
+  /** Where client attestation is on. */
+  readonly challenge?: string;
+};
 
 /** Scopes of OpenID Connect Core section 5.4 and 11, beside the permissions. */
 export const identityScopes = {
@@ -37,10 +52,6 @@ export const identityScopes = {
   address: 'The postal address',
   offline_access: 'Refresh tokens that outlive the session',
 } as const;
-
-/** Client authentication; what is left out is in the body (`client_id`, `client_assertion`) or not needed. */
-const byClient: Record<string, string[]>[] = [{ client: [] }, {}];
-const badClient = oauthError('Client authentication failed', 'invalid_client');
 
 const authorize = (id: string, method: string): ZodOpenApiOperationObject => ({
   operationId: id,
@@ -184,6 +195,24 @@ const person = (endpoints: ProtocolPaths): ZodOpenApiPathsObject => {
   };
 };
 
+const challenge = (path: string): ZodOpenApiPathsObject => ({
+  [path]: {
+    post: {
+      operationId: 'attestationChallenge',
+      tags: [oauth],
+      summary: 'Get the challenge that a client attestation’s proof of possession answers',
+      description: 'OAuth 2.0 Attestation-Based Client Authentication, section 8.1.',
+      security: [],
+      responses: {
+        '200': json(
+          'The challenge',
+          z.object({ attestation_challenge: z.string().meta({ example: 'AYjcyMzY3ZDhi' }) }),
+        ),
+      },
+    },
+  },
+});
+
 const operation = (): ZodOpenApiPathsObject => {
   const live = json('The process runs', Health);
   const readiness = (id: string, summary: string) => {
@@ -248,6 +277,7 @@ export const protocolPaths = (issuer: string, endpoints: ProtocolPaths): ZodOpen
       ...tokens(endpoints),
       ...person(endpoints),
       ...elsewhere(endpoints),
+      ...(endpoints.challenge ? challenge(endpoints.challenge) : {}),
     }),
     ...registration(),
     ...wellKnown(issuer, endpoints.jwks),

@@ -168,7 +168,12 @@ const securitySchemes = (issuer: string, endpoints: ProtocolPaths) => {
       type: 'http',
       scheme: 'basic',
       description:
-        'A client’s id and secret. `client_secret_post`, `private_key_jwt`, certificates and, for public clients, `client_id` alone work as registered.',
+        'A client’s id and secret. `client_secret_post`, `private_key_jwt` and, for public clients, `client_id` alone work in the body, as registered.',
+    },
+    clientCertificate: {
+      type: 'mutualTLS',
+      description:
+        'A client’s certificate (RFC 8705), for `tls_client_auth` and `self_signed_tls_client_auth`; with `client_id` in the body. See `mtls_endpoint_aliases` of the discovery document.',
     },
   } as const;
 };
