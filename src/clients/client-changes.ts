@@ -5,13 +5,12 @@ import { hashToken, randomToken } from '../secrets.ts';
 import {
   type ClientDocument,
   clientMetadata,
-  metadataColumns,
   NewClient,
   type RegisteredClient,
   toRow,
   usesSecret,
 } from './client-metadata.ts';
-import type { Client } from './clients.queries.ts';
+import { type Client, metadataColumns } from './clients.queries.ts';
 
 /** Throws what the engine has against the metadata: redirect URIs, grant and response types that do not fit, … */
 export type ValidateClient = (metadata: Record<string, unknown>) => Promise<void>;

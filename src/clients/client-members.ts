@@ -133,6 +133,10 @@ const ownMembers = {
     description: 'False only for confidential clients that cannot do PKCE',
     example: true,
   }),
+  require_mfa: z.boolean().optional().meta({
+    description: 'Everybody who signs in there needs a second factor, on browsers that are remembered too',
+    example: false,
+  }),
   audience: storable.min(1).max(200).optional().meta({
     description:
       '`aud` of its access tokens for the default resource: JWT_AUD unless it names another API by its absolute URI. This API takes JWT_AUD alone.',
@@ -251,3 +255,5 @@ export const standardMembers = {
 
 /** Everything that a client may be registered with, by its registered name. */
 export const members = { ...standardMembers, ...ownMembers };
+
+export const camel = (name: string): string => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());

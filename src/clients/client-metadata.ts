@@ -1,10 +1,12 @@
 /** A client's metadata as it is sent, stored and shown. */
+
 import { z } from 'zod';
 import { invalid } from '../errors.ts';
-import { members } from './client-members.ts';
+import { camel, members } from './client-members.ts';
 import { withProfile } from './client-profiles.ts';
 import type { Client } from './clients.queries.ts';
 import { assertPolicyFits } from './exchange-policy.ts';
+import { cibaGrant, jwtBearer } from './grant-types.ts';
 
 /** A request as one would send it: members that go together, of which not all could be sent at once. */
 export const exampleClient = {
@@ -58,7 +60,7 @@ export const ClientDocument = z
       ...(['require_auth_time', 'backchannel_logout_session_required', 'first_party', 'require_pkce'] as const),
       ...(['require_pushed_authorization_requests', 'require_signed_request_object'] as const),
       ...(['dpop_bound_access_tokens', 'tls_client_certificate_bound_access_tokens'] as const),
-      'use_mtls_endpoint_aliases',
+      ...(['use_mtls_endpoint_aliases', 'require_mfa'] as const),
     ),
     ...shown(z.int(), 'default_max_age'),
     ...shown(z.object({ keys: z.array(z.record(z.string(), z.unknown())) }), 'jwks'),
@@ -108,9 +110,6 @@ const secretMethods = ['client_secret_basic', 'client_secret_post'];
 export const usesSecret = ({ token_endpoint_auth_method: method = '' }: NewClient): boolean =>
   secretMethods.includes(method);
 
-/** The grant type of RFC 7523 section 2.1. */
-export const jwtBearer = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
-
 const refuse = (message: string) => invalid('invalid_client_metadata', message);
 
 /**
@@ -126,7 +125,7 @@ export const withDefaults = (named: NewClient): NewClient => {
     throw refuse('require_pkce: a public client cannot do without PKCE (RFC 9700 section 2.1.1)');
   if (method === 'none' && grantTypes.includes('client_credentials'))
     throw refuse('grant_types: client_credentials is for clients that authenticate (RFC 6749 section 4.4)');
-  if (method === 'none' && grantTypes.includes('urn:openid:params:grant-type:ciba'))
+  if (method === 'none' && grantTypes.includes(cibaGrant))
     throw refuse('grant_types: backchannel authentication is for clients that authenticate (CIBA Core section 7.1)');
   if (grantTypes.includes(jwtBearer) && !metadata.jwks && !metadata.jwks_uri)
     throw refuse('grant_types: jwt-bearer is for clients with keys of their own (RFC 7523 section 3)');
@@ -141,7 +140,6 @@ export const withDefaults = (named: NewClient): NewClient => {
   return complete;
 };
 
-const camel = (name: string) => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 const snake = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 const renamed = (object: object, rename: (name: string) => string) =>
   Object.fromEntries(Object.entries(object).map(([name, value]) => [rename(name), value]));
@@ -158,9 +156,6 @@ export const toRow = (metadata: NewClient): Partial<Record<keyof Client, unknown
         jsonColumns.has(name) ? JSON.stringify(name === 'theme' ? renamed(value as object, camel) : value) : value,
       ]),
   );
-
-/** Every column that metadata sets: full replacement takes those that are not named back to their defaults. */
-export const metadataColumns = Object.keys(members).map(camel) as (keyof Client)[];
 
 /** A row as metadata, in the names of RFC 7591: members that are not set are left out, and so is everything secret. */
 export const clientMetadata = ({

@@ -7,8 +7,10 @@
  * - `fapi2-message-signing`: that, and FAPI 2.0 Message Signing Final sections 5.3 to 5.5: requests, responses and
  *   introspection answers are signed.
  */
+
 import { invalid } from '../errors.ts';
 import type { NewClient } from './client-metadata.ts';
+import { cibaGrant, deviceGrant, jwtBearer, tokenExchange } from './grant-types.ts';
 
 export type Profile = NonNullable<NewClient['profile']>;
 
@@ -21,13 +23,13 @@ const safeGrants = [
   'authorization_code',
   'refresh_token',
   'client_credentials',
-  'urn:ietf:params:oauth:grant-type:device_code',
-  'urn:openid:params:grant-type:ciba',
-  'urn:ietf:params:oauth:grant-type:token-exchange',
-  'urn:ietf:params:oauth:grant-type:jwt-bearer',
+  deviceGrant,
+  cibaGrant,
+  tokenExchange,
+  jwtBearer,
 ];
 /** The device flow has no pushed request and no redirect to protect. */
-const fapiGrants = safeGrants.filter((grant) => !grant.endsWith(':device_code'));
+const fapiGrants = safeGrants.filter((grant) => grant !== deviceGrant);
 
 /** One rule: the value where none is named, and what is right. */
 interface Rule<N extends keyof NewClient = keyof NewClient> {

@@ -1,5 +1,7 @@
 /** Reads of `clients`. */
 import type { Db } from '../../db/connect.ts';
+import { isClientId } from './client-ids.ts';
+import { camel, members } from './client-members.ts';
 import type { ExchangePolicy } from './exchange-policy.ts';
 
 /** A row, in code's case. */
@@ -67,6 +69,8 @@ export interface Client {
   profile: string | null;
   firstParty: boolean;
   requirePkce: boolean;
+  /** Everybody who signs in there needs a second factor. */
+  requireMfa: boolean;
   theme: ClientTheme | null;
   /** Which tokens it may exchange for others, beside API keys. */
   tokenExchange: ExchangePolicy | null;
@@ -108,73 +112,14 @@ export interface ClientTheme {
   logo?: string;
 }
 
+/** Every column that metadata sets: full replacement takes those that are not named back to their defaults. */
+export const metadataColumns = Object.keys(members).map(camel) as (keyof Client)[];
+
 const columns = [
+  ...metadataColumns,
   'clientId',
   'clientSecretHash',
   'clientSecretExpiresAt',
-  'clientName',
-  'clientUri',
-  'logoUri',
-  'policyUri',
-  'tosUri',
-  'contacts',
-  'applicationType',
-  'redirectUris',
-  'postLogoutRedirectUris',
-  'grantTypes',
-  'responseTypes',
-  'scope',
-  'tokenEndpointAuthMethod',
-  'tokenEndpointAuthSigningAlg',
-  'jwks',
-  'jwksUri',
-  'idTokenSignedResponseAlg',
-  'userinfoSignedResponseAlg',
-  'subjectType',
-  'sectorIdentifierUri',
-  'initiateLoginUri',
-  'defaultMaxAge',
-  'requireAuthTime',
-  'defaultAcrValues',
-  'backchannelLogoutUri',
-  'backchannelLogoutSessionRequired',
-  'profile',
-  'requestObjectSigningAlg',
-  'requestObjectEncryptionAlg',
-  'requestObjectEncryptionEnc',
-  'authorizationSignedResponseAlg',
-  'authorizationEncryptedResponseAlg',
-  'authorizationEncryptedResponseEnc',
-  'idTokenEncryptedResponseAlg',
-  'idTokenEncryptedResponseEnc',
-  'userinfoEncryptedResponseAlg',
-  'userinfoEncryptedResponseEnc',
-  'introspectionSignedResponseAlg',
-  'introspectionEncryptedResponseAlg',
-  'introspectionEncryptedResponseEnc',
-  'tlsClientAuthSubjectDn',
-  'tlsClientAuthSanDns',
-  'tlsClientAuthSanUri',
-  'tlsClientAuthSanIp',
-  'tlsClientAuthSanEmail',
-  'backchannelTokenDeliveryMode',
-  'backchannelClientNotificationEndpoint',
-  'backchannelAuthenticationRequestSigningAlg',
-  'softwareId',
-  'softwareVersion',
-  'requirePushedAuthorizationRequests',
-  'requireSignedRequestObject',
-  'dpopBoundAccessTokens',
-  'tlsClientCertificateBoundAccessTokens',
-  'useMtlsEndpointAliases',
-  'responseModes',
-  'authorizationDetailsTypes',
-  'firstParty',
-  'requirePkce',
-  'theme',
-  'tokenExchange',
-  'audience',
-  'accessTokenFormat',
   'builtIn',
   'previousSecretHash',
   'previousSecretExpiresAt',
@@ -190,15 +135,16 @@ const columns = [
   'vouchedFor',
 ] as const;
 
-/** RFC 6749 appendix A.1: anything else is nobody's identifier, and some of it PostgreSQL would not even take. */
-export const isClientId = (id: string) => /^[\x20-\x7e]+$/.test(id);
-
 export const findClient = async (db: Db, clientId: string): Promise<Client | undefined> =>
   !isClientId(clientId)
     ? undefined
     : db('clients')
         .where({ clientId })
         .first(...columns);
+
+/** Whether everybody who signs in to an application needs a second factor there. */
+export const requiresMfa = async (db: Db, clientId: string): Promise<boolean> =>
+  isClientId(clientId) && (await db('clients').where({ clientId, requireMfa: true }).first('clientId')) !== undefined;
 
 /** What the service's own clients are called. */
 export const listBuiltInNames = async (db: Db): Promise<string[]> => {

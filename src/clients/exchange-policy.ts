@@ -2,12 +2,12 @@
  * What a client may do by token exchange (RFC 8693) beyond API keys. It is the operator's to decide: an administrator sets it,
  * no client registers it for itself, and the engine never sees it.
  */
+
 import { z } from 'zod';
 import type { Db } from '../../db/connect.ts';
 import { forbidden, invalid } from '../errors.ts';
-import { isClientId } from './clients.queries.ts';
-
-export const tokenExchange = 'urn:ietf:params:oauth:grant-type:token-exchange';
+import { isClientId } from './client-ids.ts';
+import { tokenExchange } from './grant-types.ts';
 
 const name = z
   .string()

@@ -10,12 +10,14 @@
  *
  * What it may not have is left out, as RFC 7591 section 3.2.1 lets us; the answer lists what was registered.
  */
+
 import { invalid } from '../errors.ts';
 import { permissionsOf } from '../roles/permissions.ts';
 import { loopback } from '../settings.ts';
 import { readMetadata } from './client-changes.ts';
 import { profiles, standardMembers } from './client-members.ts';
 import { type NewClient, withDefaults } from './client-metadata.ts';
+import { cibaGrant, deviceGrant, jwtBearer } from './grant-types.ts';
 import { identityScopes } from './identity-scopes.ts';
 import type { SoftwarePolicy } from './software-policies.queries.ts';
 
@@ -25,9 +27,9 @@ export const policyGrants = [
   'refresh_token',
   'implicit',
   'client_credentials',
-  'urn:ietf:params:oauth:grant-type:device_code',
-  'urn:openid:params:grant-type:ciba',
-  'urn:ietf:params:oauth:grant-type:jwt-bearer',
+  deviceGrant,
+  cibaGrant,
+  jwtBearer,
 ] as const;
 
 type Rules = Pick<SoftwarePolicy, 'grantTypes' | 'redirectHosts' | 'scope' | 'profile' | 'requirePkce'>;

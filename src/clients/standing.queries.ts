@@ -2,7 +2,8 @@
 import type { Db } from '../../db/connect.ts';
 import { intersect } from '../roles/permissions.ts';
 import { type AccessRow, accessOf, findUserAccess, toAccess } from '../roles/roles.queries.ts';
-import { type Client, isClientId } from './clients.queries.ts';
+import { isClientId } from './client-ids.ts';
+import type { Client } from './clients.queries.ts';
 
 export interface Standing {
   kind: Client['kind'];

@@ -20,6 +20,7 @@ import {
 } from './openapi-parts.ts';
 import { Form, Health, IntrospectionResponse, TokenResponse, UserInfo } from './openapi-protocol-schemas.ts';
 import { protectedResources, registration } from './openapi-registration.ts';
+import { social } from './openapi-social.ts';
 import { wellKnown } from './openapi-well-known.ts';
 
 /** Paths of the protocol's endpoints. */
@@ -277,6 +278,7 @@ export const protocolPaths = (issuer: string, endpoints: ProtocolPaths): ZodOpen
       ...tokens(endpoints),
       ...person(endpoints),
       ...elsewhere(endpoints),
+      ...social(),
       ...(endpoints.challenge ? challenge(endpoints.challenge) : {}),
     }),
     ...registration(),

@@ -5,6 +5,7 @@ export const tags = {
   Accounts: 'Registering, addresses and passwords: what people do with their own account.',
   'Sign-in': 'Signing in and out over REST, and asking whom a token speaks for.',
   'Second factors': 'Authenticator apps, passkeys and backup codes.',
+  'Identity providers': 'Signing in with an account elsewhere, and the providers that there are.',
   Sessions: 'Where somebody is signed in.',
   Users: 'Accounts and their roles.',
   'API keys': 'Keys for programs that act for a person.',

@@ -12,6 +12,14 @@ const WebFinger = z
   })
   .meta({ id: 'WebFinger' });
 
+/** W3C, "A Well-Known URL for Relying Party Passkey Endpoints". */
+const PasskeyEndpoints = z
+  .object({
+    enroll: z.url().meta({ description: 'Where a passkey is added' }),
+    manage: z.url().meta({ description: 'Where they are named and removed' }),
+  })
+  .meta({ id: 'PasskeyEndpoints' });
+
 /** RFC 7033 section 4.1. */
 const webfingerQuery = (host: string) =>
   z.object({
@@ -62,6 +70,16 @@ const discovery = (jwks: string): ZodOpenApiPathsObject => ({
   ),
 });
 
+const passkeyEndpoints: ZodOpenApiPathsObject = {
+  '/.well-known/passkey-endpoints': lookup(
+    'passkeyEndpoints',
+    oauth,
+    'Where people add and keep their passkeys',
+    'For password managers and browsers. Any site may read it.',
+    json('The pages', PasskeyEndpoints),
+  ),
+};
+
 const webfinger = (issuer: string): ZodOpenApiPathsObject => {
   const { get } = lookup(
     'webfinger',
@@ -91,4 +109,5 @@ const webfinger = (issuer: string): ZodOpenApiPathsObject => {
 export const wellKnown = (issuer: string, jwks: string): ZodOpenApiPathsObject => ({
   ...discovery(jwks),
   ...webfinger(issuer),
+  ...passkeyEndpoints,
 });

@@ -64,16 +64,25 @@ const responseHeaders = ({ returns, limited }: Route) => {
 };
 
 /** The beginning of a stream, as far as its type says. */
-const streamExample = (type: string): string =>
-  type.startsWith('text/csv') ? 'id,createdAt\r\n0199f0c1-…,2026-03-04T09:05:00.000Z\r\n' : '{"id":"0199f0c1-…"}\n';
+const streamExample = (type: string): unknown => {
+  if (type === 'application/json') return { account: { id: '0199f0c1-…' } };
+  return type.startsWith('text/csv')
+    ? 'id,createdAt\r\n0199f0c1-…,2026-03-04T09:05:00.000Z\r\n'
+    : '{"id":"0199f0c1-…"}\n';
+};
 
 const successOf = (route: Route) => {
   const { status, returns, streams, summary } = route;
   if (streams) {
-    const schema = { type: 'string' as const };
+    // One JSON document is an object; rows of a file are text.
+    const schemaOf = (type: string) => ({
+      type: type === 'application/json' ? ('object' as const) : ('string' as const),
+    });
     return {
       description: summary,
-      content: Object.fromEntries(streams.map((type) => [type, { schema, example: streamExample(type) }])),
+      content: Object.fromEntries(
+        streams.map((type) => [type, { schema: schemaOf(type), example: streamExample(type) }]),
+      ),
     };
   }
   if (!returns) return { description: status === 204 ? 'Done' : summary };
