@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import * as nodeRsArgon2 from '@node-rs/argon2';
+import { hash as bcrypt } from '@node-rs/bcrypt';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { readHash } from '../../src/auth/password-hashes.ts';
 import { isTrivial } from '../../src/auth/password-rules.ts';
@@ -154,6 +155,32 @@ const foreign = [
   ],
   ['pbkdf2_sha256 (Django)', secret, 'pbkdf2_sha256$1000$seasalt$yjO+GMYUbOlTNnYH3uvWARQu5Z4dObkhKv7Krqjn758='],
   ['pbkdf2_sha1 (Django)', secret, 'pbkdf2_sha1$1000$seasalt$9WNBTvRC5Fi5VzjUx7MdrQ9gn5o='],
+  [
+    'pbkdf2_sha256 (Django 4.1, tests/auth_tests/test_hashers.py)',
+    'lètmein',
+    'pbkdf2_sha256$390000$seasalt$8xBlGd3jVgvJ+92hWPxi5ww0uuAuAnKgC45eudxro7c=',
+  ],
+  [
+    'argon2id (Django, the same file)',
+    'secret',
+    'argon2$argon2id$v=19$m=102400,t=2,p=8$Y041dExhNkljRUUy$TMa6A8fPJhCAUXRhJXCXdw',
+  ],
+  [
+    'scrypt (Django, the same file)',
+    'lètmein',
+    'scrypt$16384$seasalt$8$1$Qj3+9PPyRjSJIebHnG81TMjsqtaIGxNQG/aEB/NYafTJ7tibgfYz71m0ldQESkXFRkdVCBhhY8mx7rQwite/Pw==',
+  ],
+  ['bcrypt (Django)', 'abc', 'bcrypt$$2a$06$If6bvum7DFjUnE9p2uDeDu0YHzrHM6tf.iqN8.yx.jNN1ILEf7h0i'],
+  [
+    'bcrypt_sha256 (Django, as passlib’s tests have it)',
+    'lètmein',
+    'bcrypt_sha256$$2a$08$NDjSAIcas.EcoxCRiArvT.MkNiPYVhrsrnJsRkLueZOoV1bsQqlmC',
+  ],
+  [
+    'Firebase scrypt (github.com/firebase/scrypt, README)',
+    'user1password',
+    '$firebase-scrypt$ln=14,r=8$42xEC+ixf3L2lw==$Bw==$jxspr8Ki0RYycVU8zykbdLGjFQ3McFUH0uiiTvC8pVMXAn210wjLNmdZJzxUECKbm0QsEmYUSDzZvpjeJ9WmXA==$lSrfV15cpx95/sZS2W9c9Kp6i/LVgQNDNC/qzrCnh1SAyZvqmZqAjTdn3aoItz+VHjoZilo78198JAdRuid5lQ==',
+  ],
 ] as const;
 
 /** The hash of that name in the table. */
@@ -186,6 +213,24 @@ const unusable = [
   ['pbkdf2 with a digest of one byte', '$pbkdf2-sha256$1000$TmFDbA$AA'],
   ['pbkdf2 with MD5', `$pbkdf2-md5$1000$TmFDbA$${digest}`],
   ['Django, too many iterations', `pbkdf2_sha256$99999999$seasalt$${digest}=`],
+  ['Django, argon2id of 4 GiB', `argon2$argon2id$v=19$m=4194304,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$${digest}`],
+  ['Django, bcrypt that takes days', 'bcrypt$$2b$31$AE76DlBxksfmlshFkj61ue9bi77c.N6rtm.PZ0uBSQ41HGRBezcEK'],
+  [
+    'Django, bcrypt_sha256 that takes days',
+    'bcrypt_sha256$$2b$31$AE76DlBxksfmlshFkj61ue9bi77c.N6rtm.PZ0uBSQ41HGRBezcEK',
+  ],
+  ['Django, scrypt of 2 GiB', `scrypt$2097152$seasalt$8$1$${digest}=`],
+  ['Django, scrypt whose N is no power of two', `scrypt$16385$seasalt$8$1$${digest}=`],
+  ['Django, scrypt with N = 0', `scrypt$0$seasalt$8$1$${digest}=`],
+  ['Firebase, 2 GiB', `$firebase-scrypt$ln=21,r=8$c2FsdA==$Bw==$${digest}$${digest}`],
+  [
+    'Firebase, a signer key of one byte, which every 256th password would match',
+    '$firebase-scrypt$ln=10,r=8$c2FsdA==$Bw==$AA==$AA==',
+  ],
+  [
+    'Firebase, a digest that is not as long as the signer key',
+    `$firebase-scrypt$ln=10,r=8$c2FsdA==$Bw==$${digest}$${digest.slice(0, 22)}`,
+  ],
 ] as const;
 
 describe('hashing', () => {
@@ -338,6 +383,18 @@ describe('hashes of other systems', () => {
     ] as const) {
       expect(await make().verify(password, stored)).toEqual({ ok: false });
     }
+  });
+});
+
+describe('Django’s bcrypt_sha256', () => {
+  it('takes the whole password: the first 72 bytes of it are another one', async () => {
+    const long = 'VSK0UYV6FFQVZ0KG88DYN9WADAADZO1CTSIVDJUNZSUML6IBX7LN7ZS3R5JGB3RGZ7VI7G7DJQ9NI8BQFSRPTG6UWTTVESA5ZPUN';
+    const sha256 = createHash('sha256').update(long).digest('hex');
+    const stored = `bcrypt_sha256$${await bcrypt(sha256, 4)}`;
+    expect((await make().verify(long, stored)).ok).toBe(true);
+    expect((await make().verify(long.slice(0, 72), stored)).ok).toBe(false);
+    // The digest is not the password: whoever has read it from elsewhere does not get in by it.
+    expect((await make().verify(sha256, stored)).ok).toBe(false);
   });
 });
 
