@@ -36,6 +36,7 @@ export const up = [
     transports jsonb not null default '[]',
     aaguid text not null,
     discoverable boolean not null,
+    backup_eligible boolean not null,
     backed_up boolean not null,
     name text not null,
     last_used_at timestamptz,

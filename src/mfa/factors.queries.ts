@@ -23,3 +23,35 @@ export const findFactors = async (db: Db, userId: string): Promise<Factors> => {
 /** Whether a factor was set up that whoever holds the mailbox does not have too. */
 export const hasStrongFactor = ({ totp, passkeys }: Pick<Factors, 'totp' | 'passkeys'>): boolean =>
   totp || passkeys > 0;
+
+export type FactorKind = 'totp' | 'passkey';
+
+/** A factor that somebody has set up. */
+export interface Factor {
+  id: string;
+  kind: FactorKind;
+  name: string;
+  createdAt: Date;
+  lastUsedAt: Date | null;
+}
+
+/** Somebody's authenticator apps and passkeys, the oldest first; there are few. */
+export const listFactors = async (db: Db, userId: string): Promise<Factor[]> => {
+  const { rows } = (await db.raw(
+    `select id, 'totp' as kind, name, created_at as "createdAt", last_used_at as "lastUsedAt"
+       from totp_devices where user_id = :userId and confirmed_at is not null
+     union all
+     select id, 'passkey', name, created_at, last_used_at from passkeys where user_id = :userId
+     order by "createdAt", id`,
+    { userId },
+  )) as { rows: Factor[] };
+  return rows;
+};
+
+/** Whether somebody has let an application in, or is signed in to one, that wants a second factor (`require_mfa`). */
+export const usesStrictClient = async (db: Db, userId: string): Promise<boolean> =>
+  (await db('grants')
+    .join('clients', 'clients.clientId', 'grants.clientId')
+    .where({ 'grants.userId': userId, 'clients.requireMfa': true })
+    .where('grants.expiresAt', '>', db.fn.now())
+    .first('grants.id')) !== undefined;

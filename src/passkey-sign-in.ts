@@ -1,0 +1,24 @@
+/** Passkeys as `app.ts` puts them together. */
+import { addressKey, type RateLimits } from '../adapters/rate-limits.ts';
+import { openMfaToken } from './auth/mfa-tokens.commands.ts';
+import { passkeySignInRoutes } from './auth/passkey.routes.ts';
+import { type PasskeySignInDeps, signInWithPasskey } from './auth/passkey-sign-in.commands.ts';
+import type { SignInDeps } from './auth/proceed.commands.ts';
+import type { TokenDeps } from './auth/tokens.routes.ts';
+import type { Route } from './http/route.ts';
+import { restSignIn } from './mfa/passkey-challenges.ts';
+
+export const createPasskeySignIn = (deps: SignInDeps, limits: RateLimits): PasskeySignInDeps => ({
+  ...deps,
+  limitPasskeys: (address) => limits.consume('passkeyAddress', addressKey(address)),
+  returnPasskeyTry: (address) => limits.reward('passkeyAddress', addressKey(address)),
+});
+
+/** REST of signing in. @param clientId of the REST API itself */
+export const createPasskeyRoutes = (deps: PasskeySignInDeps, tokens: TokenDeps, clientId: string): Route[] =>
+  passkeySignInRoutes({
+    ...deps.mfa,
+    tokens,
+    signIn: (actor, response) => signInWithPasskey(deps, actor, { at: restSignIn, response, clientId }),
+    userOfMfaToken: async (token) => (await openMfaToken(deps.mfa, token)).user.id,
+  });
