@@ -17,7 +17,8 @@ export const createAccountLimits = (
   limitRegistrations: (address) => limits.consume('register', addressKey(address)),
   guesses: createGuesses(limits, addressKey),
   releaseCodes: async (userId) => {
-    for (const purpose of ['verify-phone', 'mfa']) await limits.reset('codeRecipient', `${purpose} ${userId}`);
+    for (const purpose of ['verify-phone', 'mfa', 'change-email'])
+      await limits.reset('codeRecipient', `${purpose} ${userId}`);
   },
   hashDevice: (userId, { address = '', userAgent = '' }, cookie) =>
     secrets.mac('device', JSON.stringify([userId, ...(cookie ? [cookie] : [addressKey(address), userAgent])])),

@@ -2,10 +2,25 @@
  * Sign-in sessions, with what the account page shows of a device. The engine saves every session that it has read, at
  * the end of the request: one that was ended meanwhile must stay ended, so a session that was read is only ever updated.
  */
-import { type Adapter, type AdapterPayload, Provider } from 'oidc-provider';
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type Koa from 'koa';
+import { type Adapter, type AdapterPayload, errors, type KoaContextWithOIDC, Provider } from 'oidc-provider';
 import type { Db } from '../db/connect.ts';
+import { type Actor, system } from '../src/audit/logs.commands.ts';
+import { bindSignIn } from '../src/auth/sign-ins.commands.ts';
 import { hashToken } from '../src/secrets.ts';
-import { assertFreshSignIn, directSignIn, requestState, unused } from './oidc-storage.ts';
+import { type BoundDevice, isSameBrowser } from '../src/sessions/device-binding.ts';
+import { endExcessSessions, endSessions } from '../src/sessions/sessions.commands.ts';
+import { lockUser } from '../src/users/users.queries.ts';
+import {
+  assertFreshSignIn,
+  directSignIn,
+  freshLogin,
+  type OidcStorage,
+  requestState,
+  type SessionRules,
+  unused,
+} from './oidc-storage.ts';
 
 /** How exactly `last_seen_at` is kept where a session is used by refreshing tokens alone: not a row written per refresh. */
 const touchSeconds = 60;
@@ -18,7 +33,7 @@ export const touchSession = async (db: Db, uid: string): Promise<void> => {
     .update({ lastSeenAt: db.fn.now() });
 };
 
-export const createSessionAdapter = (db: Db): Adapter => ({
+export const createSessionAdapter = ({ db, sessions: rules }: Pick<OidcStorage, 'db' | 'sessions'>): Adapter => ({
   ...unused('Session'),
 
   upsert: async (id, { jti: _jti, ...payload }, expiresIn = 0) => {
@@ -41,24 +56,33 @@ export const createSessionAdapter = (db: Db): Adapter => ({
           : {}),
     };
     await db.transaction(async (db) => {
-      if (payload.accountId) await assertFreshSignIn(db, payload.accountId);
+      const { accountId: userId, uid = '' } = payload;
+      const fresh = freshLogin().credential !== undefined;
+      const limit = fresh ? (rules?.perUser ?? 0) : 0;
+      // The person first and alone: two sign-ins that share them could not both go on to end what is too much.
+      if (userId && limit) await lockUser(db, userId);
+      if (userId) await assertFreshSignIn(db, userId);
+      const begun = userId && fresh ? { ...row, ...(await beginning(db, userId, uid, rules)) } : row;
       // A new identifier moves the row in this one statement.
-      if (!state.sessionFrom) await db('sessions').insert(row).onConflict('idHash').merge();
-      else if (!(await db('sessions').where({ idHash: state.sessionFrom }).update(row)))
+      if (!state.sessionFrom) await db('sessions').insert(begun).onConflict('idHash').merge();
+      else if (!(await db('sessions').where({ idHash: state.sessionFrom }).update(begun)))
         await yieldToOther(db, payload);
+      if (userId && limit && rules)
+        await endExcessSessions(db, system, { userId, begun: uid, limit }, rules.queueLogout);
     });
     state.sessionFrom = row.idHash;
   },
 
   find: async (id) => {
     const idHash = hashToken(id);
-    const payload = await live(db, { idHash });
-    if (payload) requestState().sessionFrom = idHash;
-    return payload && { ...payload, jti: id };
+    const found = await live(db, { idHash });
+    if (!found || !(await admits(db, rules, found))) return undefined;
+    requestState().sessionFrom = idHash;
+    return { ...found.payload, jti: id };
   },
 
   // Without `jti`, which only the cookie knows: the engine reads such a session and never saves it.
-  findByUid: (uid) => live(db, { uid }),
+  findByUid: async (uid) => (await live(db, { uid }))?.payload,
 
   destroy: async (id) => {
     // The engine destroys an identifier that it is about to replace; the save that follows moves the row.
@@ -91,11 +115,70 @@ const yieldToOther = async (db: Db, { uid, authorizations = {} }: AdapterPayload
   else ctx.remove('Set-Cookie');
 };
 
-const live = async (db: Db, where: { idHash: string } | { uid: string }): Promise<AdapterPayload | undefined> =>
-  (
-    await db('sessions')
-      .where(where)
-      .where('expiresAt', '>', db.fn.now())
-      .orderBy('lastSeenAt', 'desc')
-      .first('payload')
-  )?.payload;
+interface LiveSession extends BoundDevice {
+  uid: string;
+  userId: string | null;
+  payload: AdapterPayload;
+}
+
+const live = (db: Db, where: { idHash: string } | { uid: string }): Promise<LiveSession | undefined> =>
+  db('sessions')
+    .where(where)
+    .where('expiresAt', '>', db.fn.now())
+    .orderBy('lastSeenAt', 'desc')
+    .first('uid', 'userId', 'payload', 'deviceHash', 'deviceUserAgent');
+
+/**
+ * What a session remembers of the sign-in that begins it, or goes on with it. Pass the transaction that saves it.
+ * @throws the engine's AccessDenied when the owner has said meanwhile that the sign-in was not theirs
+ */
+const beginning = async (db: Db, userId: string, uid: string, rules: SessionRules | undefined) => {
+  const { signInId } = freshLogin();
+  const place = signInId ? await bindSignIn(db, signInId, uid) : {};
+  if (!place) throw new errors.AccessDenied('the sign-in was taken back by the owner of the account');
+  const { ctx } = Provider;
+  // No browser has the cookie of a session that REST began.
+  if (directSignIn() || !ctx || !rules) return place;
+  const { deviceHash, userAgent } = rules.shown(ctx, userId);
+  return { ...place, deviceHash: deviceHash ?? null, deviceUserAgent: deviceHash ? userAgent : null };
+};
+
+/** A request for a page of ours, which the engine does not see, and what was found out about it. */
+interface PageRequest {
+  ctx: Koa.Context;
+  otherDevice: boolean;
+}
+
+const pageRequests = new AsyncLocalStorage<PageRequest>();
+
+/**
+ * Reads a session for a page of ours.
+ * @returns undefined when its cookie comes from another device, so that nobody is signed in here
+ */
+export const inPageRequest = async <T>(ctx: Koa.Context, read: () => Promise<T>): Promise<T | undefined> => {
+  const request = { ctx, otherDevice: false };
+  const found = await pageRequests.run(request, read);
+  return request.otherDevice ? undefined : found;
+};
+
+/** Whether the browser may have the session of its cookie. It may not where DEVICE_BINDING ends the session instead. */
+const admits = async (db: Db, rules: SessionRules | undefined, session: LiveSession): Promise<boolean> => {
+  const { uid, userId } = session;
+  const page = pageRequests.getStore();
+  const ctx = page?.ctx ?? Provider.ctx;
+  if (!ctx || !userId || !rules || rules.binding === 'off') return true;
+  const shown = rules.shown(ctx as KoaContextWithOIDC, userId);
+  if (isSameBrowser(session, shown)) return true;
+  if (rules.binding === 'challenge') {
+    requestState().otherDevice = true;
+    if (page) page.otherDevice = true;
+    return true;
+  }
+  const actor: Actor = { type: 'anonymous', address: ctx.ip, userAgent: shown.userAgent };
+  await db.transaction(async (db) => {
+    const of = { userId, uid, reason: 'other_device' };
+    // Of two requests at once one ends it, and one mail is enough.
+    if (await endSessions(db, actor, of, rules.queueLogout)) await rules.tellOwner(db, actor, userId);
+  });
+  return false;
+};

@@ -1,12 +1,28 @@
 /** What the adapters of all models share. */
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { type Adapter, type AdapterPayload, errors, Provider } from 'oidc-provider';
+import { type Adapter, type AdapterPayload, errors, type KoaContextWithOIDC, Provider } from 'oidc-provider';
 import type { Db } from '../db/connect.ts';
 import { transact } from '../db/transact.ts';
-import { recordEvent, system } from '../src/audit/logs.commands.ts';
+import { type Actor, recordEvent, system } from '../src/audit/logs.commands.ts';
 import type { Client } from '../src/clients/clients.queries.ts';
 import type { Secrets } from '../src/secrets.ts';
-import { revokeGrants } from '../src/sessions/sessions.commands.ts';
+import type { DeviceBinding } from '../src/sessions/device-binding.ts';
+import { type QueueLogout, revokeGrants } from '../src/sessions/sessions.commands.ts';
+
+/** What holds for sessions beyond their lifetimes. */
+export interface SessionRules {
+  /** How many a person may have; 0: any number. */
+  perUser: number;
+  binding: DeviceBinding;
+  /** What a browser shows of itself to an account; without a device cookie no hash. */
+  shown(
+    ctx: Pick<KoaContextWithOIDC, 'cookies' | 'get'>,
+    userId: string,
+  ): { deviceHash: string | undefined; userAgent: string };
+  /** Tells somebody that a session of theirs was ended because another device had its cookie. */
+  tellOwner(db: Db, actor: Actor, userId: string): Promise<void>;
+  queueLogout: QueueLogout;
+}
 
 export interface OidcStorage {
   db: Db;
@@ -23,6 +39,8 @@ export interface OidcStorage {
   openResources: boolean;
   /** Whether every client but our own must push its authorization requests. */
   requirePushedRequests: boolean;
+  /** Unless given, nothing more holds. */
+  sessions?: SessionRules | undefined;
   /** Turns the opaque name of a JWT access token into the payload that the engine would have stored, if it is alive. */
   findJwt(model: 'AccessToken' | 'ClientCredentials', name: string): Promise<AdapterPayload | undefined>;
 }
@@ -45,6 +63,8 @@ export const unused = (model: string): Adapter => {
 export interface RequestState {
   /** Under which identifier (hashed) the browser's session was read or last saved. */
   sessionFrom?: string;
+  /** That cookie came from another device than the one that signed in: whoever has it must show who they are. */
+  otherDevice?: boolean;
   /** The Grants that were read. */
   grants?: Set<string>;
   /** The API key that is exchanged for a token. */
@@ -63,13 +83,19 @@ export const requestState = (): RequestState => {
   return ctx.state.storage as RequestState;
 };
 
+/** Whose session the engine's request has, unless its cookie comes from another device than the one that signed in. */
+export const sessionAccount = ({ oidc }: KoaContextWithOIDC): string | undefined =>
+  requestState().otherDevice ? undefined : oidc.session?.accountId;
+
 /** A sign-in's result, with when the password that was given had been set (milliseconds; 0: never). */
 export interface FreshLogin {
   credential?: number;
+  /** The row of `sign_ins` that the session is bound to. */
+  signInId?: string;
 }
 
 /** A sign-in that did not come through the authorization endpoint: REST, or the password grant. */
-export interface DirectSignIn extends Required<FreshLogin> {
+export interface DirectSignIn extends Required<Pick<FreshLogin, 'credential'>>, Pick<FreshLogin, 'signInId'> {
   /** How it was made, for the tokens that come of it. */
   authentication: { acr: string; amr: string[]; authTime: number };
   /** The session that it begins. */
@@ -86,13 +112,16 @@ export const inDirectSignIn = <T>(signIn: DirectSignIn, save: () => Promise<T>):
 
 export const directSignIn = (): DirectSignIn | undefined => directSignIns.getStore();
 
+/** The sign-in that the current request finishes; empty when it finishes none. */
+export const freshLogin = (): FreshLogin => directSignIn() ?? ((Provider.ctx?.oidc.result?.login ?? {}) as FreshLogin);
+
 /**
  * A sign-in waits in its interaction until the browser comes back for it. If the password has changed meanwhile, it is
  * the sign-in of somebody who may not know the new one. Pass a transaction: the user's row is locked in it, so that a
  * change of password either waits for what is saved here and then ends it, or is seen.
  */
 export const assertFreshSignIn = async (db: Db, userId: string): Promise<void> => {
-  const { credential } = directSignIn() ?? ((Provider.ctx?.oidc.result?.login ?? {}) as FreshLogin);
+  const { credential } = freshLogin();
   if (credential === undefined) return;
   const user = await db('users').where({ id: userId, status: 'active' }).forShare().first('passwordChangedAt');
   if (!user || Number(user.passwordChangedAt ?? 0) !== credential)

@@ -102,7 +102,7 @@ export const createOidcAdapter =
       case 'Grant':
         return guarded(createGrantAdapter(storage.db));
       case 'Session':
-        return guarded(createSessionAdapter(storage.db));
+        return guarded(createSessionAdapter(storage));
       case 'RefreshToken':
         return guarded(createRefreshTokenAdapter(storage));
       default:

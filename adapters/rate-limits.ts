@@ -56,6 +56,11 @@ const limits = {
   /** One-time codes that one address tries, and that anybody tries of those that one recipient was sent for a purpose, the right ones aside. */
   codeAddress: { points: 50, seconds: 15 * minute },
   codeRecipient: { points: 25, seconds: 24 * hour },
+  /** Codes of a second factor per account that were wrong, wherever they were tried: five, then a pause; and a day's worth of such. */
+  factorTries: { points: 5, seconds: 15 * minute },
+  factorTriesDaily: { points: 50, seconds: day },
+  /** Passkeys that one address shows in vain: none can be guessed, but each costs a signature and a line in the audit log. */
+  passkeyAddress: { points: 50, seconds: 15 * minute },
   /** SMS, which cost money: that one address asks for, that one account does, and that one number gets. */
   smsClient: { points: 20, seconds: hour },
   smsAccount: { points: 5, seconds: hour },

@@ -28,10 +28,14 @@ const expired: readonly [table: string, key: string, where: string][] = [
   ],
 ];
 
-/** @returns how many rows went, by table */
-export const cleanExpired = async (db: Db): Promise<Record<string, number>> => {
+/**
+ * @param signInSeconds for how long sign-ins are kept
+ * @returns how many rows went, by table
+ */
+export const cleanExpired = async (db: Db, signInSeconds = 90 * 86_400): Promise<Record<string, number>> => {
   const deleted: Record<string, number> = {};
-  for (const [table, key, where] of expired) {
+  const old = `created_at < now() - make_interval(secs => ${Number(signInSeconds)})`;
+  for (const [table, key, where] of [...expired, ['sign_ins', 'id', old] as const]) {
     const columns = key.replace(/[()]/g, '');
     let count: number;
     do {

@@ -2,6 +2,7 @@
 import Router from '@koa/router';
 import type Koa from 'koa';
 import type { KoaContextWithOIDC } from 'oidc-provider';
+import { sessionAccount } from '../adapters/oidc-storage.ts';
 import type { Db } from '../db/connect.ts';
 import { AppError } from '../src/errors.ts';
 import { routes } from '../src/provider/configuration.ts';
@@ -44,7 +45,7 @@ const asShown = (typed: string): string => {
 /** @param pages a function, because the pages need the provider, which needs these */
 export const devicePages = (db: Db, pages: () => Pages): DevicePages => {
   const signedInAs = async (ctx: KoaContextWithOIDC) => {
-    const id = ctx.oidc.session?.accountId;
+    const id = sessionAccount(ctx);
     const user = id ? await findUser(db, id) : undefined;
     return user?.status === 'active' ? user : undefined;
   };

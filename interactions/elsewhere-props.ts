@@ -59,7 +59,6 @@ export interface RequestsView {
   denyAction: string;
   /** This page, to look again. */
   reloadHref: string;
-  accountHref: string;
   /** A key under `notices`. */
   notice?: string;
   problems: Problem[];

@@ -20,6 +20,8 @@ export type InteractionResult = Parameters<Provider['interactionFinished']>[2];
 export interface Step {
   show(ctx: Koa.Context, interaction: Interaction): Promise<InteractionResult | undefined>;
   submit(ctx: Koa.Context, interaction: Interaction): Promise<InteractionResult | undefined>;
+  /** What the page's script is to ask the browser for, where a passkey will do. */
+  passkeyOptions?(ctx: Koa.Context, interaction: Interaction): Promise<object | undefined>;
 }
 
 export interface InteractionDeps {
@@ -74,6 +76,14 @@ export const interactions = ({
     const { interaction, step } = await load(ctx);
     const result = await step.submit(ctx, interaction);
     if (result) await finish(ctx, result);
+  });
+
+  router.get('/passkey', async (ctx) => {
+    const { interaction, step } = await load(ctx);
+    const options = await step.passkeyOptions?.(ctx, interaction);
+    if (!options) throw new AppError(404, 'page_not_found', 'Nothing here takes a passkey');
+    ctx.set('Cache-Control', 'no-store');
+    ctx.body = options;
   });
 
   router.post('/abort', async (ctx) => {

@@ -3,14 +3,17 @@
 import type Koa from 'koa';
 import { z } from 'zod';
 import type { AccountDeps } from '../src/auth/accounts.commands.ts';
-import { acrOf, needsTwoFactors } from '../src/auth/authentication-context.ts';
-import { isMfaRequired } from '../src/auth/mfa.commands.ts';
-import { recordSignIn, type SignIn, type SignInDeps, signIn } from '../src/auth/sign-in.commands.ts';
+import { proceed, type SignInDeps } from '../src/auth/proceed.commands.ts';
+import { signIn } from '../src/auth/sign-in.commands.ts';
 import { actorOf } from '../src/http/actor.ts';
+import { otherDevice } from '../src/provider/consent.ts';
 import { findUser } from '../src/users/users.queries.ts';
 import { type Interaction, type InteractionResult, isForDevice, type Step } from './interactions.ts';
+import type { MagicLink } from './magic-link.ts';
 import type { Pages } from './pages.ts';
-import { secondFactor } from './second-factor.ts';
+import { type PasskeySignIn, passkeyButton } from './passkey-sign-in.ts';
+import { askedAcr, type SignInSteps } from './sign-in-steps.ts';
+import type { Resumed, SocialSignIn } from './social-sign-in.ts';
 import type { Problem } from './view-props.ts';
 
 /** Lenient about the address: whatever is not an account's is answered as wrong credentials. */
@@ -32,46 +35,64 @@ const notices = new Set(['accountCreated', 'emailVerified', 'passwordChanged']);
 /** Where the account is given, the password alone can be wrong. */
 const wrongPassword: Problem = { field: 'password', code: 'currentPasswordWrong' };
 
-/** Whether the application asked for a sign-in with two factors (see provider/step-up.ts). */
-const asksForTwo = ({ prompt }: Interaction): boolean =>
-  prompt.reasons.includes('acr') && needsTwoFactors((prompt.details.acr ?? []) as string[]);
-
-/** What the engine keeps of a sign-in; `credential` is ours (see `assertFreshSignIn`). */
-const loginResult = ({ userId, amr, ts, credential }: SignIn): InteractionResult => ({
-  login: { accountId: userId, amr, acr: acrOf(amr), ts, ...{ credential } },
-});
-
 export const login = ({
   pages,
   signInDeps,
   accountDeps,
+  passkeys,
+  links,
+  social,
+  steps,
 }: {
   pages: Pages;
   signInDeps: SignInDeps;
+  /** What comes after the first factor. */
+  steps: SignInSteps;
+  passkeys: PasskeySignIn;
   accountDeps: AccountDeps;
+  /** Signing in by mail (MAGIC_LINK). */
+  links?: MagicLink | undefined;
+  /** Signing in with an identity provider. */
+  social: SocialSignIn;
 }): Step => {
-  const factor = secondFactor({ pages, deps: signInDeps });
+  /** Whoever is signed in, if it is they who are to show once more that it is they. */
+  const askedUser = async (ctx: Koa.Context, interaction: Interaction, email: string) => {
+    const { uid, session, prompt } = interaction;
+    // Nor is who has the cookie of a session told whose it is, on another device.
+    const forAnother =
+      pages.flow(ctx).another === uid || isForDevice(interaction) || prompt.reasons.includes(otherDevice);
+    const known = session?.accountId && !forAnother ? await findUser(accountDeps.db, session.accountId) : undefined;
+    return known && (!email || email === known.email) ? known : undefined;
+  };
+
+  const emailOf = (ctx: Koa.Context, { params }: Interaction): string => {
+    const hint = params.login_hint as string | undefined;
+    return pages.flow(ctx).email ?? (hint?.includes('@') ? hint : '');
+  };
 
   const page = async (ctx: Koa.Context, interaction: Interaction, email: string, problems: Problem[], status = 200) => {
-    const { uid, params, session } = interaction;
-    const forAnother = pages.flow(ctx).another === uid || isForDevice(interaction);
-    const known = session?.accountId && !forAnother ? await findUser(accountDeps.db, session.accountId) : undefined;
+    const { uid, params } = interaction;
     const { notice = '' } = pages.flow(ctx);
     if (notice) pages.remember(ctx, { notice: undefined });
     const action = `/interaction/${uid}`;
-    const asked = known && (!email || email === known.email) ? known : undefined;
+    const asked = await askedUser(ctx, interaction, email);
+    const { problems: elsewhere, ...offer } = await social.offer(ctx, interaction);
     pages.show(
       ctx,
       'sign-in',
       {
         action,
         email,
-        problems: asked
-          ? problems.map((problem) => (problem.code === 'wrongCredentials' ? wrongPassword : problem))
-          : problems,
+        problems: [
+          ...elsewhere,
+          ...problems.map((problem) => (asked && problem.code === 'wrongCredentials' ? wrongPassword : problem)),
+        ],
+        ...offer,
         forgotHref: '/forgot',
         ...(problems.some(({ code }) => code === 'wrongCredentials') ? { resendHref: '/verify/resend' } : {}),
         cancelAction: `${action}/abort`,
+        passkey: { ...passkeyButton(ctx, interaction), autofill: true },
+        magicLink: links !== undefined,
         ...(notices.has(notice) ? { notice } : {}),
         ...(asked
           ? { switchAccount: { action: `${action}/switch`, email: asked.email } }
@@ -85,10 +106,35 @@ export const login = ({
     );
   };
 
+  /** The page, unless there is a result or another page was shown. Nobody learns more of a refusal than that it is one. */
+  const settled = async (
+    ctx: Koa.Context,
+    interaction: Interaction,
+    became: InteractionResult | 'refused' | 'restart' | undefined,
+    email: string,
+  ): Promise<InteractionResult | undefined> => {
+    if (became === 'refused') await page(ctx, interaction, email, [{ field: 'email', code: 'wrongCredentials' }], 401);
+    else if (became === 'restart') await page(ctx, interaction, email, []);
+    else return became;
+    return undefined;
+  };
+
+  /** Goes on with somebody who is back from an identity provider, unless another page was shown. */
+  const back = async (ctx: Koa.Context, interaction: Interaction, resumed: Exclude<Resumed, undefined>) => {
+    if (resumed === 'answered') return undefined;
+    const { outcome, email } = resumed;
+    return settled(ctx, interaction, await steps.goOn(ctx, interaction, outcome, email), email);
+  };
+
   return {
     show: async (ctx, interaction) => {
-      if (factor.isDue(ctx, interaction)) {
-        await factor.show(ctx, interaction);
+      const email = emailOf(ctx, interaction);
+      if (steps.isDue(ctx, interaction)) return settled(ctx, interaction, await steps.show(ctx, interaction), email);
+      const context = { deviceCookie: pages.device(ctx), acr: askedAcr(interaction) };
+      const resumed = await social.resume(ctx, interaction, context);
+      if (resumed) return back(ctx, interaction, resumed);
+      if (links?.isDue(ctx, interaction)) {
+        await links.show(ctx, interaction);
         return undefined;
       }
       if (pages.flow(ctx).creates) {
@@ -103,58 +149,72 @@ export const login = ({
         const user = await findUser(accountDeps.db, registered.userId);
         // Not if the account was taken in hand elsewhere since.
         const untouched = user?.status === 'active' && Number(user.passwordChangedAt ?? 0) === registered.credential;
-        if (untouched && !asksForTwo(interaction) && !(await isMfaRequired(signInDeps.mfa, user.id))) {
-          const clientId = interaction.params.client_id as string;
+        if (untouched) {
           const actor = actorOf(ctx);
-          const cookie = pages.device(ctx);
-          const device = accountDeps.hashDevice(user.id, actor, cookie);
-          const signIn = await recordSignIn(accountDeps.db, actor, user, { clientId, deviceHash: device });
-          pages.rememberDevice(ctx, cookie);
-          return loginResult(signIn);
+          const deviceCookie = pages.device(ctx);
+          const proof = { user, amr: ['pwd'], ts: Math.floor(registered.at / 1000) };
+          const outcome = await proceed(signInDeps, actor, proof, {
+            clientId: interaction.params.client_id as string,
+            deviceHash: accountDeps.hashDevice(user.id, actor, deviceCookie),
+            deviceCookie,
+            acr: askedAcr(interaction),
+          });
+          return settled(ctx, interaction, await steps.goOn(ctx, interaction, outcome, user.email), user.email);
         }
       }
       if (pages.flow(ctx).another === 'next') pages.remember(ctx, { another: interaction.uid });
-      const hint = interaction.params.login_hint as string | undefined;
-      await page(ctx, interaction, pages.flow(ctx).email ?? (hint?.includes('@') ? hint : ''), []);
-      return undefined;
+      const missing = await steps.stepUp(ctx, interaction);
+      return settled(ctx, interaction, missing === 'no' ? 'restart' : missing, email);
     },
 
     submit: async (ctx, interaction) => {
-      if (factor.isDue(ctx, interaction)) {
-        const outcome = await factor.submit(ctx, interaction);
-        if (outcome === 'restart') await page(ctx, interaction, pages.flow(ctx).email ?? '', []);
-        if (!outcome || outcome === 'restart') return undefined;
-        pages.rememberDevice(ctx, pages.device(ctx));
-        return loginResult(outcome);
-      }
+      if (steps.isDue(ctx, interaction))
+        return settled(ctx, interaction, await steps.submit(ctx, interaction), pages.flow(ctx).email ?? '');
       const email = String((ctx.request.body as { email?: unknown } | undefined)?.email ?? '').slice(0, 254);
       try {
+        const context = { deviceCookie: pages.device(ctx), acr: askedAcr(interaction) };
+        const resumed = await social.submit(ctx, interaction, context);
+        if (resumed) return await back(ctx, interaction, resumed);
+        const mailed = await links?.submit(ctx, interaction, context);
+        if (mailed === 'shown') return undefined;
+        if (mailed === 'restart') {
+          await page(ctx, interaction, emailOf(ctx, interaction), []);
+          return undefined;
+        }
+        if (mailed) {
+          const became = await steps.goOn(ctx, interaction, mailed.outcome, mailed.email);
+          return await settled(ctx, interaction, became, mailed.email);
+        }
+        const shown = await passkeys.submit(ctx, interaction, context);
+        if (shown && shown.kind !== 'refused') {
+          const known = emailOf(ctx, interaction);
+          return await settled(ctx, interaction, await steps.goOn(ctx, interaction, shown, known), known);
+        }
+        if (shown) {
+          await page(ctx, interaction, emailOf(ctx, interaction), [{ code: 'passkeyRefused' }], 401);
+          return undefined;
+        }
         const credentials = pages.form(ctx, Credentials);
         pages.remember(ctx, { email: credentials.email });
         const actor = actorOf(ctx);
-        const deviceCookie = pages.device(ctx);
         const outcome = await signIn(signInDeps, actor, {
           ...credentials,
+          ...context,
           clientId: interaction.params.client_id as string,
-          deviceCookie,
-          twoFactors: asksForTwo(interaction),
         });
-        if (outcome.kind === 'signed-in') {
-          pages.rememberDevice(ctx, deviceCookie);
-          return loginResult(outcome);
-        }
-        if (outcome.kind === 'mfa-required') {
-          const { mfaToken: token, methods } = outcome;
-          await factor.begin(ctx, interaction, { token, methods, email: credentials.email });
-          return undefined;
-        }
         // Whatever was wrong; not even who knows the password learns that the address waits for confirmation.
-        await page(ctx, interaction, credentials.email, [{ field: 'email', code: 'wrongCredentials' }], 401);
+        const became = await steps.goOn(ctx, interaction, outcome, credentials.email);
+        return await settled(ctx, interaction, became, credentials.email);
       } catch (error) {
         const problems = pages.refused(ctx, error);
         await page(ctx, interaction, email, problems, ctx.status);
       }
       return undefined;
     },
+
+    passkeyOptions: async (ctx, interaction) =>
+      steps.isDue(ctx, interaction)
+        ? steps.passkeyOptions(ctx, interaction)
+        : passkeys.options(interaction, (await askedUser(ctx, interaction, emailOf(ctx, interaction)))?.id),
   };
 };

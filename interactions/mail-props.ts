@@ -1,4 +1,5 @@
 /** The mails and SMS, and what the template of each is given. */
+import type { FactorChange } from '../src/mfa/factor-changes.ts';
 
 /** Confirms that the address belongs to the person who registered with it. */
 export interface VerifyEmailMail {
@@ -22,6 +23,11 @@ export interface ResetPasswordMail {
   device: string;
   address: string;
   at: Date;
+}
+
+/** A link that signs in where it was asked for, and a code that is typed there. */
+export interface SignInLinkMail extends ResetPasswordMail {
+  code: string;
 }
 
 /** Somebody has made an account for the person: the link sets its first password. */
@@ -50,9 +56,20 @@ export interface ApiKeyCreatedMail extends NoticeMail {
   prefix: string;
 }
 
+/** Somebody signed in on a device that the account does not know; the link ends that session. */
+export interface NewSignInMail extends Omit<NoticeMail, 'resetLink'> {
+  place: { country?: string; city?: string };
+  link: string;
+}
+
 export interface PhoneVerifiedMail extends NoticeMail {
   /** The number's last digits. */
   ending: string;
+}
+
+/** Second factors: set up, removed, used up or taken away. */
+export interface FactorChangedMail extends NoticeMail {
+  change: FactorChange;
 }
 
 /** An application asks the person to confirm something; the link leads to where they can. */
@@ -85,17 +102,29 @@ export interface CodeSms {
   host: string;
 }
 
+/** An account at an identity provider was connected or disconnected. */
+export interface IdentityMail extends NoticeMail {
+  provider: string;
+}
+
 /** Every mail and its props. */
 export interface MailProps {
   'verify-email': VerifyEmailMail;
   'verify-email-code': CodeMail;
   'sign-in-code': CodeMail;
+  'change-email-code': CodeMail;
   'already-registered': AlreadyRegisteredMail;
   'reset-password': ResetPasswordMail;
+  'sign-in-link': SignInLinkMail;
   invitation: InvitationMail;
   'password-changed': PasswordChangedMail;
   'api-key-created': ApiKeyCreatedMail;
+  'new-sign-in': NewSignInMail;
+  'session-refused': NoticeMail;
   'phone-verified': PhoneVerifiedMail;
+  'factor-changed': FactorChangedMail;
+  'identity-connected': IdentityMail;
+  'identity-disconnected': IdentityMail;
   'address-changed': AddressChangedMail;
   'backchannel-request': BackchannelRequestMail;
 }

@@ -3,20 +3,28 @@ import { bodyParser } from '@koa/bodyparser';
 import type Koa from 'koa';
 import type { Provider } from 'oidc-provider';
 import type { z } from 'zod';
+import { inPageRequest } from '../adapters/oidc-sessions.ts';
 import type { Db } from '../db/connect.ts';
 import type { Actor } from '../src/audit/logs.commands.ts';
+import { hasSecondFactor } from '../src/auth/authentication-context.ts';
 import { type Client, findClient } from '../src/clients/clients.queries.ts';
 import { type Config, isDevelopment } from '../src/config.ts';
-import { AppError, type ErrorDetails, invalid } from '../src/errors.ts';
+import { AppError, invalid } from '../src/errors.ts';
 import { actorOf } from '../src/http/actor.ts';
 import { sendProblem } from '../src/http/problem.ts';
 import type { Log } from '../src/log.ts';
-import { hasSecondFactor, type NeedsMfa } from '../src/provider/consent.ts';
+import type { NeedsMfa } from '../src/provider/consent.ts';
+import type { Secrets } from '../src/secrets.ts';
 import { findUser, type User } from '../src/users/users.queries.ts';
-import { accountClientId } from './account.ts';
+import { accountClientId } from './account/account-client.ts';
 import { toAppError } from './app-error.ts';
-import { createDeviceCookie, type DeviceCookie } from './device-cookie.ts';
+import { createDeviceCookie, createFactorCookie, type DeviceCookie, type FactorCookie } from './device-cookie.ts';
+import type { EnrolmentFlow } from './enrolment.ts';
+import { commandProblems, FormError, readForm } from './form-problems.ts';
+import { createFormTokens, isSentFromElsewhere } from './form-tokens.ts';
+import type { MagicLinkFlow } from './magic-link.ts';
 import type { SecondFactorFlow } from './second-factor.ts';
+import type { SocialFlow } from './social-sign-in.ts';
 import type { ErrorView, PageContext, Problem, ViewProps } from './view-props.ts';
 import type { Views } from './views.ts';
 
@@ -24,6 +32,7 @@ export interface PageDeps {
   config: Config;
   db: Db;
   log: Log;
+  secrets: Secrets;
   views: Views;
   /** The engine's instance that serves now. */
   provider(): Provider;
@@ -43,12 +52,24 @@ export interface Flow {
   another?: string;
   /** An account that was registered in this browser just now, with REGISTER_SIGNS_IN; `at` in milliseconds. */
   registered?: { userId: string; at: number; credential: number } | undefined;
+  /** The address that the account is to be moved to; a code went there. */
+  newEmail?: string | undefined;
   /** The application whose device was connected, or refused. */
   device?: string | undefined;
   /** A sign-in whose password was right. */
   secondFactor?: SecondFactorFlow | undefined;
+  /** A sign-in that waits for a second factor to be set up. */
+  enrolment?: EnrolmentFlow | undefined;
+  /** The interaction in which whoever is signed in wants to sign in from the beginning. */
+  full?: string | undefined;
+  /** A link that was asked for, and what tells this browser from others when it is opened. */
+  magicLink?: MagicLinkFlow | undefined;
   /** The application asked for a new account: the sign-in page makes way for registration, once. */
   creates?: boolean | undefined;
+  /** Somebody whom an identity provider has signed in. */
+  social?: SocialFlow | undefined;
+  /** What went wrong there, for the sign-in page to say once. */
+  socialProblem?: { interaction: string; code: string; provider: string } | undefined;
   /** What was just done, for the sign-in page to say once. */
   notice?: string | undefined;
 }
@@ -56,10 +77,13 @@ export interface Flow {
 export interface Visitor {
   user: User;
   sessionUid: string;
+  /** How they signed in (RFC 8176), and when, in seconds since 1970. */
+  amr: readonly string[];
+  authTime: number;
   actor: Actor;
 }
 
-export interface Pages extends DeviceCookie {
+export interface Pages extends DeviceCookie, FactorCookie {
   show<V extends keyof ViewProps>(ctx: Koa.Context, view: V, props: ViewProps[V], options?: ShowOptions): void;
   /** Parses a form. @throws FormError with a problem for each field that is wrong */
   form<S extends z.ZodType>(ctx: Koa.Context, schema: S): z.output<S>;
@@ -92,54 +116,12 @@ interface ShowOptions {
   path?: string;
 }
 
-/** A form that was refused: `problems` are for its page. */
-class FormError extends AppError {
-  readonly problems: Problem[];
-  constructor(problems: Problem[]) {
-    super(400, 'invalid_request', 'The form is not valid');
-    this.problems = problems;
-  }
-}
-
-/** Problem texts by field, for a value that is missing or not what the field takes. */
-const fieldCodes: Record<string, { missing?: string; wrong: string }> = {
-  email: { missing: 'emailRequired', wrong: 'emailInvalid' },
-  name: { missing: 'nameRequired', wrong: 'invalidCharacters' },
-  password: { missing: 'passwordRequired', wrong: 'passwordTooLong' },
-  newPassword: { missing: 'newPasswordRequired', wrong: 'passwordTooLong' },
-  currentPassword: { missing: 'currentPasswordRequired', wrong: 'passwordTooLong' },
-  picture: { wrong: 'urlInvalid' },
-  website: { wrong: 'urlInvalid' },
-  profile: { wrong: 'urlInvalid' },
-  birthdate: { wrong: 'dateInvalid' },
-  zoneinfo: { wrong: 'zoneinfoInvalid' },
-  locale: { wrong: 'localeInvalid' },
-  phone_number: { wrong: 'phoneInvalid' },
-};
-
-/** Codes of commands whose text has another name. */
-const commandCodes: Record<string, string> = {
-  password_contains_identity: 'passwordPersonal',
-  wrong_current_password: 'currentPasswordWrong',
-  wrong_credentials: 'wrongCredentials',
-  password_wrong: 'passwordWrong',
-};
-
-const camel = (code: string) => code.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
-
-/** What a command's refusal says beside the fields. */
-const commandProblems = ({ fields = [] }: ErrorDetails): Problem[] =>
-  fields.map(({ field, code, values }) => ({
-    field,
-    code: commandCodes[code] ?? camel(code),
-    ...(values ? { values } : {}),
-  }));
-
 /** The title (a key under `errors`) of an error page. */
 const titles: Record<string, string> = {
   request_expired: 'expired',
   cross_site: 'crossSite',
   page_not_found: 'notFound',
+  missing_permission: 'forbidden',
   too_many_requests: 'tooMany',
   overloaded: 'unavailable',
   database_unavailable: 'unavailable',
@@ -169,14 +151,16 @@ const readFlow = (cookie = ''): Flow => {
 
 /** Go's rule (net/http CrossOriginProtection): browsers say where a form comes from, and nothing else sends cookies. */
 const isCrossSite = (ctx: Koa.Context, issuer: string): boolean => {
-  if (['GET', 'HEAD', 'OPTIONS'].includes(ctx.method)) return false;
+  if (['GET', 'HEAD', 'OPTIONS'].includes(ctx.method) || isSentFromElsewhere(ctx.path)) return false;
   const site = ctx.get('sec-fetch-site');
   if (site) return site !== 'same-origin' && site !== 'none';
   const origin = ctx.get('origin');
   return origin !== '' && origin !== issuer;
 };
 
-export const createPages = ({ config, db, log, views, provider, needsMfa }: PageDeps): Pages => {
+const crossSite = () => new AppError(403, 'cross_site', 'The form is not one that this browser was shown');
+
+export const createPages = ({ config, db, log, secrets, views, provider, needsMfa }: PageDeps): Pages => {
   const secure = config.JWT_ISSUER.startsWith('https:');
   const cookieName = (name: string) => (secure ? `__Host-${name}` : name);
   const cookie = { httpOnly: true, sameSite: 'lax', secure, signed: true, overwrite: true } as const;
@@ -189,8 +173,11 @@ export const createPages = ({ config, db, log, views, provider, needsMfa }: Page
       ...ctx.acceptsLanguages(),
     ].filter((locale) => locale && locale !== '*');
 
+  const devices = createDeviceCookie(secure);
+  const forms = createFormTokens(secrets, devices);
   const pages: Pages = {
-    ...createDeviceCookie(cookieName('device'), secure),
+    ...devices,
+    ...createFactorCookie(cookieName('factor'), secure),
 
     locale: (ctx, uiLocales) => views.negotiate(wantedLocales(ctx, uiLocales)),
 
@@ -204,6 +191,7 @@ export const createPages = ({ config, db, log, views, provider, needsMfa }: Page
         path: path ?? (ctx.method === 'GET' && !ctx.originalUrl.includes('posted=') ? ctx.originalUrl : ''),
         requestId: ctx.state.requestId,
         ...(signedInAs ? { signedInAs } : {}),
+        ...(ctx.state.accountMenu ? { account: ctx.state.accountMenu } : {}),
         // The account page's own sign-in is the service's, not that of an application.
         ...(client && client.clientId !== accountClientId
           ? {
@@ -221,40 +209,25 @@ export const createPages = ({ config, db, log, views, provider, needsMfa }: Page
       ctx.set('Cache-Control', 'no-store');
       ctx.set('Content-Language', page.locale);
       ctx.type = 'html';
-      ctx.body = views.render(view, props, page);
+      ctx.body = forms.sign(ctx, views.render(view, props, page));
     },
 
-    form: (ctx, schema) => {
-      const parsed = schema.safeParse(ctx.request.body ?? {});
-      if (parsed.success) return parsed.data;
-      const body = (ctx.request.body ?? {}) as Record<string, unknown>;
-      const fields = [...new Set(parsed.error.issues.map(({ path }) => String(path[0] ?? '')))];
-      throw new FormError(
-        fields.map((field) => {
-          const { missing, wrong } = fieldCodes[field] ?? { wrong: 'generic' };
-          const code = missing && !String(body[field] ?? '').trim() ? missing : wrong;
-          const tooLong = parsed.error.issues
-            .filter((issue) => issue.code === 'too_big')
-            .find((issue) => issue.path[0] === field);
-          if (tooLong && code !== missing)
-            return {
-              field,
-              code: code === 'passwordTooLong' ? code : 'tooLong',
-              values: { max: Number(tooLong.maximum) },
-            };
-          return { ...(fieldCodes[field] ? { field } : {}), code };
-        }),
-      );
-    },
+    form: (ctx, schema) => readForm(ctx.request.body ?? {}, schema),
 
     visitor: async (ctx) => {
-      const session = await provider().Session.get(ctx as never);
-      if (!session.accountId) return undefined;
+      const session = await inPageRequest(ctx, () => provider().Session.get(ctx as never));
+      if (!session?.accountId) return undefined;
       const user = await findUser(db, session.accountId);
       if (user?.status !== 'active') return undefined;
       // A session of the password alone does not do once the account needs more.
       if (!hasSecondFactor(session) && (await needsMfa(user.id))) return undefined;
-      return { user, sessionUid: session.uid, actor: { ...actorOf(ctx), type: 'user', id: user.id } };
+      return {
+        user,
+        sessionUid: session.uid,
+        amr: session.amr ?? [],
+        authTime: session.loginTs ?? 0,
+        actor: { ...actorOf(ctx), type: 'user', id: user.id },
+      };
     },
 
     client: (clientId) => (clientId ? findClient(db, clientId) : Promise.resolve(undefined)),
@@ -328,8 +301,7 @@ export const createPages = ({ config, db, log, views, provider, needsMfa }: Page
     middleware: [
       async (ctx, next) => {
         try {
-          if (isCrossSite(ctx, config.JWT_ISSUER))
-            throw new AppError(403, 'cross_site', 'The form was sent from another site');
+          if (!ctx.state.takesCrossSite && isCrossSite(ctx, config.JWT_ISSUER)) throw crossSite();
           await next();
         } catch (error) {
           pages.error(ctx, error);
@@ -344,6 +316,10 @@ export const createPages = ({ config, db, log, views, provider, needsMfa }: Page
             : invalid('invalid_request', 'The form could not be read');
         },
       }),
+      (ctx, next) => {
+        if (!forms.isSigned(ctx)) throw crossSite();
+        return next();
+      },
     ],
   };
   return pages;

@@ -1,5 +1,6 @@
 /** The pages that the engine shows in the middle of the protocol: errors, sign-out, signed out. */
 import type { KoaContextWithOIDC } from 'oidc-provider';
+import { sessionAccount } from '../adapters/oidc-storage.ts';
 import type { Db } from '../db/connect.ts';
 import { foreignError } from '../src/errors.ts';
 import type { ProtocolPages } from '../src/provider/configuration.ts';
@@ -46,7 +47,8 @@ export const protocolPages = (db: Db, pages: () => Pages): ProtocolPages => ({
   device: devicePages(db, pages),
 
   signOut: async (ctx, form) => {
-    const user = ctx.oidc.session?.accountId ? await findUser(db, ctx.oidc.session.accountId) : undefined;
+    const id = sessionAccount(ctx);
+    const user = id ? await findUser(db, id) : undefined;
     const client = await pages().client(ctx.oidc.client?.clientId);
     pages().show(
       ctx,

@@ -18,6 +18,7 @@ import { actorOf } from '../src/http/actor.ts';
 import { randomToken } from '../src/secrets.ts';
 import { findUser } from '../src/users/users.queries.ts';
 import type { Pages } from './pages.ts';
+import type { SocialSignIn } from './social-sign-in.ts';
 import type { Problem, ViewProps } from './view-props.ts';
 
 const RegisterForm = z.object({ name: PersonName, email: Email, password: Password });
@@ -46,11 +47,14 @@ export const registration = ({
   deps,
   passwordMinLength,
   registerSignsIn,
+  social,
 }: {
   pages: Pages;
   deps: AccountDeps;
   passwordMinLength: number;
   registerSignsIn: boolean;
+  /** Signing up with an identity provider. */
+  social: Pick<SocialSignIn, 'buttons'>;
 }): Koa.Middleware => {
   const router = new Router();
 
@@ -78,11 +82,13 @@ export const registration = ({
   const status = (ctx: Koa.Context, problems: Problem[]) => (problems.length ? ctx.status : 200);
 
   // Register
-  const registerPage = (ctx: Koa.Context, problems: Problem[]) =>
-    show(
+  const registerPage = async (ctx: Koa.Context, problems: Problem[]) => {
+    const buttons = await social.buttons(ctx);
+    await show(
       ctx,
       'register',
       {
+        ...(buttons ? { social: buttons } : {}),
         action: '/register',
         email: typed(ctx, 'email') || (pages.flow(ctx).email ?? ''),
         name: typed(ctx, 'name'),
@@ -92,6 +98,7 @@ export const registration = ({
       },
       { status: status(ctx, problems) },
     );
+  };
   router.get('/register', (ctx) => registerPage(ctx, []));
   router.post('/register', (ctx) =>
     submit(

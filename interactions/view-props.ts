@@ -1,6 +1,9 @@
 /** What each page and mail is given: one interface per template in `views/`. */
 
+import type { QrCode } from '../src/mfa/qr.ts';
+import type { AccountMenu, AccountViews } from './account-props.ts';
 import type { DeviceCodeView, DeviceConfirmView, DeviceDoneView, RequestsView } from './elsewhere-props.ts';
+import type { LinkedView, SocialButtons, SocialProfileView } from './social-props.ts';
 
 /**
  * A refused field or form. Its text is the translation `problems.<code>`; `field` is the input's name and links the
@@ -20,8 +23,20 @@ export interface PageContext {
   /** The app that sent the person here. `logo` is a data: or same-origin URL; any other is not shown. */
   client?: { id: string; name: string; logo?: string; themed?: boolean };
   signedInAs?: string;
+  /** On the pages of an account, the way to the others. */
+  account?: AccountMenu;
   requestId: string;
   development?: boolean;
+}
+
+/** Posts `passkey`, by a script alone, which reads at `optionsHref` what to ask the browser for. */
+export interface PasskeyButton {
+  action: string;
+  optionsHref: string;
+  /** Passkeys are offered among the names that the browser fills in. */
+  autofill?: boolean;
+  /** It is the page's main button. */
+  main?: boolean;
 }
 
 /** Posts `email`, `password`. With `switchAccount` the page asks a person who is known to sign in again. */
@@ -39,16 +54,39 @@ export interface SignInView {
   cancelAction?: string;
   /** POST that forgets the known account and shows an empty form. */
   switchAccount?: { action: string; email: string };
+  /** Signing in with a passkey. */
+  passkey?: PasskeyButton;
+  social?: SocialButtons;
+  /** The provider that the account is connected with once the person has signed in. */
+  connects?: string;
+  /** The form may post `way=link` with the `email` alone: a link that signs in is mailed. */
+  magicLink?: boolean;
 }
 
 /** Posts `name`, `email`, `password`. */
 export interface RegisterView {
+  social?: SocialButtons;
   action: string;
   email: string;
   name: string;
   problems: Problem[];
   signInHref: string;
   passwordMinLength: number;
+}
+
+/** A link and a code were mailed, if there is an account. Posts `code`; or `way=link` for another mail; or `restart`. */
+export interface MagicLinkView {
+  action: string;
+  email: string;
+  minutes: number;
+  problems: Problem[];
+}
+
+/** A link from a mail. Posts `link` where it was asked for; anywhere else it only says where to type the code. */
+export interface MagicLinkOpenView {
+  action?: string;
+  token?: string;
+  email?: string;
 }
 
 /** Posts `email`: the confirmation mail is sent again. */
@@ -76,14 +114,42 @@ export interface VerifyView {
   problems: Problem[];
 }
 
-/** Posts `code`; `send` (a method) for a new one, or `restart`. */
+export type FactorMethod = 'totp' | 'passkey' | 'backup-code' | 'email' | 'sms';
+
+/** Posts `code`, and `remember`; `send` or `use` (a method) for another way, or `restart`. */
 export interface SecondFactorView {
   action: string;
-  /** How the code went. */
-  method: 'email' | 'sms';
-  otherMethod?: 'email' | 'sms';
+  /** POST that gives the sign-in up. */
+  cancelAction: string;
+  /** What is asked for now. */
+  method: FactorMethod;
+  others: FactorMethod[];
   email: string;
+  /** Somebody who is signed in already. */
+  stepUp: boolean;
+  /** For how many days the browser can be remembered. */
+  rememberDays?: number;
+  passkey?: PasskeyButton;
   problems: Problem[];
+}
+
+/** Posts `begin` for an app, `code` of the app, `choose` for something else, `name` and `passkey`, or `later`. */
+export interface EnrolmentView {
+  action: string;
+  cancelAction: string;
+  /** Until when it may be put off. */
+  until?: Date;
+  /** An app is being set up. */
+  app?: { key: string; otpauthUrl: string; qr: QrCode };
+  passkey: { optionsHref: string; suggestedName: string };
+  problems: Problem[];
+}
+
+/** Shown once. Posts `done`. */
+export interface EnrolmentCodesView {
+  action: string;
+  /** None for somebody who has some already. */
+  codes: string[];
 }
 
 /** The address is confirmed. */
@@ -93,9 +159,25 @@ export interface VerifyDoneView {
 
 /** A link from a mail that is used up or too old. `action` posts `email` and sends a new one. */
 export interface LinkExpiredView {
-  purpose: 'verify' | 'reset' | 'setup';
+  purpose: 'verify' | 'reset' | 'setup' | 'disown' | 'signIn';
   action?: string;
   signInHref?: string;
+}
+
+/** A sign-in that was mailed to its owner. Posts `token`: it was not theirs. Opening the page changes nothing. */
+export interface NotMeView {
+  action: string;
+  token: string;
+  at: Date;
+  /** Empty when nothing is known. */
+  device: string;
+  place: { country?: string; city?: string };
+  address?: string;
+}
+
+/** Its session has ended. */
+export interface NotMeDoneView {
+  changeHref: string;
 }
 
 /** Posts `email`. */
@@ -176,91 +258,6 @@ export interface ErrorView {
   homeHref?: string;
 }
 
-/** One place where the account is signed in. */
-export interface AccountSession {
-  id: string;
-  /** For people, e.g. "Chrome on Windows". */
-  device: string;
-  address: string;
-  startedAt: Date;
-  lastSeenAt: Date;
-  current: boolean;
-  apps: string[];
-}
-
-/** One app the person has allowed something. */
-export interface AccountConsent {
-  clientId: string;
-  name: string;
-  /** Where the application says that it lives: what tells two of one name apart. */
-  host?: string | undefined;
-  scopes: string[];
-  resources: ResourceWords[];
-  grantedAt: Date;
-}
-
-/** `endSessionAction` and `withdrawAction` are posted with `id` (session id, client id); `endOthersAction` bare. */
-export interface AccountView {
-  profile: { name: string; email: string; emailVerified: boolean };
-  profileHref: string;
-  /** Address of the change-password page. */
-  passwordAction: string;
-  sessions: AccountSession[];
-  endSessionAction: string;
-  endOthersAction: string;
-  signOutHref: string;
-  requestsHref: string;
-  /** How many requests wait for the person's decision. */
-  waitingRequests: number;
-  consents: AccountConsent[];
-  withdrawAction: string;
-  /** A key under `notices`. */
-  notice?: string;
-  problems: Problem[];
-}
-
-/** Posts `currentPassword`, `newPassword`. */
-export interface ChangePasswordView {
-  action: string;
-  email: string;
-  problems: Problem[];
-  passwordMinLength: number;
-  /** Where "Back to your account" goes. */
-  accountHref?: string;
-}
-
-/** The fields of the profile page; each is an input of the same name. */
-export type ProfileField =
-  | 'name'
-  | 'given_name'
-  | 'family_name'
-  | 'middle_name'
-  | 'nickname'
-  | 'preferred_username'
-  | 'profile'
-  | 'picture'
-  | 'website'
-  | 'gender'
-  | 'birthdate'
-  | 'zoneinfo'
-  | 'locale'
-  | 'phone_number'
-  | 'formatted'
-  | 'street_address'
-  | 'locality'
-  | 'region'
-  | 'postal_code'
-  | 'country';
-
-/** Posts every `ProfileField` by its name. */
-export interface ProfileView {
-  action: string;
-  values: Record<ProfileField, string>;
-  problems: Problem[];
-  /** Where "Back to your account" goes. */
-  accountHref?: string;
-}
-
 /** The first administrator. Posts `token`, `name`, `email`, `password`. */
 export interface SetupView {
   action: string;
@@ -309,15 +306,23 @@ export interface ContinueView {
 }
 
 /** Every page and its props. */
-export interface ViewProps {
+export interface ViewProps extends AccountViews {
   'sign-in': SignInView;
   register: RegisterView;
+  'social-profile': SocialProfileView;
+  linked: LinkedView;
+  'magic-link': MagicLinkView;
+  'magic-link-open': MagicLinkOpenView;
   resend: ResendView;
   'check-mail': CheckMailView;
   'second-factor': SecondFactorView;
+  enrolment: EnrolmentView;
+  'enrolment-codes': EnrolmentCodesView;
   verify: VerifyView;
   'verify-done': VerifyDoneView;
   'link-expired': LinkExpiredView;
+  'not-me': NotMeView;
+  'not-me-done': NotMeDoneView;
   forgot: ForgotView;
   reset: ResetView;
   consent: ConsentView;
@@ -329,9 +334,6 @@ export interface ViewProps {
   'signed-out': SignedOutView;
   continue: ContinueView;
   error: ErrorView;
-  account: AccountView;
-  'change-password': ChangePasswordView;
-  profile: ProfileView;
   setup: SetupView;
   'dev-mail': DevMailView;
   home: HomeView;

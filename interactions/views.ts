@@ -11,6 +11,7 @@ import { extname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Eta } from 'eta';
 import { createInstance, type i18n } from 'i18next';
+import { describePlace } from '../src/sessions/place.ts';
 import type { CodeSms, MailProps } from './mail-props.ts';
 import type { PageContext, ViewProps } from './view-props.ts';
 
@@ -173,6 +174,7 @@ const languageTools = (translations: i18n, locale: string) => {
     const bundle = translations.getResourceBundle('en', 'translation') as Record<typeof group, Messages>;
     return (name: string) => (Object.hasOwn(bundle[group], name) ? t(`${group}.${name}`) : undefined);
   };
+  const placeName = (place: { country?: string; city?: string }) => describePlace(place, locale);
   const when = (date: Date): string => `${dates.format(date)} UTC`;
   const time = (date: Date): string =>
     `<time datetime="${date.toISOString()}"><bdi>${escapeHtml(when(date))}</bdi></time>`;
@@ -183,6 +185,7 @@ const languageTools = (translations: i18n, locale: string) => {
     t,
     rich,
     duration,
+    placeName,
     when,
     time,
     scopeText: known('scopes'),

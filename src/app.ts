@@ -1,54 +1,48 @@
 /** The composition root: every part is built and mounted here. Read it top to bottom. */
 import Koa from 'koa';
 import compose from 'koa-compose';
-import { createAccountLimits } from '../adapters/account-limits.ts';
-import { openGeoIp } from '../adapters/geoip.ts';
 import { createJobs, type Jobs } from '../adapters/jobs.ts';
 import type { DevMailbox } from '../adapters/mailer.ts';
-import { createOperatorFetch, createOutboundFetch } from '../adapters/outbound.ts';
+import { createOutboundFetch } from '../adapters/outbound.ts';
 import { addressKey, createRateLimits } from '../adapters/rate-limits.ts';
 import { cleanExpired } from '../db/clean.ts';
 import type { Database } from '../db/connect.ts';
-import { account } from '../interactions/account/account.ts';
 import { accountClient, accountClientId } from '../interactions/account/account-client.ts';
+import { passkeysPath } from '../interactions/account/passkeys.ts';
 import { apiDocs } from '../interactions/api-docs.ts';
 import { toAppError } from '../interactions/app-error.ts';
 import { assets } from '../interactions/assets.ts';
-import { consent } from '../interactions/consent.ts';
-import { create } from '../interactions/create.ts';
-import { deviceOutcomes, isDeviceOutcome } from '../interactions/device.ts';
+import { isDeviceOutcome } from '../interactions/device.ts';
 import { formPost } from '../interactions/form-post.ts';
-import { home } from '../interactions/home.ts';
-import { interactions } from '../interactions/interactions.ts';
-import { login } from '../interactions/login.ts';
 import { oauthErrors } from '../interactions/oauth-errors.ts';
-import { createPages, type Pages } from '../interactions/pages.ts';
 import { protocolPages } from '../interactions/protocol.ts';
-import { registration } from '../interactions/registration.ts';
 import { createViews } from '../interactions/views.ts';
 import { createApprovals } from './approvals.ts';
 import { expireEvents } from './audit/logs.commands.ts';
 import type { AccountDeps } from './auth/accounts.commands.ts';
-import { findRequiredRank, isMfaRequired, type MfaDeps } from './auth/mfa.commands.ts';
+import { answerMailRequest } from './auth/mail-requests.commands.ts';
 import { answerCodeRequest, type OtpDeps } from './auth/otp.commands.ts';
-import { answerMailRequest } from './auth/password.commands.ts';
-import { createPasswords } from './auth/passwords.ts';
 import type { SignInDeps } from './auth/proceed.commands.ts';
 import { signIn } from './auth/sign-in.commands.ts';
 import { ensureClient } from './clients/clients.commands.ts';
 import { expireClients } from './clients/self-registration.commands.ts';
 import { type Config, isDevelopment } from './config.ts';
-import { codeLimits, createDelivery } from './delivery.ts';
+import { createDelivery } from './delivery.ts';
 import { health } from './health/health.routes.ts';
+import { createHostedPages } from './hosted-pages.ts';
 import { trustProxies } from './http/client-address.ts';
 import type { OpenApiDocument } from './http/openapi.ts';
+import { passkeyDocumentPaths, passkeyDocuments } from './http/passkey-documents.ts';
 import { logRequests } from './http/request-log.ts';
 import type { Route } from './http/route.ts';
 import { securityHeaders } from './http/security-headers.ts';
+import { scheduleKeycloakSync } from './keycloak-sync.ts';
 import { deleteRetiredKeys, ensureKeys } from './keys/keys.commands.ts';
 import { readProxyAddresses, readRoleLimits } from './limit-settings.ts';
 import type { Log } from './log.ts';
 import { createMetrics, exposeMetrics } from './metrics/metrics.ts';
+import type { FactorDeps } from './mfa/factor-changes.ts';
+import { createPeople } from './people.ts';
 import { limitAnonymous } from './provider/anonymous-limits.ts';
 import { readDetailsTypes } from './provider/authorization-details.ts';
 import { cacheProtocol } from './provider/cache-control.ts';
@@ -70,8 +64,8 @@ import { requestToken } from './provider/token-endpoint.ts';
 import { webfinger, webfingerPath } from './provider/webfinger.ts';
 import { createRestApi } from './rest-api.ts';
 import { createSecrets, type Secrets } from './secrets.ts';
-import { describeDevice } from './sessions/device.ts';
-import { endSessions, type QueueLogout } from './sessions/sessions.commands.ts';
+import { createSessionRules } from './session-rules.ts';
+import type { QueueLogout } from './sessions/sessions.commands.ts';
 import { createUnregisteredClients } from './unregistered-clients.ts';
 
 export interface App {
@@ -82,6 +76,8 @@ export interface App {
   provider: ProviderHost;
   accounts: AccountDeps;
   otp: OtpDeps;
+  signIn: SignInDeps;
+  factors: FactorDeps;
   /** In development, unless mail and SMS both go elsewhere. */
   mailbox: DevMailbox | undefined;
   /** What the REST API is made of. */
@@ -129,48 +125,21 @@ export const createApp = async ({
   const views = createViews({ brand: config.BRAND_NAME, ...(config.VIEWS_DIR ? { overlay: config.VIEWS_DIR } : {}) });
   const countSms = (outcome: string) => metrics.countSms(outcome);
   const delivery = createDelivery({ config, jobs, views, log, countSms });
-  const { mailbox, queueMail, queueSms } = delivery;
-  const geoIp = openGeoIp(config.GEOIP_DB, log);
+  const { mailbox } = delivery;
 
   // What people do
-  const passwords = createPasswords({
-    minLength: config.PASSWORD_MIN_LENGTH,
-    concurrency: config.HASH_CONCURRENCY,
-    queue: config.HASH_QUEUE,
-    brandName: config.BRAND_NAME,
-    log,
-    ...(config.PASSWORD_BREACH_URL
-      ? { breachUrl: config.PASSWORD_BREACH_URL, fetch: createOperatorFetch(config.PASSWORD_BREACH_URL) }
-      : {}),
-  });
   // Applications that nobody registered share one place in the queue: a hanging one must not hold up the others.
   const queueLogout: QueueLogout = (db, { vouchedFor, ...logout }) =>
     jobs.send(db, 'backchannel-logout', logout, vouchedFor ? logout.clientId : 'strangers');
-  const accounts: AccountDeps = {
-    db,
-    issuer,
-    secrets,
-    passwords,
-    describeDevice,
-    queueMail,
-    queueMailRequest: (db, request) => jobs.send(db, 'mail-request', request),
-    ...createAccountLimits(limits, secrets),
-    endSessions: async (db, actor, userId, except, reason) => {
-      await endSessions(db, actor, { userId, reason, ...(except === undefined ? {} : { except }) }, queueLogout);
+  const people = await createPeople({
+    ...{ config, db, secrets, limits, jobs, delivery, queueLogout, log },
+    count: {
+      sms: countSms,
+      signIn: (outcome) => metrics.countSignIn(outcome),
+      federation: (outcome) => metrics.countFederation(outcome),
     },
-  };
-  const queueCodeRequest: OtpDeps['queueCodeRequest'] = (db, request) => jobs.send(db, 'code-request', request);
-  const otp: OtpDeps = { ...accounts, ...codeLimits({ config, limits, log, countSms }), queueCodeRequest, queueSms };
-  const mfa: MfaDeps = { ...otp, requiredRank: await findRequiredRank(db, config.MFA_REQUIRED_ROLES) };
-  const signInDeps: SignInDeps = {
-    ...accounts,
-    mfa,
-    requireVerifiedEmail: config.REQUIRE_VERIFIED_EMAIL,
-    countSignIn: (outcome) => metrics.countSignIn(outcome),
-  };
-
-  const needsMfa = (userId: string) => isMfaRequired(mfa, userId);
-
+  });
+  const { accounts, otp, signInDeps, needsMfa } = people;
   const approvals = createApprovals({ accounts, limits, jobs, needsMfa, provider: () => provider.provider() });
 
   // The provider
@@ -201,6 +170,7 @@ export const createApp = async ({
       detailsTypes,
       pages: protocolPages(db, () => pages),
       queueLogout,
+      sessions: createSessionRules(config, accounts, queueLogout),
       userCodeLimits: approvals.userCodeLimits,
       backchannel: approvals.backchannel,
       signIn: (actor, input) => signIn(signInDeps, actor, input),
@@ -214,40 +184,25 @@ export const createApp = async ({
   // The pages
   const postedRequests = createPostedRequests(db, secrets);
   const limitPosted = (address: string) => limits.consume('posted', addressKey(address));
-  const pages: Pages = createPages({ config, db, log, views, provider: provider.provider, needsMfa });
-  const hosted = compose([
-    ...pages.middleware,
-    interactions({
-      pages,
-      postedRequests,
-      provider: provider.provider,
-      limitPosted,
-      steps: {
-        create: create({ pages }),
-        login: login({ pages, signInDeps, accountDeps: accounts }),
-        consent: consent({ db, pages, detailsTypes }),
-      },
-    }),
-    registration({
-      pages,
-      deps: accounts,
-      passwordMinLength: config.PASSWORD_MIN_LENGTH,
-      registerSignsIn: config.REGISTER_SIGNS_IN,
-    }),
-    account({
+  const hosted = createHostedPages({
+    ...people,
+    ...{
+      config,
       db,
-      pages,
+      log,
       secrets,
-      deps: accounts,
+      views,
+      mailbox,
+      approvals,
+      detailsTypes,
       queueLogout,
-      decideRequest: approvals.decideRequest,
-      passwordMinLength: config.PASSWORD_MIN_LENGTH,
-    }),
-    deviceOutcomes(pages),
-    home({ pages, issuer, mailbox, demoHref: demoApp ? '/demo' : undefined }),
-    ...(demoApp ? [demoApp.demo({ pages, issuer })] : []),
-    pages.notFound,
-  ]);
+      postedRequests,
+      limitPosted,
+      demoApp,
+    },
+    provider: provider.provider,
+  });
+  const { pages } = hosted;
   const protocol = compose([
     oauthErrors(pages, log),
     formPost(pages),
@@ -255,6 +210,7 @@ export const createApp = async ({
     untypeEmptyAnswers,
     fapiInteractionId,
     webfinger(issuer),
+    passkeyDocuments({ issuer, relatedOrigins: config.WEBAUTHN_ORIGINS, page: passkeysPath }),
     protectedResource(config),
     unregistered.registration,
     exactPaths,
@@ -282,6 +238,7 @@ export const createApp = async ({
   await jobs.every('audit-retention', 3600, async () => {
     await expireEvents(db, config.AUDIT_RETENTION);
   });
+  await scheduleKeycloakSync(config, db, secrets, jobs, log);
 
   // The request's way
   const rest = createRestApi({
@@ -289,10 +246,8 @@ export const createApp = async ({
     db,
     secrets,
     limits,
-    accounts,
-    otp,
-    mfa,
-    signInDeps,
+    ...people,
+    handoffs: postedRequests,
     provider,
     smsReports: delivery.smsReports,
     queueLogout,
@@ -302,7 +257,13 @@ export const createApp = async ({
     askTokenEndpoint: (actor, parameters) => requestToken(koa, protocol, actor, parameters),
     toError: (ctx, error) => toAppError(ctx, error, log),
   });
-  const wellKnown = [...discoveryPaths, webfingerPath, ...protectedResourcePaths, registrationPath];
+  const wellKnown = [
+    ...discoveryPaths,
+    webfingerPath,
+    ...passkeyDocumentPaths,
+    ...protectedResourcePaths,
+    registrationPath,
+  ];
   const metrics = createMetrics([...Object.values(oauth), ...wellKnown, ...rest.routes.map(({ path }) => path)]);
   const koa = new Koa({ keys: [secrets.mac('cookie', '1')] });
   pinOrigin(koa, issuer, certificateOrigin(config));
@@ -318,10 +279,11 @@ export const createApp = async ({
   koa.use(await securityHeaders(issuer));
   koa.use(assets({ views, pages }));
   koa.use(apiDocs({ views, brand: config.BRAND_NAME, createDocument: rest.createDocument }));
+  koa.use(hosted.federation);
   koa.use(rest.middleware);
   koa.use(onlyAliases(config, oauth));
   koa.use(metadataDocuments(provider.provider));
-  koa.use((ctx, next) => (isProtocol(ctx.path) ? protocol(ctx, next) : hosted(ctx, next)));
+  koa.use((ctx, next) => (isProtocol(ctx.path) ? protocol(ctx, next) : hosted.middleware(ctx, next)));
 
   return {
     config,
@@ -331,6 +293,8 @@ export const createApp = async ({
     provider,
     accounts,
     otp,
+    signIn: signInDeps,
+    factors: people.factors,
     mailbox,
     routes: rest.routes,
     createDocument: rest.createDocument,
@@ -338,7 +302,7 @@ export const createApp = async ({
       stopping = true;
     },
     stop: async () => {
-      geoIp.close();
+      people.close();
       await provider.stop();
       await jobs.stop();
       await delivery.close();

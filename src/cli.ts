@@ -1,5 +1,5 @@
 /**
- * countersign serve | migrate | create-admin | rotate-keys | client create | client list
+ * countersign serve | migrate | create-admin | rotate-keys | client create | client list | import keycloak | …
  *
  * The service is loaded only where it is needed: a command that a running server answers needs none of it.
  */
@@ -59,10 +59,14 @@ const answerWith =
   };
 
 /** Has whoever has the embedded database open run a command. @returns false when nobody has */
-const runElsewhere = async ({ DATABASE_URL, DATA_DIR }: Config, request: ControlRequest): Promise<boolean> => {
+const runElsewhere = async (
+  { DATABASE_URL, DATA_DIR }: Config,
+  request: ControlRequest,
+  tell: (result: unknown) => void = print,
+): Promise<boolean> => {
   const reply = DATABASE_URL ? undefined : await askOwner(DATA_DIR, request);
   if (reply && 'error' in reply) throw new Error(reply.error);
-  if (reply) print(reply.result);
+  if (reply) tell(reply.result);
   return reply !== undefined;
 };
 
@@ -73,13 +77,17 @@ const runCommand = async (
   values: Record<string, unknown>,
 ): Promise<void> => {
   const input = command.read(values);
-  if (await runElsewhere(config, { command: name, input })) return;
+  const tell = (result: unknown): void => {
+    print(command.show ? command.show(result, values) : result);
+    process.exitCode = command.exitCode?.(result) ?? 0;
+  };
+  if (await runElsewhere(config, { command: name, input }, tell)) return;
   await withDatabase(config, async (database) => {
     const [{ createApp }, { prepareSchema }] = await Promise.all([import('./app.ts'), import('./main.ts')]);
     await prepareSchema(config, database);
     const app = await createApp({ config, database, log: createLog('warn') });
     try {
-      print(await command.run(app, input));
+      tell(await command.run(app, input));
     } finally {
       await app.stop();
     }
@@ -165,15 +173,19 @@ const runServer = async (config: Config): Promise<void> => {
 
 const dispatch = async (args: string[]): Promise<void> => {
   const [first = 'help'] = args;
-  const name = first === 'client' ? args.slice(0, 2).join(' ') : first;
+  const isGroup = Object.keys(commands).some((name) => name.startsWith(`${first} `));
+  const name = isGroup ? args.slice(0, 2).join(' ') : first;
   const command = commands[name];
   if (first === 'help' || first === '--help') return void process.stdout.write(usage);
   if (!command && name !== 'serve' && name !== 'migrate')
     throw new Error(`There is no such command: ${name}\n\n${usage}`);
   const config = loadConfig(process.env);
   if (command) {
-    const { values } = parseArgs({ args: args.slice(name.split(' ').length), options: command.options });
-    await runCommand(config, name, command, values);
+    const { positional, options } = command;
+    const rest = args.slice(name.split(' ').length);
+    const { values, positionals } = parseArgs({ args: rest, options, allowPositionals: positional !== undefined });
+    if (positionals.length > 1) throw new Error(`one argument is enough: ${positionals.join(' ')}`);
+    await runCommand(config, name, command, { ...values, ...(positional ? { [positional]: positionals[0] } : {}) });
   } else if (name === 'serve') {
     await runServer(config);
   } else if (!(await runElsewhere(config, { command: name, input: {} }))) {

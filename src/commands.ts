@@ -1,5 +1,6 @@
 /** What the command line can do besides serving. Each runs on an app: the command's own, or that of a running server. */
 import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import type { ParseArgsOptionsConfig } from 'node:util';
 import { z } from 'zod';
 import type { App } from './app.ts';
@@ -11,18 +12,34 @@ import { createClient, deleteClient, operatorPowers, rotateClientSecret } from '
 import { listClients } from './clients/clients.queries.ts';
 import { createInitialToken } from './clients/software-policies.commands.ts';
 import { NewInitialAccessToken } from './clients/software-policies.routes.ts';
+import { importKeycloak } from './keycloak/import.commands.ts';
+import {
+  type ProvisionReport,
+  provisionExitCode,
+  provisionKeycloak,
+  provisionText,
+} from './keycloak/provision.commands.ts';
+import { exitCodeOf, type ImportReport, toText } from './keycloak/report.ts';
+import { keycloakSyncDeps } from './keycloak-sync.ts';
 import { fileRotation } from './keys/key-set.ts';
 import { rotateKeys } from './keys/keys.commands.ts';
+import { relyingPartyOf } from './passkey-settings.ts';
 import { revokeGrantsOf } from './sessions/sessions.commands.ts';
 
 export interface Command {
   usage: string;
   summary: string;
   options: ParseArgsOptionsConfig;
+  /** The name under which `read` is given what stands on the line without one. */
+  positional?: string;
   /** What the command needs of this machine's files and terminal, read where it was typed. */
   read(values: Record<string, unknown>): unknown;
   /** @returns a text, or an object that is printed as JSON */
   run(app: App, input: unknown): Promise<unknown>;
+  /** The result as it is printed, where that is not as it is. */
+  show?(result: unknown, values: Record<string, unknown>): unknown;
+  /** What a script is told by the exit code; 0 unless it says so, and 1 is a failure. */
+  exitCode?(result: unknown): number;
 }
 
 const command = <Input extends z.ZodType>(
@@ -74,6 +91,63 @@ export const commands: Record<string, Command> = {
       await provider.reload();
       return rotation;
     },
+  }),
+
+  'import keycloak': command({
+    usage: 'import keycloak FILE|FOLDER [--dry-run] [--first-party] [--passkeys] [--json]',
+    summary:
+      'Import a realm that Keycloak exported, and say what came over and what did not (--dry-run: and write nothing); exits with 2 if something was left out',
+    options: {
+      'dry-run': { type: 'boolean' },
+      'first-party': { type: 'boolean' },
+      passkeys: { type: 'boolean' },
+      json: { type: 'boolean' },
+    },
+    positional: 'path',
+    input: z.object({ path: z.string(), dryRun: z.boolean(), firstParty: z.boolean(), passkeys: z.boolean() }),
+    read: (values) => {
+      if (typeof values.path !== 'string') throw new Error('name the file or folder that Keycloak exported');
+      return {
+        // The process that has the database may run in another folder.
+        path: resolve(values.path),
+        dryRun: values['dry-run'] === true,
+        firstParty: values['first-party'] === true,
+        passkeys: values.passkeys === true,
+      };
+    },
+    run: async ({ config, accounts, secrets, provider, jobs }, options) => {
+      // Applications are told of sessions that end with an account.
+      if (!options.dryRun) await jobs.start();
+      return importKeycloak(
+        {
+          ...accounts,
+          secrets,
+          validateClient: provider.validateClient,
+          relyingPartyId: relyingPartyOf(config).id,
+          findFileProvider: (id) => config.identityProviders.find((provider) => provider.id === id),
+        },
+        operator,
+        options,
+      );
+    },
+    show: (report, { json }) => (json ? report : toText(report as ImportReport)),
+    exitCode: (report) => exitCodeOf(report as ImportReport),
+  }),
+
+  'sync keycloak': command({
+    usage: 'sync keycloak [--dry-run] [--json]',
+    summary:
+      'Create, change and disable users in Keycloak (KEYCLOAK_SYNC_URL) until they are as they are here (--dry-run: say what that would be); exits with 2 if somebody could not be',
+    options: { 'dry-run': { type: 'boolean' }, json: { type: 'boolean' } },
+    input: z.object({ dryRun: z.boolean() }),
+    read: (values) => ({ dryRun: values['dry-run'] === true }),
+    run: async ({ config, accounts: { db }, secrets }, options) => {
+      const deps = keycloakSyncDeps(config, db, secrets);
+      if (!deps) throw new Error('KEYCLOAK_SYNC_URL and what belongs to it are not set');
+      return provisionKeycloak(deps, operator, options);
+    },
+    show: (report, { json }) => (json ? report : provisionText(report as ProvisionReport)),
+    exitCode: (report) => provisionExitCode(report as ProvisionReport),
   }),
 
   'client create': command({

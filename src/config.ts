@@ -6,12 +6,22 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { chmodSync, existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { z } from 'zod';
+import type { IdentityProvider } from './federation/identity-providers.ts';
+import { readProviderFile } from './identity-provider-file.ts';
+import { keycloakMistakes } from './keycloak-settings.ts';
+import { passkeyMistakes } from './passkey-settings.ts';
 import { loopback, secretNames, settings } from './settings.ts';
 import { smsMistakes } from './sms-settings.ts';
 import { tlsMistakes } from './tls-settings.ts';
 
 /** The parsed settings. Durations are seconds. The master key is always present: development generates one. */
-export type Config = Readonly<z.output<typeof settings> & { ENCRYPTION_MASTER_KEY: string }>;
+export type Config = Readonly<
+  z.output<typeof settings> & {
+    ENCRYPTION_MASTER_KEY: string;
+    /** What the file in IDENTITY_PROVIDERS_PATH describes. */
+    identityProviders: readonly IdentityProvider[];
+  }
+>;
 
 /** Thrown by `loadConfig`: `mistakes` has a line for each setting that is wrong, by name. */
 export class ConfigError extends Error {
@@ -141,16 +151,21 @@ export const loadConfig = (environment: Readonly<Record<string, string | undefin
     for (const issue of parsed.error.issues) mistakes.push(`${issue.path.join('.')}: ${issue.message}`);
   if (given.NODE_ENV === 'production') mistakes.push(...productionMistakes(parsed.data ?? parseable(given), given));
   mistakes.push(...tlsMistakes(parsed.data ?? parseable(given), given));
+  mistakes.push(...passkeyMistakes(parsed.data ?? parseable(given)));
+  mistakes.push(...keycloakMistakes(parsed.data ?? parseable(given), given.NODE_ENV === 'production'));
   mistakes.push(...smsMistakes(parsed.data ?? parseable(given), given, given.NODE_ENV === 'production'));
   // The dev mailbox would show everybody's mail to whoever reaches it.
   if (parsed.data && isExposed(parsed.data) && (!parsed.data.SMTP_URL || parsed.data.SMS_PROVIDER === 'console'))
     mistakes.push('JWT_ISSUER: must be loopback in development without SMTP_URL; set NODE_ENV=production for real use');
   if (parsed.data) mistakes.push(...externalIssuerMistakes(parsed.data));
   if (given.JWKS_KEY_ID && !given.JWKS_PRIVATE_KEY_PATH) mistakes.push('JWKS_KEY_ID: needs JWKS_PRIVATE_KEY_PATH');
+  const file = given.IDENTITY_PROVIDERS_PATH ? readProviderFile(given.IDENTITY_PROVIDERS_PATH, environment) : undefined;
+  mistakes.push(...(file?.mistakes ?? []).map((line) => `IDENTITY_PROVIDERS_PATH: ${line}`));
   if (!parsed.success || mistakes.length) throw new ConfigError(mistakes);
   const values = parsed.data;
   return Object.freeze({
     ...values,
     ENCRYPTION_MASTER_KEY: values.ENCRYPTION_MASTER_KEY ?? developmentMasterKey(values.DATA_DIR),
+    identityProviders: file?.providers ?? [],
   });
 };

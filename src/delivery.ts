@@ -12,6 +12,7 @@ import type { OtpDeps } from './auth/otp.commands.ts';
 import { type SmsReportDeps, twilioStatusPath } from './auth/sms.routes.ts';
 import { type Config, isDevelopment, smsProvider } from './config.ts';
 import type { Log } from './log.ts';
+import type { FactorLimits } from './mfa/factor-codes.commands.ts';
 
 export interface Delivery {
   /** In development: the mails unless there is an SMTP server, and the SMS unless they have a provider. */
@@ -90,7 +91,7 @@ export const codeLimits = ({
   limits: RateLimits;
   log: Log;
   countSms(outcome: string): void;
-}): CodeLimits & Pick<OtpDeps, 'limitSms' | 'mayText'> => {
+}): CodeLimits & FactorLimits & Pick<OtpDeps, 'limitSms' | 'mayText'> => {
   const isWithinNumber = (phoneNumber: string): Promise<boolean> =>
     limits
       .consume('smsNumber', phoneNumber)
@@ -118,6 +119,16 @@ export const codeLimits = ({
       return (await isWithinNumber(phoneNumber)) && isWithinTotal();
     },
     limitCodeAddress: (address) => limits.consume('codeAddress', addressKey(address)),
+    limitFactorTries: async (userId) => {
+      // What the quarter of an hour refuses does not count for the day.
+      await limits.consume('factorTries', userId);
+      await limits.consume('factorTriesDaily', userId);
+    },
+    returnFactorTry: async (userId, address) => {
+      if (address !== undefined) await limits.reward('codeAddress', addressKey(address));
+      await limits.reward('factorTries', userId);
+      await limits.reward('factorTriesDaily', userId);
+    },
     limitCodes: (purpose, subject) => limits.consume('codeRecipient', `${purpose} ${subject}`),
     returnCode: async (purpose, subject, address) => {
       await limits.reward('codeAddress', addressKey(address));

@@ -40,12 +40,31 @@ export const problemCodes = {
   mfa_required: {
     401: 'The password is right, and a second factor is due: have a code sent with the `mfaToken`, by one of the `methods`.',
   },
+  enrolment_required: {
+    401: 'All factors were right, but the account must have a better one: set up an authenticator app with the `mfaToken`, or a passkey, and finish with it.',
+  },
   invalid_mfa_token: { 401: 'The sign-in that the token is of has expired, or is void. Sign in again.' },
   invalid_mfa_code: { 401: 'The second factor’s code is wrong, has expired, was used before or was tried too often.' },
+  invalid_passkey: {
+    400: 'What the passkey has signed is not what was asked for, was asked for too long ago, or was used before.',
+    401: 'The passkey is not known here, is not of this account, or has not signed what was asked for; which of them is not said.',
+  },
+  passkey_exists: { 409: 'The passkey was added before, to this account or another.' },
+  passkey_limit_reached: { 409: 'The account has as many passkeys as it may have. Remove one.' },
   invalid_refresh_token: {
     401: 'The refresh token is not valid, has expired or was used before. Sign in again.',
   },
   invalid_code: { 400: 'The code is wrong, has expired, was used before or was tried too often.' },
+  factor_not_found: { 404: 'There is no such second factor of one’s own.' },
+  factor_proof_needed: {
+    403: 'A current code of an authenticator app, or a backup code, is needed in `code`. Who has neither gives the `password`.',
+  },
+  last_factor: {
+    409: 'The account’s role, or an application that it uses, wants a second factor, and this is the last one: add another first.',
+  },
+  no_second_factor: { 409: 'There is no authenticator app or passkey that backup codes could stand in for.' },
+  totp_limit_reached: { 409: 'There are five authenticator apps already; remove one first.' },
+  email_unavailable: { 400: 'The account’s second factor is not a mailed code: it has set up a better one.' },
   sms_unavailable: { 400: 'This service sends no SMS.' },
   number_not_allowed: { 400: 'This service sends no SMS to numbers that begin so (`SMS_ALLOWED_PREFIXES`).' },
   email_not_verified: { 403: 'The account’s own address must be verified first.' },
@@ -56,6 +75,23 @@ export const problemCodes = {
   session_needed: {
     403: 'This takes the token of a sign-in at an application of the service’s own. An API key does not do, nor what came of one, nor the token of anybody else’s application.',
   },
+  invalid_social_code: {
+    401: 'The code of a sign-in with an identity provider is wrong, has expired, was used before, or is not of this `codeVerifier`.',
+  },
+  social_profile_needed: {
+    409: 'The provider gave no address or no name, as `missing` says: begin again, and send them along with the code.',
+  },
+  social_account_exists: {
+    409: 'The address has an account, and the provider proves that the address is the person’s: they sign in to it and connect the provider on their account page.',
+  },
+  social_mail_sent: {
+    403: 'A mail says how it goes on: the address is not confirmed yet. Whether it had an account already is not said.',
+  },
+  social_no_account: { 403: 'Nobody gets an account, or into this one, by way of this identity provider.' },
+  social_unavailable: { 503: 'The identity provider cannot be reached. The other ways to sign in work.' },
+  identity_not_found: { 404: 'One has no such account elsewhere connected, or not any more.' },
+  identity_taken: { 409: 'The account elsewhere is connected with another account here.' },
+  last_way_in: { 409: 'It is the only way to sign in: set a password or add a passkey first.' },
   issuer_unavailable: { 503: 'The issuer in AUTH_OIDC_ISSUER is out of reach, so its tokens cannot be judged.' },
   request_not_found: { 404: 'There is no such request of one’s own, or it was decided on or has expired.' },
 
@@ -80,6 +116,11 @@ export const problemCodes = {
   identifier_taken: {
     409: 'The identifier is that of another resource server or of a client, or the audience that a client has for its tokens.',
   },
+  identity_provider_not_found: { 404: 'There is no such identity provider, or not any more.' },
+  identity_provider_exists: {
+    409: 'There is an identity provider of that id already, perhaps in the operator’s file.',
+  },
+  too_many_identity_providers: { 409: 'There are as many identity providers as there may be.' },
   software_policy_not_found: { 404: 'There is no software policy of that name, or not any more.' },
   software_policy_exists: { 409: 'There is a software policy of that name already.' },
   initial_access_token_not_found: { 404: 'There is no such initial access token, or not any more.' },

@@ -14,21 +14,31 @@ import { authRoutes } from './auth/auth.routes.ts';
 import { type BackchannelRouteDeps, backchannelRoutes } from './auth/backchannel.routes.ts';
 import { closeAccount } from './auth/closing.commands.ts';
 import { callerOfHeaders } from './auth/dev-headers.commands.ts';
+import { enrolmentRoutes } from './auth/enrolment.routes.ts';
 import { createExternalTokens } from './auth/external-tokens.ts';
 import { createUser } from './auth/invitations.commands.ts';
 import { meRoutes } from './auth/me.routes.ts';
-import { isMfaRequired, type MfaDeps } from './auth/mfa.commands.ts';
+import type { MfaDeps } from './auth/mfa.commands.ts';
 import { tellOfApiKey, tellOldAddress } from './auth/notices.commands.ts';
 import type { OtpDeps } from './auth/otp.commands.ts';
 import { otpRoutes } from './auth/otp.routes.ts';
+import type { PasskeySignInDeps } from './auth/passkey-sign-in.commands.ts';
 import { passwordRoutes } from './auth/password.routes.ts';
-import { finishSignIn, type SignInDeps, signIn } from './auth/sign-in.commands.ts';
+import { proceed, type SignInDeps } from './auth/proceed.commands.ts';
+import { finishSignIn } from './auth/second-step.commands.ts';
+import { signIn } from './auth/sign-in.commands.ts';
+import { signInRoutes } from './auth/sign-ins.routes.ts';
 import type { SmsReportDeps } from './auth/sms.routes.ts';
 import { smsRoutes } from './auth/sms.routes.ts';
 import { type TokenDeps, tokenRoutes } from './auth/tokens.routes.ts';
 import { clientRoutes } from './clients/clients.routes.ts';
 import { softwarePolicyRoutes } from './clients/software-policies.routes.ts';
 import type { Config } from './config.ts';
+import type { Handoffs } from './federation/handoffs.ts';
+import { identityProviderRoutes } from './federation/identity-providers.routes.ts';
+import { socialRoutes } from './federation/social.routes.ts';
+import type { Federation } from './federation-parts.ts';
+import { personalDataRoutes } from './governance/personal-data.routes.ts';
 import type { OpenApiDocument } from './http/openapi.ts';
 import { createRoleLimits } from './http/role-limits.ts';
 import type { Route } from './http/route.ts';
@@ -36,7 +46,13 @@ import type { RouterDeps } from './http/router.ts';
 import { mountRoutes } from './http/router.ts';
 import { keyRoutes } from './keys/keys.routes.ts';
 import { readRoleLimits } from './limit-settings.ts';
+import { createMagicLinkRoutes } from './magic-link-sign-in.ts';
+import type { FactorDeps } from './mfa/factor-changes.ts';
+import { mfaRoutes } from './mfa/mfa.routes.ts';
+import { passkeyRoutes } from './mfa/passkeys.routes.ts';
+import { createPasskeyRoutes } from './passkey-sign-in.ts';
 import { findCaller } from './provider/bearer.ts';
+import { challengePath } from './provider/client-attestation.ts';
 import { routes as oauth } from './provider/configuration.ts';
 import type { ProviderHost } from './provider/host.ts';
 import { restClientId } from './provider/issue-tokens.ts';
@@ -49,6 +65,7 @@ import { issueRestTokens, refreshRestTokens } from './provider/rest-tokens.ts';
 import { resourceServerRoutes } from './resource-servers/resource-servers.routes.ts';
 import { findAccountPermissions, findRanks, findRolePermissions } from './roles/roles.queries.ts';
 import { roleRoutes } from './roles/roles.routes.ts';
+import { createMfaRouteDeps } from './second-factors.ts';
 import type { Secrets } from './secrets.ts';
 import { narrowResource } from './sessions/resources.commands.ts';
 import { endSessionOfRefreshToken, type QueueLogout, revokeGrantsOf } from './sessions/sessions.commands.ts';
@@ -65,9 +82,14 @@ export interface RestParts {
   accounts: AccountDeps;
   otp: OtpDeps;
   mfa: MfaDeps;
+  factors: FactorDeps;
   signInDeps: SignInDeps;
+  passkeySignInDeps: PasskeySignInDeps;
   provider: ProviderHost;
   smsReports: SmsReportDeps;
+  federated: Federation;
+  /** Where somebody whom an identity provider has signed in waits for the tokens to be asked for. */
+  handoffs: Handoffs;
   queueLogout: QueueLogout;
   decideRequest: BackchannelRouteDeps['decide'];
   /** The best of the languages that we have. */
@@ -108,9 +130,10 @@ export const createRestApi = (parts: RestParts): RestApi => {
   const issuerOfTokens = () => ({ provider: provider.provider(), db, config });
   const tokens: TokenDeps = {
     db,
-    signIn: (actor, input) => signIn(signInDeps, actor, { ...input, clientId: restClientId }),
-    finishSignIn: (actor, input) => finishSignIn(signInDeps, actor, { ...input, clientId: restClientId }),
-    needsMfa: (userId) => isMfaRequired(mfa, userId),
+    signIn: (actor, input) => signIn(signInDeps, actor, { ...input, clientId: restClientId, putsOff: true }),
+    finishSignIn: (actor, input) =>
+      finishSignIn(signInDeps, actor, { ...input, clientId: restClientId, putsOff: true }),
+    proceed: (actor, proof) => proceed(signInDeps, actor, proof, { clientId: restClientId, putsOff: true }),
     issue: (actor, signIn) => issueRestTokens(issuerOfTokens(), actor, signIn),
     refresh: (actor, refreshToken) => refreshRestTokens(askTokenEndpoint, actor, refreshToken),
     endSessionOf: (actor, refreshToken) =>
@@ -118,14 +141,20 @@ export const createRestApi = (parts: RestParts): RestApi => {
   };
 
   // What there is
+  const factorRouteDeps = createMfaRouteDeps(parts.factors, { accounts, otp, brand: config.BRAND_NAME });
   const routes = [
     ...authRoutes(accounts, tokens, { signsIn: config.REGISTER_SIGNS_IN, negotiate }),
     ...passwordRoutes(accounts),
     ...otpRoutes({ ...otp, mfa }),
     ...smsRoutes(smsReports),
     ...tokenRoutes(tokens),
+    ...enrolmentRoutes({ mfa, clientId: restClientId, brand: config.BRAND_NAME }),
+    ...(config.MAGIC_LINK ? createMagicLinkRoutes({ ...otp, ...accounts }, tokens, signInDeps) : []),
+    ...createPasskeyRoutes(parts.passkeySignInDeps, tokens, restClientId),
     ...meRoutes({ db, identify, limitInvalid, subjectOf: (caller) => subjectOf(provider.provider(), secrets, caller) }),
     ...activityRoutes({ db }),
+    ...personalDataRoutes({ db, secrets, issuer }),
+    ...signInRoutes({ db }),
     ...backchannelRoutes({ db, secrets, decide: parts.decideRequest }),
     ...userRoutes({
       ...accounts,
@@ -152,6 +181,14 @@ export const createRestApi = (parts: RestParts): RestApi => {
       signingAlgs: provider.signingAlgs,
       narrow: narrowResource,
     }),
+    ...identityProviderRoutes({ db, secrets, issuer, providers: parts.federated.attempts.providers }),
+    ...socialRoutes({
+      ...parts.federated.people,
+      providers: parts.federated.attempts.providers,
+      handoffs: parts.handoffs,
+      tokens,
+      negotiate,
+    }),
     ...softwarePolicyRoutes({ db }),
     ...apiKeyRoutes({
       db,
@@ -159,6 +196,8 @@ export const createRestApi = (parts: RestParts): RestApi => {
       isSessionLive,
       tellOwner: (db, actor, key) => tellOfApiKey(accounts, db, actor, key),
     }),
+    ...mfaRoutes(factorRouteDeps),
+    ...passkeyRoutes({ ...factorRouteDeps, relyingParty: mfa.relyingParty }),
     ...keyRoutes({ db, secrets, config, reload: provider.reload }),
     ...logRoutes({ db }),
     ...statisticsRoutes({ db }),
@@ -166,7 +205,8 @@ export const createRestApi = (parts: RestParts): RestApi => {
   // Loaded when somebody asks: what it is made with takes memory.
   const createDocument = async () => {
     const { createOpenApi } = await import('./http/openapi.ts');
-    return createOpenApi({ routes, endpoints: oauth, issuer, brand: config.BRAND_NAME });
+    const endpoints = config.CLIENT_ATTESTATION ? { ...oauth, challenge: challengePath } : oauth;
+    return createOpenApi({ routes, endpoints, issuer, brand: config.BRAND_NAME });
   };
 
   // How it is served

@@ -28,6 +28,7 @@ export type Purpose =
   | 'identity-provider'
   | 'federation'
   | 'upstream-token'
+  | 'external-reference'
   | 'device'
   | 'cookie'
   | 'pairwise'

@@ -1,6 +1,6 @@
 /**
  * Documentation that takes a whole service to write: `openapi.json`, the Postman collection, the table of problem codes,
- * the data model, and the roles and permissions. `npm run docs` rewrites the files; a test compares them.
+ * the data model, the roles and permissions, and the risk of sign-ins. `npm run docs` rewrites the files; a test compares them.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -9,6 +9,7 @@ import { connect, type Db } from '../db/connect.ts';
 import { dataModelMarkdown } from '../db/data-model.docs.ts';
 import { migrate } from '../db/migrate.ts';
 import { type App, createApp } from './app.ts';
+import { riskMarkdown } from './auth/risk.docs.ts';
 import { loadConfig } from './config.ts';
 import { errorsMarkdown } from './errors.docs.ts';
 import { createLog } from './log.ts';
@@ -33,6 +34,7 @@ export const generatedFiles = async (
     'docs/errors.md': errorsMarkdown(),
     'docs/data-model.md': await dataModelMarkdown(db),
     'docs/permissions.md': permissionsMarkdown(await listRoles(db), app.routes),
+    'docs/risk.md': riskMarkdown(),
   };
 };
 

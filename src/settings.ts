@@ -1,8 +1,13 @@
 /** Every setting, declared once: `config.ts` parses them, `settings.docs.ts` documents them. */
 import { z } from 'zod';
+import { keycloakSettings } from './keycloak-settings.ts';
 import { defaultSigningAlgorithms, signingAlgorithms } from './keys/key-algorithms.ts';
 import { proxyAddresses, rateLimitFactor, roleLimits } from './limit-settings.ts';
+import { mfaSettings } from './mfa-settings.ts';
+import { passkeySettings } from './passkey-settings.ts';
 import { registrationSettings } from './registration-settings.ts';
+import { riskSettings } from './risk-settings.ts';
+import { sessionSettings } from './session-settings.ts';
 import { smsSettings } from './sms-settings.ts';
 import { tlsSettings } from './tls-settings.ts';
 
@@ -65,6 +70,7 @@ export const secretNames = [
   'SMTP_URL',
   'SMS_WEBHOOK_SECRET',
   'TWILIO_AUTH_TOKEN',
+  'KEYCLOAK_SYNC_CLIENT_SECRET',
 ] as const;
 
 /** The settings by name, in the order in which the README lists them. */
@@ -169,6 +175,9 @@ export const settings = z.object({
   }),
   RATE_LIMIT_FACTOR: rateLimitFactor,
   RATE_LIMITS: roleLimits,
+  SIGN_IN_RETENTION: duration
+    .default(90 * 86_400)
+    .meta({ description: 'How long sign-ins are kept: later ones are compared with them (docs/risk.md)' }),
   AUDIT_RETENTION: duration
     .refine((seconds) => seconds >= 30 * 86_400 && seconds <= 36_525 * 86_400, 'must be between 30d and 36525d')
     .default(2557 * 86_400)
@@ -186,6 +195,10 @@ export const settings = z.object({
   MAIL_FROM: z.string().min(3).default('Countersign <no-reply@localhost>').meta({ description: 'Sender of mail' }),
   ...smsSettings,
   ...registrationSettings,
+  ...riskSettings,
+  ...sessionSettings,
+  ...passkeySettings,
+  ...keycloakSettings,
   BRAND_NAME: z
     .string()
     .min(1)
@@ -219,9 +232,14 @@ export const settings = z.object({
     description:
       'JSON file with the types of authorization details that clients may be registered for (RFC 9396): for each its `title` and `text` by language and the JSON Schema of its members',
   }),
-  MFA_REQUIRED_ROLES: list.default([]).meta({
+  ...mfaSettings,
+  MAGIC_LINK: flag.default(true).meta({
     description:
-      'Roles, separated by commas, whose sign-ins need a second factor, as do those of every role above them: a code that is mailed, or sent to a verified phone',
+      'People may have a link and a code mailed that sign them in instead of a password; wherever mail can be sent',
+  }),
+  IDENTITY_PROVIDERS_PATH: z.string().optional().meta({
+    description:
+      'JSON file with identity providers that people can sign in with (Google, GitHub, any OpenID Connect issuer …), beside those registered over REST; see docs/identity-providers.md',
   }),
   AUTH_ALLOW_DEV_HEADERS: flag.default(false).meta({
     description:

@@ -40,8 +40,9 @@ for (const input of document.querySelectorAll('[data-strength]')) {
   });
 }
 
-// A second press while the first is under way does nothing. The button keeps its value: it is not disabled.
-for (const form of document.forms) {
+// A second press while the first is under way does nothing. The button keeps its value: it is not disabled. A form that is
+// answered with a file leaves the page as it is, so nothing would tell that it is over.
+for (const form of document.querySelectorAll('form:not([data-file])')) {
   form.addEventListener('submit', (event) => {
     if (form.hasAttribute('aria-busy')) {
       event.preventDefault();

@@ -7,6 +7,7 @@ import type { Db } from '../../db/connect.ts';
 import { transact } from '../../db/transact.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { AppError, invalid } from '../errors.ts';
+import type { FactorChange } from '../mfa/factor-changes.ts';
 import { hashToken, type Secrets } from '../secrets.ts';
 import {
   findUser,
@@ -35,10 +36,15 @@ export type OutgoingMail =
   | { mail: 'verify-email'; props: { name: string; link: string; minutes: number } }
   | { mail: 'sign-in-code'; props: { name: string; code: string; minutes: number } }
   | { mail: 'verify-email-code'; props: { name: string; code: string; minutes: number } }
+  | { mail: 'change-email-code'; props: { name: string; code: string; minutes: number } }
   | { mail: 'already-registered'; props: { name: string; signInLink: string; resetLink: string } }
   | {
       mail: 'reset-password';
       props: { name: string; link: string; minutes: number; device: string; address: string; at: Date };
+    }
+  | {
+      mail: 'sign-in-link';
+      props: { name: string; link: string; code: string; minutes: number; device: string; address: string; at: Date };
     }
   | { mail: 'invitation'; props: { name: string; link: string; minutes: number } }
   | {
@@ -47,7 +53,15 @@ export type OutgoingMail =
     }
   | { mail: 'password-changed'; props: Notice & { apiKeys: 'none' | 'kept' | 'revoked' } }
   | { mail: 'api-key-created'; props: Notice & { prefix: string } }
+  | {
+      mail: 'new-sign-in';
+      props: Omit<Notice, 'resetLink'> & { place: { country?: string; city?: string }; link: string };
+    }
+  | { mail: 'factor-changed'; props: Notice & { change: FactorChange } }
+  | { mail: 'session-refused'; props: Notice }
   | { mail: 'phone-verified'; props: Notice & { ending: string } }
+  | { mail: 'identity-connected'; props: Notice & { provider: string } }
+  | { mail: 'identity-disconnected'; props: Notice & { provider: string } }
   | { mail: 'address-changed'; props: Pick<Notice, 'name' | 'at'> };
 
 /** What every mail says that tells the owner of a change: who made it, where, and where to press if it was not they. */
@@ -73,7 +87,7 @@ export interface AccountDeps {
    * @throws AppError 429 when too many mails were asked for from this address
    */
   limitMail(
-    kind: 'registration' | 'verification-code' | 'sign-in-code' | MailRequest['kind'],
+    kind: 'registration' | 'verification-code' | 'sign-in-code' | 'address-change' | MailRequest['kind'],
     email: string,
     address: string,
   ): Promise<boolean>;
@@ -89,6 +103,8 @@ export interface AccountDeps {
   limitRegistrations(address: string): Promise<void>;
   /** Says "Chrome on Windows" for a User-Agent. */
   describeDevice(userAgent: string | undefined): string;
+  /** Disconnects accounts elsewhere that may be a stranger's, when the mailbox's owner takes the account back. */
+  dropUnprovenIdentities(db: Db, actor: Actor, userId: string, reason: string): Promise<void>;
   /** Ends all sessions of a user but the one with this uid, with their tokens. */
   endSessions(db: Db, actor: Actor, userId: string, except: string | undefined, reason: string): Promise<void>;
 }
@@ -185,9 +201,11 @@ export const register = async (deps: AccountDeps, actor: Actor, input: Registrat
 
 /** What a person may ask to be mailed. */
 export interface MailRequest {
-  kind: 'verification' | 'password-reset';
+  kind: 'verification' | 'password-reset' | 'sign-in-link';
   email: string;
   actor: Actor;
+  /** SHA-256 of what tells the browser that asks from others. */
+  browserHash?: string;
 }
 
 /**
@@ -200,10 +218,11 @@ export const requestMail = async (
   actor: Actor,
   kind: MailRequest['kind'],
   address: string,
+  browserHash?: string,
 ): Promise<void> => {
   const email = normalizeEmail(address);
   if (!(await deps.limitMail(kind, email, actor.address ?? ''))) return;
-  await deps.queueMailRequest(deps.db, { kind, email, actor });
+  await deps.queueMailRequest(deps.db, { kind, email, actor, ...(browserHash ? { browserHash } : {}) });
 };
 
 /** Mails a new verification link if the address has an account that waits for one. */

@@ -2,7 +2,7 @@
 import type { Db } from '../../db/connect.ts';
 import { hashToken, randomToken } from '../secrets.ts';
 
-export type ActionPurpose = 'verify-email' | 'reset-password' | 'setup';
+export type ActionPurpose = 'verify-email' | 'reset-password' | 'setup' | 'sign-in-link';
 
 /** A link that sets the first password of an account, in minutes: people are invited on a Friday. */
 export const invitationMinutes = 3 * 24 * 60;
@@ -12,6 +12,7 @@ export const actionMinutes: Record<ActionPurpose, number> = {
   'verify-email': 24 * 60,
   'reset-password': 60,
   setup: 24 * 60,
+  'sign-in-link': 10,
 };
 
 /** Until the transaction ends, nobody else works with tokens of this purpose and user. */
@@ -23,11 +24,20 @@ export const lockActionTokens = async (db: Db, purpose: ActionPurpose, userId: s
  * Makes a token, and ends the earlier ones of the same user and purpose. Pass a transaction.
  * @param browser a secret that the browser which asked for it keeps: it can be told from others by it
  */
-export const createActionToken = async (
+export const createActionToken = (
   db: Db,
   purpose: ActionPurpose,
   userId: string | null,
   browser?: string,
+  minutes = actionMinutes[purpose],
+): Promise<string> => issueActionToken(db, purpose, userId, browser ? hashToken(browser) : null, minutes);
+
+/** Likewise, where only the hash of the browser's secret is at hand. */
+export const issueActionToken = async (
+  db: Db,
+  purpose: ActionPurpose,
+  userId: string | null,
+  browserHash: string | null,
   minutes = actionMinutes[purpose],
 ): Promise<string> => {
   const token = randomToken();
@@ -37,7 +47,7 @@ export const createActionToken = async (
     tokenHash: hashToken(token),
     purpose,
     userId,
-    browserHash: browser ? hashToken(browser) : null,
+    browserHash,
     expiresAt: new Date(Date.now() + minutes * 60_000),
   });
   return token;
@@ -77,4 +87,10 @@ export const dropActionTokens = async (db: Db, purpose: ActionPurpose, userId: s
 export const dropMailedLinks = async (db: Db, userId: string): Promise<void> => {
   await db('actionTokens').delete().where({ userId });
   await db('oneTimeCodes').delete().where({ userId });
+};
+
+/** Ends links and codes that would sign in. Pass a transaction. */
+export const dropSignInLinks = async (db: Db, userId: string): Promise<void> => {
+  await dropActionTokens(db, 'sign-in-link', userId);
+  await db('oneTimeCodes').delete().where({ purpose: 'sign-in', userId });
 };

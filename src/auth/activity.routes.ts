@@ -4,17 +4,16 @@ import type { Db } from '../../db/connect.ts';
 import { beforeOf } from '../audit/logs.routes.ts';
 import { ListQuery, listOf, pageOf } from '../http/lists.ts';
 import { type Route, route } from '../http/route.ts';
-import { describeDevice } from '../sessions/device.ts';
-import { type Activity, listActivity } from './activity.queries.ts';
-
-const actors = ['you', 'api_key', 'administrator', 'application', 'service', 'unknown'] as const;
+import { listActivity } from './activity.queries.ts';
+import { activityActors, type ToldActivity, tellActivity } from './activity.ts';
+import { riskFactorNames } from './risk.ts';
 
 const ActivityEvent = z
   .object({
     id: z.uuid().meta({ example: '019b2f60-0000-7000-8000-000000000001' }),
     at: z.iso.datetime().meta({ example: '2026-01-31T12:00:00.000Z' }),
     action: z.string().meta({ example: 'session.sign_in' }),
-    by: z.enum(actors).meta({
+    by: z.enum(activityActors).meta({
       description:
         '`application`: by itself, or with what you let it do; `api_key`: one of yours; `unknown`: somebody who was not signed in, such as whoever gave a wrong password',
       example: 'you',
@@ -28,27 +27,24 @@ const ActivityEvent = z
       })
       .nullable()
       .meta({ description: 'The application that did it, or that it was about' }),
+    signIn: z
+      .object({
+        outcome: z.enum(['allow', 'step-up', 'refuse']).meta({
+          description: 'What came of the risk: let in, asked for a second factor, or refused',
+          example: 'step-up',
+        }),
+        signals: z
+          .array(z.enum(riskFactorNames))
+          .meta({ description: 'What was unusual about it', example: ['new-device'] }),
+        country: z.string().nullable().meta({ description: 'ISO 3166-1 alpha-2, if known', example: 'SE' }),
+        city: z.string().nullable().meta({ example: 'Linköping' }),
+      })
+      .nullable()
+      .meta({ description: 'Of sign-ins, as long as they are kept' }),
   })
   .meta({ id: 'ActivityEvent' });
 
-const by = ({ own, actorType, viaApiKey, viaClient }: Activity): (typeof actors)[number] => {
-  if (own && viaApiKey) return 'api_key';
-  if (own) return viaClient ? 'application' : 'you';
-  return { user: 'administrator', client: 'application', anonymous: 'unknown', operator: 'service', system: 'service' }[
-    actorType
-  ] as (typeof actors)[number];
-};
-
-/** Where an administrator sits, or somebody who guesses at passwords, is told to administrators alone. */
-const shown = (event: Activity): z.input<typeof ActivityEvent> => ({
-  id: event.id,
-  at: event.at.toISOString(),
-  action: event.action,
-  by: by(event),
-  device: (event.own && describeDevice(event.userAgent ?? undefined)) || null,
-  address: event.own ? event.address : null,
-  client: event.clientId === null ? null : { id: event.clientId, name: event.clientName },
-});
+const shown = ({ at, ...event }: ToldActivity): z.input<typeof ActivityEvent> => ({ ...event, at: at.toISOString() });
 
 export const activityRoutes = ({ db }: { db: Db }): Route[] => [
   route({
@@ -64,7 +60,7 @@ export const activityRoutes = ({ db }: { db: Db }): Route[] => [
     handle: async ({ query: { limit, cursor }, caller }) => {
       const rows = await listActivity(db, caller.id, { limit: limit + 1, before: beforeOf(cursor) });
       const { data, nextCursor } = pageOf(rows, limit, ({ key }) => key);
-      return { data: data.map(shown), nextCursor };
+      return { data: data.map((event) => shown(tellActivity(event))), nextCursor };
     },
   }),
 ];

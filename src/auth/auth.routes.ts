@@ -7,7 +7,6 @@ import { findRole, findRolePermissions } from '../roles/roles.queries.ts';
 import { findUser } from '../users/users.queries.ts';
 import { type AccountDeps, register, requestMail, verifyEmail } from './accounts.commands.ts';
 import { ActionToken, Email, Password, PersonName } from './credentials.ts';
-import { recordSignIn } from './sign-in.commands.ts';
 import { type TokenDeps, Tokens, tokensOf } from './tokens.routes.ts';
 
 const Register = z
@@ -74,9 +73,9 @@ export const authRoutes = (
       const role = await roleFor(deps, caller, wanted);
       const id = await register(deps, actor, { email, password, name, role, locale: negotiate(locales) });
       const user = id && signsIn && !caller ? await findUser(deps.db, id) : undefined;
-      if (!user || (await tokens.needsMfa(user.id))) return { verificationSent: true as const };
-      const signIn = await recordSignIn(deps.db, actor, user);
-      return { verificationSent: true as const, ...tokensOf(await tokens.issue(actor, signIn)) };
+      const outcome = user && (await tokens.proceed(actor, { user, amr: ['pwd'], ts: Math.floor(Date.now() / 1000) }));
+      if (outcome?.kind !== 'signed-in') return { verificationSent: true as const };
+      return { verificationSent: true as const, ...tokensOf(await tokens.issue(actor, outcome)) };
     },
   }),
   route({

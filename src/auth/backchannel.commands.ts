@@ -5,6 +5,7 @@
 import { v7 as uuid } from 'uuid';
 import type { Db } from '../../db/connect.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { requiresMfa } from '../clients/clients.queries.ts';
 import { isTrusted } from '../clients/standing.queries.ts';
 import { AppError, forbidden, notFound } from '../errors.ts';
 import type { Secrets } from '../secrets.ts';
@@ -12,7 +13,7 @@ import { type Agreement, grantConsent } from '../sessions/sessions.commands.ts';
 import { findSessionSignIn } from '../sessions/sessions.queries.ts';
 import { findUser } from '../users/users.queries.ts';
 import type { AccountDeps } from './accounts.commands.ts';
-import { acrOf, satisfies } from './authentication-context.ts';
+import { acrOf, hasSecondFactor, satisfies } from './authentication-context.ts';
 import { decideWaiting, findWaiting, insertBackchannelRequest } from './backchannel.queries.ts';
 
 /** What is sealed of a request. */
@@ -124,7 +125,9 @@ export const prepareDecision = async (
   const row = await findWaiting(db, userId, id);
   if (!row) throw notFound('request');
   const signIn = await findSessionSignIn(db, userId, sessionUid);
-  const enough = signIn && (signIn.amr.includes('mfa') || !(await needsMfa(userId)));
+  const byClient = decision === 'approved' && (await requiresMfa(db, row.clientId));
+  const enough =
+    signIn && (byClient ? signIn.amr.includes('mfa') : hasSecondFactor(signIn) || !(await needsMfa(userId)));
   if (!signIn || !enough)
     throw forbidden('session_needed', 'This needs a sign-in that is alive, and its second factor');
   const details = openRequest(secrets, row);

@@ -14,17 +14,22 @@ export const belongings = [
   'action_tokens',
   'api_keys',
   'backchannel_requests',
+  'backup_codes',
   'consents',
   'domain_members',
   'grants',
   'group_members',
+  'identities',
   'known_devices',
   'one_time_codes',
   'organization_members',
+  'passkeys',
   'permission_grants',
   'refresh_tokens',
   'role_grants',
   'sessions',
+  'sign_ins',
+  'totp_devices',
 ] as const;
 
 /** The address of a closed account: of nobody, under a top-level domain that will never be one (RFC 2606 section 2). */
@@ -40,9 +45,11 @@ const provePresence = async (
   actor: Actor,
   { id, sessionUid }: Caller,
   password: string | undefined,
+  signedInLately: boolean,
 ): Promise<User> => {
   const user = await findUser(deps.db, id);
   if (!user) throw notFound('user');
+  if (user.passwordHash === null && signedInLately) return user;
   if (password === undefined) {
     throw invalid('invalid_request', 'The password is needed to close one’s own account', {
       fields: [{ field: 'password', code: 'password_required', message: 'is needed' }],
@@ -54,20 +61,27 @@ const provePresence = async (
   return provePassword(deps, actor, user, { operation: 'close_account', password, device });
 };
 
+export interface ClosingRequest {
+  userId: string;
+  /** Of the account, when it is the caller's own. */
+  password: string | undefined;
+  /** The owner has signed in lately and as strongly as they can: that does where there is no password. */
+  signedInLately?: boolean;
+}
+
 /**
  * Closes an account: everything that it was signed in to ends, its name, address, password and personal data are gone (of
  * the sealed part the key, which erases it from backups too), and nobody can open it again.
- * @param password of the account, when it is the caller's own
  * @throws AppError 404 user_not_found, 403 rank_too_low, 409 last_super_admin or password_changed, 400, 429
  */
 export const closeAccount = async (
   deps: Pick<AccountDeps, 'db' | 'passwords' | 'guesses' | 'endSessions'>,
   actor: Actor,
   caller: Caller,
-  { userId, password }: { userId: string; password: string | undefined },
+  { userId, password, signedInLately = false }: ClosingRequest,
 ): Promise<void> => {
   const isOwn = caller.kind === 'user' && caller.id === userId.toLowerCase();
-  const proven = isOwn ? await provePresence(deps, actor, caller, password) : undefined;
+  const proven = isOwn ? await provePresence(deps, actor, caller, password, signedInLately) : undefined;
   await transact(deps.db, async (db) => {
     const account = await lockTarget(db, caller, userId);
     // Whoever has set a new password meanwhile has not asked for this.

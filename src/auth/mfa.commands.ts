@@ -1,47 +1,28 @@
-/**
- * The second factor of a sign-in: a code that is mailed, or sent to a verified phone, once the password was right.
- * Between the two steps nothing is kept on the server: the sealed token that the caller holds says how far they got.
- */
-import { z } from 'zod';
+/** The second factor of a sign-in: which there are, codes that are mailed or sent to a verified phone, and using any of them up. */
 import type { Db } from '../../db/connect.ts';
+import { transact } from '../../db/transact.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
-import { AppError, invalid, tooMany } from '../errors.ts';
-import { findRanks, findUserAccess } from '../roles/roles.queries.ts';
+import { invalid, tooMany } from '../errors.ts';
+import { type FactorLimits, useFactorCode } from '../mfa/factor-codes.commands.ts';
+import { type Factors, findFactors, hasStrongFactor } from '../mfa/factors.queries.ts';
+import type { AuthenticationResponse } from '../mfa/passkey-responses.ts';
+import { type PasskeyDeps, verifyPasskey } from '../mfa/passkeys.commands.ts';
+import { findRanks } from '../roles/roles.queries.ts';
 import { openPii } from '../users/pii.ts';
-import { findUser, type User } from '../users/users.queries.ts';
+import { lockUser, type User } from '../users/users.queries.ts';
 import { userTarget } from './accounts.commands.ts';
+import type { Acr } from './authentication-context.ts';
+import { openMfaToken } from './mfa-tokens.commands.ts';
 import { type CodeLimits, codeMinutes, createOneTimeCode, tryOneTimeCode } from './one-time-codes.commands.ts';
 import type { OtpDeps } from './otp.commands.ts';
-
-export type MfaMethod = 'email' | 'sms';
+import { type MfaMethod, type SecondFactorPolicy, secondFactorsOf } from './second-factor-policy.ts';
 
 export interface MfaDeps
   extends CodeLimits,
-    Pick<OtpDeps, 'db' | 'secrets' | 'limitMail' | 'queueMail' | 'queueSms' | 'limitSms' | 'mayText'> {
-  /** The lowest rank of MFA_REQUIRED_ROLES; undefined when nobody needs a second factor. */
-  requiredRank: number | undefined;
-}
-
-/** A sign-in whose password was right and whose second factor is due. */
-const Pending = z.object({
-  userId: z.uuid(),
-  /** When the password had been set, in milliseconds: one that changes meanwhile undoes this. */
-  credential: z.number(),
-  clientId: z.string().optional(),
-  deviceHash: z.string().optional(),
-  /** In milliseconds since the epoch. */
-  expiresAt: z.number(),
-});
-export type Pending = z.output<typeof Pending>;
-
-/** How long the second step may take. */
-const pendingMs = 15 * 60_000;
-
-/** What the sealed token is bound to; it is nobody's row. */
-const row = 'mfa-token';
-
-export const invalidMfaToken = () =>
-  new AppError(401, 'invalid_mfa_token', 'The sign-in has expired, or is not valid; begin again');
+    FactorLimits,
+    SecondFactorPolicy,
+    Pick<OtpDeps, 'db' | 'secrets' | 'limitMail' | 'queueMail' | 'queueSms' | 'limitSms' | 'mayText'>,
+    Pick<PasskeyDeps, 'relyingParty' | 'tellOwner' | 'forgetBrowsers'> {}
 
 /**
  * The rank from which on a second factor is needed: whoever ranks above a role that needs one needs one too.
@@ -55,58 +36,41 @@ export const findRequiredRank = async (db: Db, roles: readonly string[]): Promis
   return Math.min(...Object.values(ranks));
 };
 
-/** Whether a sign-in of this user needs a second factor. */
-export const isMfaRequired = async (
-  { db, requiredRank }: Pick<MfaDeps, 'db' | 'requiredRank'>,
-  userId: string,
-): Promise<boolean> => requiredRank !== undefined && ((await findUserAccess(db, userId))?.rank ?? 0) >= requiredRank;
-
 /** The number that codes go to: verified, and one that this service still sends to. */
-const verifiedPhone = ({ secrets, mayText }: Pick<MfaDeps, 'secrets' | 'mayText'>, user: User): string | undefined => {
+const verifiedPhone = (
+  { secrets, mayText, queueSms }: Pick<MfaDeps, 'secrets' | 'mayText' | 'queueSms'>,
+  user: User,
+): string | undefined => {
+  if (!queueSms) return undefined;
   const { phone_number, phone_number_verified } = openPii(secrets, user);
   return phone_number && phone_number_verified && mayText(phone_number) ? phone_number : undefined;
 };
 
-/** How this user can be sent a code. */
-export const mfaMethods = (deps: MfaDeps, user: User): MfaMethod[] =>
-  deps.queueSms && verifiedPhone(deps, user) ? ['email', 'sms'] : ['email'];
-
-export const createMfaToken = ({ secrets }: MfaDeps, pending: Omit<Pending, 'expiresAt'>): string =>
-  secrets
-    .seal('mfa-token', row, JSON.stringify({ ...pending, expiresAt: Date.now() + pendingMs } satisfies Pending))
-    .toString('base64url');
-
-/** @throws AppError 401 invalid_mfa_token when it is not ours, too old, or the account has changed since */
-export const openMfaToken = async ({ db, secrets }: MfaDeps, token: string): Promise<Pending & { user: User }> => {
-  const pending = readMfaToken(secrets, token);
-  const user = pending && pending.expiresAt > Date.now() ? await findUser(db, pending.userId) : undefined;
-  if (!pending || user?.status !== 'active' || Number(user.passwordChangedAt ?? 0) !== pending.credential)
-    throw invalidMfaToken();
-  return { ...pending, user };
-};
-
-const readMfaToken = (secrets: MfaDeps['secrets'], token: string): Pending | undefined => {
-  try {
-    return Pending.parse(JSON.parse(secrets.open('mfa-token', row, Buffer.from(token, 'base64url')).toString()));
-  } catch {
-    return undefined;
-  }
-};
+/** The second factors that this user can show after `amr`, the preferred first. */
+export const mfaMethods = (
+  deps: Pick<MfaDeps, 'secrets' | 'mayText' | 'queueSms'>,
+  user: User,
+  { factors, amr, needs }: { factors: Factors; amr: readonly string[]; needs?: Acr | undefined },
+): MfaMethod[] => secondFactorsOf(factors, amr, { needs, phone: verifiedPhone(deps, user) !== undefined });
 
 /**
  * Sends the code that finishes a sign-in. A newer one replaces an older one.
- * @throws AppError 401 invalid_mfa_token, 400 sms_unavailable, 429
+ * @throws AppError 401 invalid_mfa_token, 400 email_unavailable or sms_unavailable, 429
  */
 export const sendMfaCode = async (
   deps: MfaDeps,
   actor: Actor,
-  { mfaToken, channel }: { mfaToken: string; channel: MfaMethod },
+  { mfaToken, channel }: { mfaToken: string; channel: 'email' | 'sms' },
 ): Promise<void> => {
-  const { user } = await openMfaToken(deps, mfaToken);
-  const phone = verifiedPhone(deps, user);
+  const { user, amr, due, needs } = await openMfaToken(deps, mfaToken);
+  const methods = mfaMethods(deps, user, { factors: await findFactors(deps.db, user.id), amr, needs });
   const { secrets, queueSms } = deps;
+  const phone = verifiedPhone(deps, user);
   const address = actor.address ?? '';
-  if (channel === 'sms' && !(queueSms && phone)) throw invalid('sms_unavailable', 'No code can be sent to a phone');
+  if (due !== 'factor' || !methods.includes(channel)) {
+    if (channel === 'sms') throw invalid('sms_unavailable', 'No code can be sent to a phone');
+    throw invalid('email_unavailable', 'The second factor of this account is not a mailed code');
+  }
   // Who got this far knows the password, so it may be told that there were too many.
   const allowed =
     channel === 'sms' && phone
@@ -127,20 +91,66 @@ export const sendMfaCode = async (
   });
 };
 
-/** Authentication methods (RFC 8176) of a sign-in with a password and such a code. */
-const methodsOf: Record<MfaMethod, string[]> = { email: ['pwd', 'otp', 'mfa'], sms: ['pwd', 'sms', 'mfa'] };
+/** Authentication methods (RFC 8176) of codes. */
+const methodsOf = { email: ['otp'], sms: ['sms'] };
 
 /**
- * Uses a code up, and does in the same transaction what it was asked for.
- * @returns what the effect did; undefined when the code is not right, or no longer @throws AppError 429
+ * Uses a second factor's code up, and does in the same transaction what it was asked for: of an authenticator app or a backup
+ * code for those who have set something up, of a mail or SMS for everybody else. The try is counted before anything is
+ * compared, for the account, whatever token and door it comes by: five, then there is a pause.
+ * @returns what the effect did; undefined when the code is not right, or no longer
+ * @throws AppError 429
  */
-export const useMfaCode = <T>(
+export const useMfaCode = async <T>(
   deps: MfaDeps,
   actor: Actor,
-  userId: string,
+  user: Pick<User, 'id'>,
   code: string,
   effect: (db: Db, amr: string[]) => Promise<T>,
 ): Promise<T | undefined> => {
-  const use = { purpose: 'mfa', subject: userId, code } as const;
-  return tryOneTimeCode(deps, actor, use, (db, { channel }) => effect(db, methodsOf[channel]));
+  const { id: userId } = user;
+  if (!hasStrongFactor(await findFactors(deps.db, userId))) {
+    await deps.limitFactorTries(userId);
+    const use = { purpose: 'mfa', subject: userId, code: code.replace(/[\s-]/g, '') } as const;
+    const done = await tryOneTimeCode(deps, actor, use, async (db, { channel }) => {
+      // One that was set up meanwhile is the one to show.
+      await lockUser(db, userId);
+      return hasStrongFactor(await findFactors(db, userId)) ? undefined : effect(db, methodsOf[channel]);
+    });
+    if (done !== undefined) await deps.returnFactorTry(userId);
+    return done;
+  }
+  const address = actor.address ?? '';
+  await deps.limitCodeAddress(address);
+  await deps.limitFactorTries(userId);
+  const done = await transact(deps.db, async (db) => {
+    // First, as everything does that changes factors: else two that hold one row each would wait for one another.
+    await lockUser(db, userId);
+    const kind = await useFactorCode(deps, db, actor, userId, code);
+    return kind && effect(db, ['otp']);
+  });
+  if (done !== undefined) await deps.returnFactorTry(userId, address);
+  return done;
+};
+
+/**
+ * Checks a passkey as a second factor, and does in the same transaction what it was asked for. Nothing is to be guessed, so
+ * it is not counted.
+ * @returns what the effect did; undefined when the passkey proves nothing
+ * @throws AppError 400 invalid_passkey when its challenge or counter was used meanwhile
+ */
+export const useMfaPasskey = async <T>(
+  deps: MfaDeps,
+  actor: Actor,
+  { mfaToken, userId, passkey }: { mfaToken: string; userId: string; passkey: AuthenticationResponse },
+  effect: (db: Db, amr: string[]) => Promise<T>,
+): Promise<T | undefined> => {
+  const proof = await verifyPasskey(deps, actor, { kind: 'second-factor', mfaToken, userId }, passkey);
+  if (proof?.userId !== userId) return undefined;
+  return transact(deps.db, async (db) => {
+    await lockUser(db, userId);
+    const done = await effect(db, proof.amr);
+    await proof.effect(db);
+    return done;
+  });
 };

@@ -1,6 +1,7 @@
 /** Mails that tell an account's owner what was done there, so that they notice if it was somebody else. */
 import type { Db } from '../../db/connect.ts';
 import type { Actor } from '../audit/logs.commands.ts';
+import type { FactorChange } from '../mfa/factor-changes.ts';
 import { findUser } from '../users/users.queries.ts';
 import type { AccountDeps, Notice } from './accounts.commands.ts';
 
@@ -31,6 +32,12 @@ export const tellOfApiKey = async (
     await deps.queueMail(db, user, { mail: 'api-key-created', props: { ...noticeTo(deps, actor, user), prefix } });
 };
 
+/** A session was ended because its cookie came from another device. */
+export const tellOfRefusedSession = async (deps: NoticeDeps, db: Db, actor: Actor, userId: string): Promise<void> => {
+  const user = await findUser(db, userId);
+  if (user) await deps.queueMail(db, user, { mail: 'session-refused', props: noticeTo(deps, actor, user) });
+};
+
 /** A phone number was verified, of which the last digits are told. */
 export const tellOfPhone = async (
   deps: NoticeDeps,
@@ -42,6 +49,18 @@ export const tellOfPhone = async (
   const ending = phoneNumber.slice(-3);
   if (user)
     await deps.queueMail(db, user, { mail: 'phone-verified', props: { ...noticeTo(deps, actor, user), ending } });
+};
+
+/** Second factors were added, removed or used up. The mail does not say what they are called: see `FactorChange`. */
+export const tellOfFactor = async (
+  deps: NoticeDeps,
+  db: Db,
+  actor: Actor,
+  { userId, change }: { userId: string; change: FactorChange },
+): Promise<void> => {
+  const user = await findUser(db, userId);
+  if (user)
+    await deps.queueMail(db, user, { mail: 'factor-changed', props: { ...noticeTo(deps, actor, user), change } });
 };
 
 /**

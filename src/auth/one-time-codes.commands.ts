@@ -8,7 +8,7 @@ import type { Db } from '../../db/connect.ts';
 import { transact } from '../../db/transact.ts';
 import { equalInConstantTime, type Secrets } from '../secrets.ts';
 
-export type CodePurpose = 'verify-email' | 'verify-phone' | 'mfa';
+export type CodePurpose = 'verify-email' | 'verify-phone' | 'mfa' | 'sign-in' | 'change-email';
 export type CodeChannel = 'email' | 'sms';
 
 export const codeMinutes = 10;
@@ -88,23 +88,27 @@ interface CodeRow {
   destinationEncrypted: Uint8Array | null;
 }
 
+/** A code that was right. */
+export interface MatchedCode {
+  id: string;
+  userId: string | null;
+  channel: CodeChannel;
+  /** Where it was sent, if that was remembered. */
+  destination: string | undefined;
+}
+
 /**
- * Uses a code up, and does in the same transaction what it was asked for. The try is counted before anything is
- * compared, in a statement of its own that no failure takes back: so `db` must not be a transaction.
- * @param effect if it throws, the code is not used up
+ * Compares a code, and does not use it up yet. The try is counted before anything is compared, in a statement of its own that
+ * no failure takes back: so `db` must not be a transaction.
  * @param onTry called when there is a code to compare with, before that is done; what it throws is thrown
- * @returns what the effect did; undefined when the code is wrong, expired, replaced, tried too often or already used
+ * @returns undefined when the code is wrong, expired, replaced, tried too often or already used
  */
-export const useOneTimeCode = async <T>(
+export const matchOneTimeCode = async (
   db: Db,
   secrets: Secrets,
   { purpose, subject, code, destination }: CodeUse,
-  effect: (
-    db: Db,
-    used: { userId: string | null; channel: CodeChannel; destination: string | undefined },
-  ) => Promise<T>,
   onTry: () => Promise<void> = () => Promise.resolve(),
-): Promise<T | undefined> => {
+): Promise<MatchedCode | undefined> => {
   const [row]: CodeRow[] = await db('oneTimeCodes')
     .where({ purpose, subject, consumedAt: null })
     .where('expiresAt', '>', db.fn.now())
@@ -121,10 +125,29 @@ export const useOneTimeCode = async <T>(
       : secrets.open('one-time-code', row.id, row.destinationEncrypted).toString();
   if (destination !== undefined && (sentTo === undefined || !equalInConstantTime(destination, sentTo)))
     return undefined;
-  return transact(db, async (db) => {
-    const won = await db('oneTimeCodes').where({ id: row.id, consumedAt: null }).update({ consumedAt: db.fn.now() });
-    return won === 1 ? effect(db, { userId: row.userId, channel: row.channel, destination: sentTo }) : undefined;
-  });
+  return { id: row.id, userId: row.userId, channel: row.channel, destination: sentTo };
+};
+
+/** Uses a code up that was right, in the transaction of what it is for. @returns false when it was used meanwhile */
+export const consumeOneTimeCode = async (db: Db, id: string): Promise<boolean> =>
+  (await db('oneTimeCodes').where({ id, consumedAt: null }).update({ consumedAt: db.fn.now() })) === 1;
+
+/**
+ * Uses a code up, and does in the same transaction what it was asked for; see `matchOneTimeCode`.
+ * @param effect if it throws, the code is not used up
+ * @returns what the effect did; undefined when the code is not right, or no longer
+ */
+export const useOneTimeCode = async <T>(
+  db: Db,
+  secrets: Secrets,
+  use: CodeUse,
+  effect: (db: Db, used: Omit<MatchedCode, 'id'>) => Promise<T>,
+  onTry?: () => Promise<void>,
+): Promise<T | undefined> => {
+  const matched = await matchOneTimeCode(db, secrets, use, onTry);
+  if (!matched) return undefined;
+  const { id, ...used } = matched;
+  return transact(db, async (db) => ((await consumeOneTimeCode(db, id)) ? effect(db, used) : undefined));
 };
 
 /**

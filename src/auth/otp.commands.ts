@@ -5,6 +5,7 @@
 import type { Db } from '../../db/connect.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { forbidden, invalid, unauthenticated } from '../errors.ts';
+import type { FactorLimits } from '../mfa/factor-codes.commands.ts';
 import { isSessionLive } from '../sessions/sessions.queries.ts';
 import { openPii } from '../users/pii.ts';
 import { verifyPhone } from '../users/users.commands.ts';
@@ -36,7 +37,9 @@ export interface OutgoingCode {
 
 export interface OtpDeps
   extends CodeLimits,
-    Pick<AccountDeps, 'db' | 'issuer' | 'secrets' | 'limitMail' | 'queueMail' | 'endSessions' | 'describeDevice'> {
+    FactorLimits,
+    Pick<AccountDeps, 'db' | 'issuer' | 'secrets' | 'limitMail' | 'queueMail' | 'endSessions' | 'describeDevice'>,
+    Pick<AccountDeps, 'dropUnprovenIdentities'> {
   /** Queues a question for a code; `answerCodeRequest` is its worker. */
   queueCodeRequest(db: Db, request: CodeRequest): Promise<void>;
   /** Queues an SMS with a code in the transaction that makes the code; undefined where no SMS can be sent. */

@@ -111,7 +111,7 @@ export const otpRoutes = (deps: OtpDeps & { mfa: MfaDeps }): Route[] => [
     returns: CodeSent,
     status: 202,
     problems: {
-      400: ['sms_unavailable', 'number_not_allowed'],
+      400: ['email_unavailable', 'sms_unavailable', 'number_not_allowed'],
       401: ['unauthenticated', 'invalid_mfa_token'],
       403: ['missing_permission', 'session_needed', 'email_not_verified'],
     },

@@ -17,8 +17,8 @@ export interface ProofDeps {
 
 /**
  * Checks a password, counted as a guess before it is tried. The hash is computed however the guess is answered.
- * @param opens false when even the right password lets nobody in, so that it must not be forgiven either: what the
- * counters say would tell it from a wrong one
+ * @param opens asked when the password is right: false when even that lets nobody in, so that it must not be forgiven either:
+ * what the counters say would tell it from a wrong one
  * @throws AppError 429, or 503 when too many hashes wait
  */
 export const guessPassword = async (
@@ -26,8 +26,8 @@ export const guessPassword = async (
   guess: Guess,
   password: string,
   stored: string | null | undefined,
-  opens = true,
-): Promise<{ ok: boolean; upgrade?: string } & Pick<Attempt, 'held' | 'locks'>> => {
+  opens: () => Promise<boolean> = () => Promise.resolve(true),
+): Promise<{ ok: boolean; opened: boolean; upgrade?: string } & Pick<Attempt, 'held' | 'locks'>> => {
   const attempt = await deps.guesses.begin(guess);
   const { ok: right, ...result } = await deps.passwords
     .verify(password, stored ?? undefined)
@@ -37,13 +37,14 @@ export const guessPassword = async (
     });
   const { held, locks } = attempt;
   const ok = right && !held;
-  if (ok && opens) await attempt.forgive();
-  return { ...result, ok, held, locks };
+  const opened = ok && (await opens());
+  if (opened) await attempt.forgive();
+  return { ...result, ok, opened, held, locks };
 };
 
 /** What the password is asked for, and the field of the form that it came in. */
 export interface PasswordProof {
-  operation: 'change_password' | 'close_account' | 'verify_email';
+  operation: 'change_password' | 'change_factors' | 'close_account' | 'verify_email';
   password: string;
   device: Device;
 }

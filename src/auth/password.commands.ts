@@ -6,16 +6,7 @@ import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { conflict } from '../errors.ts';
 import { isSessionLive } from '../sessions/sessions.queries.ts';
 import { findUser, lockUserByEmail, replacePasswordHash, type User, updateUser } from '../users/users.queries.ts';
-import {
-  type AccountDeps,
-  checkPassword,
-  expired,
-  linkTo,
-  type MailRequest,
-  resendVerification,
-  userOfToken,
-  userTarget,
-} from './accounts.commands.ts';
+import { type AccountDeps, checkPassword, expired, linkTo, userOfToken, userTarget } from './accounts.commands.ts';
 import {
   actionMinutes,
   createActionToken,
@@ -27,10 +18,6 @@ import { forgetDevices, rememberDevice } from './known-devices.queries.ts';
 import { noticeTo } from './notices.commands.ts';
 import { provePassword } from './password-proofs.commands.ts';
 import { takeBack } from './taking-back.commands.ts';
-
-/** Answers a request for a mail; this is the queue's work. */
-export const answerMailRequest = (deps: AccountDeps, { kind, email, actor }: MailRequest): Promise<void> =>
-  kind === 'verification' ? resendVerification(deps, actor, email) : forgotPassword(deps, actor, email);
 
 /** Mails a link that sets a new password, if the address has an account. */
 export const forgotPassword = async (deps: AccountDeps, actor: Actor, address: string): Promise<void> => {
@@ -110,6 +97,8 @@ const passwordChanged = async (
   });
 };
 
+const passwordIsAnother = () => conflict('password_changed', 'The password was changed or the session ended meanwhile');
+
 /**
  * Changes the password of somebody who is signed in and knows it, and ends the other sessions. API keys stay: they are
  * programs at work, and who changes a password by habit need not set them up again; the mail says that there are some.
@@ -134,10 +123,35 @@ export const changePassword = async (
   await transact(db, async (db) => {
     const changed = await replacePasswordHash(db, user.id, user.passwordHash, passwordHash);
     if (!changed || !(await isSessionLive(db, user.id, input.sessionUid))) {
-      throw conflict('password_changed', 'The password was changed or the session ended meanwhile');
+      throw passwordIsAnother();
     }
     await deps.endSessions(db, actor, user.id, input.sessionUid, 'password_change');
     await passwordChanged(deps, db, actor, user, (await countLiveApiKeys(db, user.id)) ? 'kept' : 'none');
     await recordEvent(db, actor, { action: 'password.change', target: userTarget(user.id) });
+  });
+};
+
+/**
+ * Sets the password of somebody who has none, since they sign in with a passkey, by link or at another service. It ends the
+ * other sessions as a change does. Whoever calls this has seen to it that they have signed in lately.
+ * @throws AppError 400 with the field `newPassword`, 503, or 409 password_changed when there is a password after all or the
+ * session has ended
+ */
+export const setFirstPassword = async (
+  deps: AccountDeps,
+  actor: Actor,
+  input: { userId: string; sessionUid: string; newPassword: string },
+): Promise<void> => {
+  const { db, passwords } = deps;
+  const user = await findUser(db, input.userId);
+  if (user?.status !== 'active' || user.passwordHash !== null) throw passwordIsAnother();
+  await checkPassword(passwords, 'newPassword', input.newPassword, user);
+  const passwordHash = await passwords.hash(input.newPassword);
+  await transact(db, async (db) => {
+    const set = await replacePasswordHash(db, user.id, null, passwordHash);
+    if (!set || !(await isSessionLive(db, user.id, input.sessionUid))) throw passwordIsAnother();
+    await deps.endSessions(db, actor, user.id, input.sessionUid, 'password_change');
+    await passwordChanged(deps, db, actor, user, (await countLiveApiKeys(db, user.id)) ? 'kept' : 'none');
+    await recordEvent(db, actor, { action: 'password.set', target: userTarget(user.id) });
   });
 };

@@ -4,9 +4,14 @@ import type { Db } from '../../db/connect.ts';
 import type { Actor } from '../audit/logs.commands.ts';
 import { AppError } from '../errors.ts';
 import { type Route, route } from '../http/route.ts';
+import { Time } from '../http/schemas.ts';
+import { AuthenticationResponse } from '../mfa/passkey-responses.ts';
 import { Password } from './credentials.ts';
 import { findPerson } from './me.queries.ts';
-import type { SignIn, SignInInput, SignInOutcome } from './sign-in.commands.ts';
+import type { Proof, SignInOutcome } from './proceed.commands.ts';
+import type { SignIn } from './record-sign-in.commands.ts';
+import type { SecondStep } from './second-step.commands.ts';
+import type { SignInInput } from './sign-in.commands.ts';
 
 /** RFC 6749 section 5.1, as the provider gives it. */
 export interface IssuedTokens {
@@ -20,8 +25,9 @@ export interface IssuedTokens {
 export interface TokenDeps {
   db: Db;
   signIn(actor: Actor, input: SignInInput): Promise<SignInOutcome>;
-  finishSignIn(actor: Actor, input: { mfaToken: string; code: string }): Promise<SignInOutcome>;
-  needsMfa(userId: string): Promise<boolean>;
+  finishSignIn(actor: Actor, input: Pick<SecondStep, 'mfaToken' | 'code' | 'passkey'>): Promise<SignInOutcome>;
+  /** Signs somebody in who has shown who they are in another way. */
+  proceed(actor: Actor, proof: Proof): Promise<SignInOutcome>;
   /** Begins a session with the REST API and gives tokens for it. */
   issue(actor: Actor, signIn: SignIn): Promise<IssuedTokens>;
   /** @throws AppError 401 invalid_refresh_token */
@@ -48,7 +54,7 @@ export const Tokens = z
   })
   .meta({ id: 'Tokens' });
 
-const SignedIn = Tokens.extend({
+export const SignedIn = Tokens.extend({
   user: z.object({
     id: z.uuid(),
     email: z.string().meta({ example: 'ada@example.com' }),
@@ -56,15 +62,18 @@ const SignedIn = Tokens.extend({
     name: z.string().meta({ example: 'Ada Lovelace' }),
     role: z.string().meta({ example: 'user' }),
   }),
+  enrolBy: Time.optional().meta({
+    description: 'By when a second factor must be set up (MFA_ENROLMENT_GRACE); none when none is missing',
+    example: '2026-03-01T12:00:00.000Z',
+  }),
 }).meta({ id: 'SignedIn' });
 
-/** A code of digits; spaces and dashes between them do no harm. */
-const MfaCode = z
-  .string()
-  .min(1)
-  .max(64)
-  .transform((code) => code.replace(/[\s-]/g, ''))
-  .meta({ example: '123456' });
+/** Spaces and dashes do no harm. */
+const MfaCode = z.string().min(1).max(64).meta({
+  description:
+    'Of an authenticator app, or a backup code; for those who have set up neither, the one that was mailed or sent',
+  example: '123456',
+});
 export const MfaToken = z
   .string()
   .min(1)
@@ -83,12 +92,10 @@ const Login = z
       .regex(/^\P{Cc}*$/u, 'must not contain control characters')
       .meta({ example: 'ada@example.com' }),
     password: Password,
-    mfaCode: z
-      .string()
-      .min(1)
-      .max(64)
-      .optional()
-      .meta({ description: 'The second factor’s code, when it is known already', example: '123456' }),
+    mfaCode: MfaCode.optional().meta({
+      description: 'The second factor’s code, when it is known already: as `code` of `POST /auth/mfa/verify`',
+      example: '123456',
+    }),
   })
   .meta({ id: 'Login', example: { email: 'ada@example.com', password: 'correct horse battery staple' } });
 
@@ -110,19 +117,20 @@ export const signedIn = async (deps: TokenDeps, actor: Actor, signIn: SignIn): P
   const tokens = await deps.issue(actor, signIn);
   const person = await findPerson(deps.db, signIn.userId);
   if (!person) throw invalidCredentials();
-  return { ...tokensOf(tokens), user: person };
+  return { ...tokensOf(tokens), user: person, ...(signIn.enrolBy ? { enrolBy: signIn.enrolBy.toISOString() } : {}) };
 };
 
 /** @throws AppError 401 for whatever is wrong or missing */
-const answer = (deps: TokenDeps, actor: Actor, outcome: SignInOutcome): ReturnType<typeof signedIn> => {
+export const answer = (deps: TokenDeps, actor: Actor, outcome: SignInOutcome): ReturnType<typeof signedIn> => {
   if (outcome.kind === 'signed-in') return signedIn(deps, actor, outcome);
   if (outcome.kind === 'refused') throw invalidCredentials();
   if (outcome.kind === 'wrong-code')
     throw new AppError(401, 'invalid_mfa_code', 'The code is wrong, or no longer valid; ask for a new one');
   const { mfaToken, methods } = outcome;
-  throw new AppError(401, 'mfa_required', 'A second factor is needed', {
-    members: { mfaRequired: true, mfaToken, methods },
-  });
+  const members = { mfaRequired: true, mfaToken, methods };
+  if (outcome.kind === 'mfa-required')
+    throw new AppError(401, 'mfa_required', 'A second factor is needed', { members });
+  throw new AppError(401, 'enrolment_required', 'A second factor must be set up first', { members });
 };
 
 const invalidCredentials = () =>
@@ -141,7 +149,7 @@ export const tokenRoutes = (deps: TokenDeps): Route[] => [
     body: Login,
     returns: SignedIn,
     status: 200,
-    problems: { 401: ['invalid_credentials', 'mfa_required', 'invalid_mfa_code'] },
+    problems: { 401: ['invalid_credentials', 'mfa_required', 'enrolment_required', 'invalid_mfa_code'] },
     handle: async ({ body, actor }) => {
       const outcome = await deps.signIn(actor, body);
       return answer(deps, actor, outcome);
@@ -154,12 +162,17 @@ export const tokenRoutes = (deps: TokenDeps): Route[] => [
     tag: 'Sign-in',
     summary: 'Finish a sign-in that asked for a second factor',
     description:
-      'Have a code sent with `POST /auth/otp/send { channel, mfaToken }`, for one of the `methods` that the login named.',
+      'By one of the `methods` that the login named: a `code` of an authenticator app (`totp`) or a backup code; one that `POST /auth/otp/send { channel, mfaToken }` sends (`email`, `sms`); or what a `passkey` has signed of `POST /auth/passkey/options { mfaToken }`. A sign-in that was answered `enrolment_required` needs neither, once a factor is set up. Five wrong codes, wherever they were tried, make a pause of a quarter of an hour. An `mfaToken` finishes one sign-in.',
     access: 'public',
-    body: z.object({ mfaToken: MfaToken, code: MfaCode }).meta({ id: 'FinishLogin' }),
+    body: z
+      .object({ mfaToken: MfaToken, code: MfaCode.optional(), passkey: AuthenticationResponse.optional() })
+      .meta({ id: 'FinishLogin', example: { mfaToken: 'aV3kT8mW2sLxBv5cQ9dZ', code: '123456' } }),
     returns: SignedIn,
     status: 200,
-    problems: { 401: ['invalid_mfa_token', 'invalid_mfa_code', 'invalid_credentials'] },
+    problems: {
+      400: ['invalid_passkey'],
+      401: ['invalid_mfa_token', 'invalid_mfa_code', 'invalid_credentials', 'enrolment_required'],
+    },
     handle: async ({ body, actor }) => answer(deps, actor, await deps.finishSignIn(actor, body)),
   }),
   route({

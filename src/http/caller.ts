@@ -82,7 +82,8 @@ export function assertSignedInHere(caller: Caller): asserts caller is SignedInHe
   );
 }
 
-const isSignedInHere = (caller: Caller): boolean =>
+/** Whether it is the token of a person's sign-in at an application of our own. */
+export const isSignedInHere = (caller: Caller): boolean =>
   caller.kind === 'user' && caller.sessionUid !== undefined && caller.firstParty === true && !caller.apiKeyId;
 
 /**

@@ -9,6 +9,8 @@ export interface Metrics {
   countSms(outcome: string): void;
   /** Counts what became of a sign-in. */
   countSignIn(outcome: string): void;
+  /** Counts what became of a sign-in with an identity provider. */
+  countFederation(outcome: string): void;
   /** Counts what a limit refused, by the limit's name. */
   countRefusal(limit: string): void;
   /** The exposition, with its content type. */
@@ -60,6 +62,12 @@ export const createMetrics = (endpoints: readonly string[]): Metrics => {
     labelNames: ['outcome'],
     registers: [registry],
   });
+  const federated = new Counter({
+    name: 'federated_sign_ins_total',
+    help: 'Sign-ins with an identity provider, by what the provider’s answer came to',
+    labelNames: ['outcome'],
+    registers: [registry],
+  });
   const refusals = new Counter({
     name: 'rate_limited_total',
     help: 'Requests that a limit refused, by limit',
@@ -81,6 +89,7 @@ export const createMetrics = (endpoints: readonly string[]): Metrics => {
     },
     countSms: (outcome) => sms.inc({ outcome }),
     countSignIn: (outcome) => signIns.inc({ outcome }),
+    countFederation: (outcome) => federated.inc({ outcome }),
     countRefusal: (limit) => refusals.inc({ limit }),
     expose: async () => ({ type: registry.contentType, body: await registry.metrics() }),
   };

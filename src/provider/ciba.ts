@@ -21,8 +21,6 @@ import { type NeedsMfa, requested } from './consent.ts';
 import { limited } from './device-flow.ts';
 import { requestedSignIn } from './step-up.ts';
 
-export const cibaGrant = 'urn:openid:params:grant-type:ciba';
-
 /** How long a request waits, and how long a client may ask it to wait (`requested_expiry`), in seconds. */
 const requestSeconds = 600;
 const requestSecondsMax = 1800;

@@ -1,11 +1,12 @@
 /** Standard claims (OpenID Connect Core section 5.1) from a user's row and sealed document. */
-import type { Account, FindAccount } from 'oidc-provider';
+import type { Account, Client, FindAccount } from 'oidc-provider';
 import type { FreshLogin } from '../../adapters/oidc-storage.ts';
 import type { Db } from '../../db/connect.ts';
+import { hasSecondFactor } from '../auth/authentication-context.ts';
 import type { Secrets } from '../secrets.ts';
 import { openPii } from '../users/pii.ts';
 import { findUser, type User } from '../users/users.queries.ts';
-import { hasSecondFactor, type NeedsMfa } from './consent.ts';
+import type { NeedsMfa } from './consent.ts';
 
 /** `claims` of the engine's configuration: which claims a scope asks for (section 5.4). */
 export const scopeClaims = {
@@ -34,7 +35,7 @@ export const scopeClaims = {
 
 /** Everything that may be claimed of the user. The engine hands out only what was asked for and granted. */
 export const claimsOf = (secrets: Secrets, user: User): { sub: string } & Record<string, unknown> => {
-  const { address, phone_number, phone_number_verified, ...profile } = openPii(secrets, user);
+  const { address, phone_number, phone_number_verified, attributes: _kept, ...profile } = openPii(secrets, user);
   return {
     sub: user.id,
     name: user.name,
@@ -66,6 +67,17 @@ const outliving: ReadonlySet<string | undefined> = new Set([
   'BackchannelAuthenticationRequest',
 ]);
 
+/** Whether what was given at a sign-in came of one that would not do any more, for its person or its application. */
+const lacksFactor = async (
+  userId: string,
+  { amr }: { amr?: string[] },
+  client: Client | undefined,
+  needsMfa: NeedsMfa,
+): Promise<boolean> => {
+  if (amr?.includes('mfa')) return false;
+  return Boolean(client?.require_mfa) || (!hasSecondFactor({ amr }) && (await needsMfa(userId)));
+};
+
 const isAccountId = (id: string) => /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/.test(id);
 
 /** `findAccount`: a user who is not active has no account as far as the protocol is concerned. */
@@ -79,7 +91,11 @@ export const createFindAccount =
     const { credential } = (ctx?.oidc?.result?.login ?? {}) as FreshLogin;
     if (credential !== undefined && Number(user.passwordChangedAt ?? 0) !== credential) return undefined;
     // What was given before a second factor was needed gives nothing any more.
-    if (token && outliving.has(token.kind) && !hasSecondFactor(token as { amr?: unknown }) && (await needsMfa(user.id)))
+    if (
+      token &&
+      outliving.has(token.kind) &&
+      (await lacksFactor(user.id, token as { amr?: string[] }, ctx?.oidc.client, needsMfa))
+    )
       return undefined;
     return { accountId: user.id, claims: () => Promise.resolve(claimsOf(secrets, user)) };
   };

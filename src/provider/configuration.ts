@@ -58,6 +58,7 @@ export interface ProviderParts {
   detailsTypes: DetailsTypes;
   /** A client by its id, which may be the URL of the document that describes it. */
   findClient: OidcStorage['findClient'];
+  sessions: OidcStorage['sessions'];
   /** Fetches what clients point at (jwks_uri, back-channel logout) without reaching into our own network. */
   fetch: NonNullable<Configuration['fetch']>;
 }
@@ -101,7 +102,19 @@ export const routes = {
 } as const;
 
 export const buildConfiguration = (
-  { config, db, secrets, pages, locales, fetch, needsMfa, detailsTypes, backchannel, findClient }: ProviderParts,
+  {
+    config,
+    db,
+    secrets,
+    pages,
+    locales,
+    fetch,
+    needsMfa,
+    detailsTypes,
+    backchannel,
+    findClient,
+    sessions,
+  }: ProviderParts,
   keySet: KeySet,
 ): Configuration => {
   const secure = config.JWT_ISSUER.startsWith('https:');
@@ -112,6 +125,7 @@ export const buildConfiguration = (
       db,
       findClient,
       secrets,
+      sessions,
       refreshTokenGraceSeconds: config.REFRESH_TOKEN_GRACE,
       accessTokenMaxSeconds: Math.max(config.JWT_ACCESS_TTL, resourceTokenSecondsMax),
       ownAudience: config.JWT_AUD,
@@ -137,7 +151,7 @@ export const buildConfiguration = (
       properties: [
         'first_party',
         'kind',
-        'require_pkce',
+        ...['require_pkce', 'require_mfa'],
         'api_scope',
         'audience',
         'access_token_format',

@@ -1,6 +1,8 @@
 /** Turns remembered consent into the engine's Grants, and says when a person must be asked. */
 import { interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider';
+import { requestState } from '../../adapters/oidc-storage.ts';
 import type { Db } from '../../db/connect.ts';
+import { hasSecondFactor } from '../auth/authentication-context.ts';
 import { isTrusted } from '../clients/standing.queries.ts';
 import { type Consent, findConsent } from '../sessions/sessions.queries.ts';
 import { acrCheck, replacedChecks } from './step-up.ts';
@@ -46,8 +48,8 @@ export const createLoadExistingGrant = (db: Db) => async (ctx: KoaContextWithOID
 
 export type NeedsMfa = (userId: string) => Promise<boolean>;
 
-/** Whether a sign-in that was made by these methods (RFC 8176) had a second factor. */
-export const hasSecondFactor = ({ amr }: { amr?: unknown }): boolean => Array.isArray(amr) && amr.includes('mfa');
+/** Why somebody is asked to sign in whose session's cookie comes from another device. */
+export const otherDevice = 'other_device';
 
 /** `prompt=create`. */
 export const createPrompt = 'create';
@@ -66,10 +68,19 @@ export const createInteractionPolicy = (needsMfa: NeedsMfa) => {
     ),
   );
 
-  // So does a session of the password alone, from before its user was given a role that needs more.
+  // So does a session of the password alone, from before its user was given a role that needs more. An application that needs
+  // more itself is not satisfied with a browser that is remembered.
   login?.checks.add(
-    new Check('second_factor', 'a second factor is needed', 'login_required', async ({ oidc: { session } }) =>
-      Boolean(session?.accountId && !hasSecondFactor(session) && (await needsMfa(session.accountId))),
+    new Check('second_factor', 'a second factor is needed', 'login_required', async ({ oidc: { session, client } }) => {
+      if (!session?.accountId || session.amr?.includes('mfa')) return false;
+      return Boolean(client?.require_mfa) || (!hasSecondFactor(session) && (await needsMfa(session.accountId)));
+    }),
+  );
+
+  // Nor is the session's cookie enough on another device than the one that signed in (DEVICE_BINDING).
+  login?.checks.add(
+    new Check(otherDevice, 'the session was begun on another device', 'login_required', ({ oidc }) =>
+      Boolean(oidc.session?.accountId && !oidc.result?.login && requestState().otherDevice),
     ),
   );
 

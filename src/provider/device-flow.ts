@@ -4,8 +4,6 @@ import { errors, type KoaContextWithOIDC, Provider } from 'oidc-provider';
 import { pollSeconds } from '../../adapters/oidc-pending.ts';
 import { AppError } from '../errors.ts';
 
-export const deviceGrant = 'urn:ietf:params:oauth:grant-type:device_code';
-
 /** Where devices ask for their codes. */
 export const deviceAuthorizationPath = '/oauth/device';
 

@@ -5,9 +5,8 @@
  */
 import { decodeJwt } from 'jose';
 import type Koa from 'koa';
-import { jwtBearer } from '../clients/client-metadata.ts';
+import { jwtBearer, tokenExchange } from '../clients/grant-types.ts';
 import { routes } from './configuration.ts';
-import { tokenExchange } from './issue-tokens.ts';
 import { impliedClient } from './jwt-bearer.ts';
 
 export interface FailureLimits {

@@ -7,9 +7,9 @@ import { inDirectSignIn } from '../../adapters/oidc-storage.ts';
 import type { Db } from '../../db/connect.ts';
 import type { Actor } from '../audit/logs.commands.ts';
 import { acrOf } from '../auth/authentication-context.ts';
-import type { SignIn } from '../auth/sign-in.commands.ts';
+import type { SignIn } from '../auth/record-sign-in.commands.ts';
 import type { NewClient } from '../clients/client-metadata.ts';
-import { tokenExchange } from '../clients/exchange-policy.ts';
+import { tokenExchange } from '../clients/grant-types.ts';
 import { findStanding } from '../clients/standing.queries.ts';
 import type { Config } from '../config.ts';
 import { expand, intersect, mayPassOn, permissionsOf, permits } from '../roles/permissions.ts';
@@ -17,9 +17,6 @@ import { findUserAccess, type UserAccess } from '../roles/roles.queries.ts';
 import { randomToken } from '../secrets.ts';
 import { apiResource, defaultResource } from './resources.ts';
 import type { TokenBinding } from './sender-constraints.ts';
-
-/** The grant type of RFC 8693. */
-export { tokenExchange };
 
 /** The REST API as a client of the provider: first-party, so whoever signs in through it may do all that their roles allow. */
 export const restClientId = 'countersign-rest';
@@ -84,7 +81,7 @@ const passedOn = (held: readonly string[], scope: readonly string[]): string[] =
 export const issueTokens = async (
   { provider, db, config }: TokenIssuer,
   actor: Actor,
-  { userId: accountId, amr, ts, credential }: SignIn,
+  { userId: accountId, amr, ts, credential, signInId }: SignIn,
   { clientId, scope: wanted, binding }: { clientId: string; scope?: string | undefined; binding?: TokenBinding },
 ): Promise<TokenResponse> => {
   const client = await provider.Client.find(clientId);
@@ -103,6 +100,7 @@ export const issueTokens = async (
   return inDirectSignIn(
     {
       credential,
+      ...(signInId ? { signInId } : {}),
       authentication: { acr, amr, authTime: ts },
       sessionUid: session.uid,
       userAgent: actor.userAgent ?? null,

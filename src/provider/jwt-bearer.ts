@@ -12,7 +12,7 @@ import {
   resolveRequestedResources,
   validateClientScope,
 } from 'oidc-provider/lib/helpers/grants.js';
-import { jwtBearer } from '../clients/client-metadata.ts';
+import { jwtBearer } from '../clients/grant-types.ts';
 import { acceptedSigningAlgs } from './algorithms.ts';
 import { assertClientAssertion } from './profiles.ts';
 import { checkSenderConstraints } from './sender-constraints.ts';

@@ -1,6 +1,8 @@
 /** Tokens for APIs that are not known here (RFC 8707, OPEN_RESOURCES), such as MCP servers. */
+
 import type { KoaContextWithOIDC, ResourceServer } from 'oidc-provider';
 import type { Db } from '../../db/connect.ts';
+import { deviceGrant } from '../clients/grant-types.ts';
 import { identityScopes } from '../clients/identity-scopes.ts';
 import type { Config } from '../config.ts';
 import type { KeySet } from '../keys/key-set.ts';
@@ -17,11 +19,7 @@ const scopesMax = 30;
 const scopeLengthMax = 100;
 
 /** Grants in which a person agreed, at this service, to what the token is for. */
-const personal = new Set<unknown>([
-  'authorization_code',
-  'refresh_token',
-  'urn:ietf:params:oauth:grant-type:device_code',
-]);
+const personal = new Set<unknown>(['authorization_code', 'refresh_token', deviceGrant]);
 /** The engine's names of the routes on which a person is asked. */
 const asking = new Set([
   'authorization',

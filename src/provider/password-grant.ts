@@ -5,7 +5,8 @@
 import { errors, type KoaContextWithOIDC, type Provider } from 'oidc-provider';
 import { z } from 'zod';
 import type { Actor } from '../audit/logs.commands.ts';
-import type { SignInInput, SignInOutcome } from '../auth/sign-in.commands.ts';
+import type { SignInOutcome } from '../auth/proceed.commands.ts';
+import type { SignInInput } from '../auth/sign-in.commands.ts';
 import { AppError } from '../errors.ts';
 import { actorOf } from '../http/actor.ts';
 import { issueTokens, type TokenIssuer } from './issue-tokens.ts';
@@ -51,12 +52,15 @@ export const registerPasswordGrant = (
     try {
       // Anybody can claim to be a public client; one that has authenticated speaks for many people from one address.
       const relayed = client?.clientAuthMethod !== 'none';
-      const input = { email, password, clientId, relayed, ...(mfaCode ? { mfaCode } : {}) };
+      const input = { email, password, clientId, relayed, putsOff: true, ...(mfaCode ? { mfaCode } : {}) };
       const outcome = await signIn(actorOf(ctx), input);
-      if (outcome.kind === 'mfa-required') {
+      if (outcome.kind === 'mfa-required' || outcome.kind === 'enrolment-required') {
         const { mfaToken: mfa_token, methods } = outcome;
         ctx.status = 400;
-        ctx.body = { error: 'mfa_required', error_description: 'a second factor is needed', mfa_token, methods };
+        ctx.body =
+          outcome.kind === 'mfa-required'
+            ? { error: 'mfa_required', error_description: 'a second factor is needed', mfa_token, methods }
+            : { error: 'enrolment_required', error_description: 'a second factor must be set up', mfa_token, methods };
         return;
       }
       if (outcome.kind === 'wrong-code') throw new errors.InvalidGrant('the code is not right');

@@ -3,9 +3,9 @@
  * engine's `save()`: it is asked once for each token that is made.
  */
 import type { Db } from '../../db/connect.ts';
+import { tokenExchange } from '../clients/grant-types.ts';
 import { findStanding, isOwnTo } from '../clients/standing.queries.ts';
 import { findUserAccess, type UserAccess } from '../roles/roles.queries.ts';
-import { tokenExchange } from './issue-tokens.ts';
 
 const asked = new WeakMap<object, Promise<UserAccess | undefined>>();
 

@@ -1,7 +1,7 @@
 /** Resource indicators (RFC 8707): the default resource, which is our own REST API, and those that are registered. */
 import { type Client, type Configuration, errors, type KoaContextWithOIDC, type ResourceServer } from 'oidc-provider';
 import type { Db } from '../../db/connect.ts';
-import { jwtBearer } from '../clients/client-metadata.ts';
+import { jwtBearer } from '../clients/grant-types.ts';
 import type { Config } from '../config.ts';
 import type { KeySet } from '../keys/key-set.ts';
 import { findMeeting, isResourceServer } from '../resource-servers/resource-servers.queries.ts';

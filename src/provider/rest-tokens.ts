@@ -1,7 +1,7 @@
 /** What the REST API's sign-in routes do with tokens, on the engine's models and its token endpoint. */
 import { errors } from 'oidc-provider';
 import type { Actor } from '../audit/logs.commands.ts';
-import type { SignIn } from '../auth/sign-in.commands.ts';
+import type { SignIn } from '../auth/record-sign-in.commands.ts';
 import { AppError, databaseAway, invalid, tooMany } from '../errors.ts';
 import { issueTokens, restClientId, type TokenIssuer, type TokenResponse } from './issue-tokens.ts';
 import type { requestToken } from './token-endpoint.ts';

@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { requestState } from '../../adapters/oidc-storage.ts';
 import type { Db } from '../../db/connect.ts';
 import { recordEvent } from '../audit/logs.commands.ts';
+import { tokenExchange } from '../clients/grant-types.ts';
 import type { Config } from '../config.ts';
 import { actorOf } from '../http/actor.ts';
 import type { KeySet } from '../keys/key-set.ts';
@@ -15,7 +16,6 @@ import { setAct } from './acting.ts';
 import { apiKeyType, createExchangeRules, type Exchange } from './exchange-rules.ts';
 import { type Confirmation, createTokenFinder, tokenTypes } from './exchange-subjects.ts';
 import { narrowScope, resolveTarget, type Target } from './exchange-target.ts';
-import { tokenExchange } from './issue-tokens.ts';
 import { defaultResource } from './resources.ts';
 import { checkSenderConstraints } from './sender-constraints.ts';
 

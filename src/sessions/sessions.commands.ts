@@ -93,6 +93,9 @@ export interface SessionsOf {
 export const endSessions = (db: Db, actor: Actor, of: SessionsOf, queueLogout: QueueLogout): Promise<number> =>
   transact(db, async (db) => (await endSessionsAndGrants(db, actor, of, queueLogout)).sessions);
 
+/** `endSessions` as it is passed on, with its queue. */
+export type EndSession = (db: Db, actor: Actor, of: SessionsOf) => Promise<number>;
+
 /** The same, and says what else ended. Pass a transaction. */
 export const endSessionsAndGrants = async (
   db: Db,
@@ -117,6 +120,30 @@ export const endSessionsAndGrants = async (
     meta: { sessions: uids, reason },
   });
   return { ...revoked, sessions: sessions.length };
+};
+
+/**
+ * Ends the oldest sessions of somebody who has begun one too many. Pass the transaction that begins it, in which the person
+ * is locked: of two that begin at once the second sees the first.
+ * @param limit how many may stay
+ */
+export const endExcessSessions = async (
+  db: Db,
+  actor: Actor,
+  { userId, begun, limit }: { userId: string; begun: string; limit: number },
+  queueLogout: QueueLogout,
+): Promise<void> => {
+  const excess: string[] = await db('sessions')
+    .where({ userId })
+    .whereNot({ uid: begun })
+    .where('expiresAt', '>', db.fn.now())
+    .orderBy([
+      { column: 'startedAt', order: 'desc' },
+      { column: 'uid', order: 'desc' },
+    ])
+    .offset(limit - 1)
+    .pluck('uid');
+  for (const uid of excess) await endSessionsAndGrants(db, actor, { userId, uid, reason: 'too_many' }, queueLogout);
 };
 
 /** Ends the session that a client's refresh token is of, whether the token could still be used or not. */

@@ -5,6 +5,9 @@ export interface Session {
   uid: string;
   userAgent: string | null;
   address: string | null;
+  /** Where it was begun, with GEOIP_DB. */
+  country: string | null;
+  city: string | null;
   startedAt: Date;
   lastSeenAt: Date;
   /** By client: what the engine keeps of each application that was signed in to. */
@@ -13,13 +16,24 @@ export interface Session {
 
 type StoredSession = Omit<Session, 'authorizations'> & { payload: Partial<Pick<Session, 'authorizations'>> };
 
+const sessionColumns = [
+  'uid',
+  'userAgent',
+  'address',
+  'country',
+  'city',
+  'startedAt',
+  'lastSeenAt',
+  'payload',
+] as const;
+
 /** A user's live sessions, the one seen last first. */
 export const listSessions = async (db: Db, userId: string): Promise<Session[]> => {
   const rows = await db('sessions')
     .where({ userId })
     .where('expiresAt', '>', db.fn.now())
     .orderBy('lastSeenAt', 'desc')
-    .select('uid', 'userAgent', 'address', 'startedAt', 'lastSeenAt', 'payload');
+    .select(...sessionColumns);
   return rows.map(({ payload, ...row }) => ({ ...row, authorizations: payload.authorizations ?? {} }));
 };
 
@@ -38,7 +52,7 @@ export const pageSessions = async (
     })
     .orderByRaw(`${order} desc, uid desc`)
     .limit(limit)
-    .select<StoredSession[]>('uid', 'userAgent', 'address', 'startedAt', 'lastSeenAt', 'payload');
+    .select<StoredSession[]>(...sessionColumns);
   return rows.map(({ payload, ...row }) => ({ ...row, authorizations: payload.authorizations ?? {} }));
 };
 

@@ -27,7 +27,12 @@ const Session = z
     device: z.string().meta({ description: 'Empty when nothing is known', example: 'Firefox · Linux' }),
     browser: z.string().nullable().meta({ example: 'Firefox' }),
     system: z.string().nullable().meta({ example: 'Linux' }),
-    address: z.string().nullable().meta({ example: '192.0.2.17' }),
+    address: z.string().nullable().meta({ description: 'Seen last', example: '192.0.2.17' }),
+    country: z
+      .string()
+      .nullable()
+      .meta({ description: 'Where it was begun (ISO 3166-1), with GEOIP_DB', example: 'SE' }),
+    city: z.string().nullable().meta({ description: 'With GEOIP_DB', example: 'Linköping' }),
     startedAt: Time,
     lastSeenAt: Time,
     current: z.boolean().meta({ description: 'Whether the token of this request is of it', example: true }),
@@ -79,7 +84,7 @@ const list = async (
   const names = await clientNames(db, [
     ...new Set(page.data.flatMap(({ authorizations }) => Object.keys(authorizations))),
   ]);
-  const data = page.data.map(({ uid, userAgent, address, startedAt, lastSeenAt, authorizations }) => {
+  const data = page.data.map(({ uid, userAgent, address, country, city, startedAt, lastSeenAt, authorizations }) => {
     const { browser = null, system = null } = parseDevice(userAgent ?? undefined);
     return {
       id: uid,
@@ -87,6 +92,8 @@ const list = async (
       browser,
       system,
       address,
+      country,
+      city,
       startedAt: startedAt.toISOString(),
       lastSeenAt: lastSeenAt.toISOString(),
       current: uid === current,

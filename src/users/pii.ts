@@ -28,6 +28,8 @@ export interface Pii {
     postal_code?: string;
     country?: string;
   };
+  /** No claim: what an import brought along and this service has no member for. It is shown to no application. */
+  attributes?: Record<string, string[]>;
 }
 
 export interface SealedPii {

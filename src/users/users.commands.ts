@@ -23,7 +23,7 @@ import {
 export interface Profile {
   name: string;
   locale: string | null;
-  pii: Omit<Pii, 'phone_number_verified'>;
+  pii: Omit<Pii, 'phone_number_verified' | 'attributes'>;
 }
 
 /** Replaces a user's profile. A phone number that changes is no longer verified. @throws AppError 404 user_not_found */
@@ -45,7 +45,11 @@ export const updateProfile = (
     const sealed = sealPii(
       secrets,
       userId,
-      { ...pii, ...(verified ? { phone_number_verified: true } : {}) },
+      {
+        ...pii,
+        ...(verified ? { phone_number_verified: true } : {}),
+        ...(before.attributes ? { attributes: before.attributes } : {}),
+      },
       user.piiKey,
     );
     await updateUser(db, userId, { name, locale, ...sealed });
@@ -130,7 +134,8 @@ export const assertNotLastSuperAdmin = async (db: Db, { id, role, status }: Acco
 
 export const emailTaken = () => conflict('email_taken', 'Another account has this address');
 
-const isTaken = (error: unknown) =>
+/** Whether the database refused an address because another account has it. */
+export const isEmailTaken = (error: unknown): boolean =>
   (error as { code?: unknown }).code === '23505' &&
   (error as { constraint?: unknown }).constraint === 'users_email_key';
 
@@ -176,7 +181,7 @@ export const changeUser = (
     await recordEvent(db, actor, { action: 'user.update', target: target(account.id), meta: { members } });
     return (await findAccount(db, account.id)) as Account;
   }).catch((error: unknown) => {
-    throw isTaken(error) ? emailTaken() : error;
+    throw isEmailTaken(error) ? emailTaken() : error;
   });
 
 /**

@@ -135,12 +135,14 @@ const clients: Record<string, Json> = {
 /** A browser's share of the work: signs in and fills in the profile, which has no other way in. */
 const fillInProfile = async (): Promise<void> => {
   const cookies = new Map<string, string>();
+  /** What every form of a page has beside its fields. */
+  let csrf = '';
   const visit = async (path: string, form?: Json): Promise<string> => {
     const cookie = [...cookies].map(([name, value]) => `${name}=${value}`).join('; ');
     const answer = await fetch(new URL(path, origin), {
       redirect: 'manual',
       headers: { cookie, origin },
-      ...(form ? { method: 'POST', body: new URLSearchParams(form as Record<string, string>) } : {}),
+      ...(form ? { method: 'POST', body: new URLSearchParams({ ...form, csrf } as Record<string, string>) } : {}),
     });
     for (const line of answer.headers.getSetCookie()) {
       const [, name = '', value = ''] = /^([^=]+)=([^;]*)/.exec(line) ?? [];
@@ -149,7 +151,9 @@ const fillInProfile = async (): Promise<void> => {
     const next = answer.headers.get('location');
     if (next) return visit(next);
     if (!answer.ok) throw new Error(`${path} was answered ${answer.status}`);
-    return answer.text();
+    const html = await answer.text();
+    csrf = /name="csrf" value="([^"]+)"/.exec(html)?.[1] ?? csrf;
+    return html;
   };
   const signIn = await visit('/account');
   await visit(/<form method="post" action="([^"]*)" novalidate>/.exec(signIn)?.[1] ?? '', { email, password });

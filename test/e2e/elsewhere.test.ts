@@ -127,7 +127,7 @@ for (const javaScriptEnabled of [true, false])
       await signIn(page);
       await page.waitForURL('**/account?**');
       await judge(page);
-      await page.click('a[href="/account/requests"]');
+      await page.click('main a[href="/account/requests"]');
       await judge(page);
       expect(await page.locator('.shown-message').innerText()).toBe('Till 4, W4SCT');
       await page.click('.primary');

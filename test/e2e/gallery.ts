@@ -12,54 +12,31 @@ import { join } from 'node:path';
 import { AxeBuilder } from '@axe-core/playwright';
 import type { Browser } from 'playwright-core';
 import type { MailProps } from '../../interactions/mail-props.ts';
-import type { PageContext, ProfileView, ViewProps } from '../../interactions/view-props.ts';
+import type { PageContext, ViewProps } from '../../interactions/view-props.ts';
 import { createViews, type Views } from '../../interactions/views.ts';
 import { launchChromium } from '../support/chromium.ts';
+import { accountSamples } from './gallery-account.ts';
+import { factorSamples } from './gallery-factors.ts';
+import { passkeySamples } from './gallery-passkeys.ts';
+import { secondStepSamples } from './gallery-second-step.ts';
+import { socialSamples } from './gallery-social.ts';
+import {
+  acme,
+  at,
+  email,
+  logo,
+  longApp,
+  longEmail,
+  longWord,
+  name,
+  passwordMinLength,
+  token,
+} from './gallery-values.ts';
 
 /** One page in one state. */
 export type Sample = {
   [V in keyof ViewProps]: { view: V; state: string; props: ViewProps[V]; page?: Partial<PageContext> };
 }[keyof ViewProps];
-
-const acme = { id: 'acme', name: 'Acme' };
-const logo =
-  'data:image/svg+xml,%3Csvg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"%3E%3Crect width="8" height="8" fill="%23d9480f"/%3E%3Cpath d="M1 7l3-6 3 6z" fill="%23fff"/%3E%3C/svg%3E';
-const longApp = {
-  id: 'long',
-  name: 'The Royal Society for the Encouragement of Arts, Manufactures and Commerce Portal',
-  logo,
-};
-const longWord = 'Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft';
-const longEmail = `${'a.very.long.mailbox.name.'.repeat(3)}indeed@subdomain.of.a.rather.long.example.org`;
-const email = 'ada@example.org';
-const name = 'Ada Lovelace';
-const at = new Date('2026-03-04T09:05:00Z');
-const earlier = new Date('2026-02-11T17:40:00Z');
-const token = 'q1w2e3r4t5';
-const passwordMinLength = 12;
-
-const emptyProfile: ProfileView['values'] = {
-  name: '',
-  given_name: '',
-  family_name: '',
-  middle_name: '',
-  nickname: '',
-  preferred_username: '',
-  profile: '',
-  picture: '',
-  website: '',
-  gender: '',
-  birthdate: '',
-  zoneinfo: '',
-  locale: '',
-  phone_number: '',
-  formatted: '',
-  street_address: '',
-  locality: '',
-  region: '',
-  postal_code: '',
-  country: '',
-};
 
 const signIn: ViewProps['sign-in'] = {
   action: '/interaction/1/sign-in',
@@ -68,6 +45,8 @@ const signIn: ViewProps['sign-in'] = {
   registerHref: '/interaction/1/register',
   forgotHref: '/forgot-password',
   cancelAction: '/interaction/1/cancel',
+  passkey: { action: '/interaction/1', optionsHref: '/interaction/1/passkey', autofill: true },
+  magicLink: true,
 };
 
 const register: ViewProps['register'] = {
@@ -77,6 +56,15 @@ const register: ViewProps['register'] = {
   problems: [],
   signInHref: '/sign-in',
   passwordMinLength,
+};
+
+const notMe: ViewProps['not-me'] = {
+  action: '/not-me',
+  token,
+  at,
+  device: 'Firefox · Linux',
+  place: { country: 'SE', city: 'Linköping' },
+  address: '89.160.20.112',
 };
 
 const consent: ViewProps['consent'] = {
@@ -97,64 +85,6 @@ const consent: ViewProps['consent'] = {
   switchAccountAction: '/interaction/1/switch',
 };
 
-const account: ViewProps['account'] = {
-  profile: { name, email, emailVerified: true },
-  profileHref: '/account/profile',
-  passwordAction: '/account/password',
-  sessions: [
-    {
-      id: 's1',
-      device: 'Chrome on Windows',
-      address: '192.0.2.17',
-      startedAt: earlier,
-      lastSeenAt: at,
-      current: true,
-      apps: ['Acme', 'Payroll'],
-    },
-    {
-      id: 's2',
-      device: 'Safari on iPhone',
-      address: '2001:db8:85a3::8a2e:370:7334',
-      startedAt: earlier,
-      lastSeenAt: earlier,
-      current: false,
-      apps: [],
-    },
-  ],
-  endSessionAction: '/account/sessions/end',
-  endOthersAction: '/account/sessions/end-others',
-  signOutHref: '/sign-out',
-  requestsHref: '/account/requests',
-  waitingRequests: 2,
-  consents: [
-    {
-      clientId: 'acme',
-      name: 'Acme',
-      host: 'acme.example',
-      scopes: ['openid', 'profile', 'email'],
-      resources: [],
-      grantedAt: earlier,
-    },
-    {
-      clientId: 'reports',
-      name: 'Reports',
-      scopes: ['openid', 'offline_access'],
-      resources: [
-        {
-          indicator: 'https://orders.example/',
-          name: 'Orders',
-          scopes: ['orders.read'],
-          texts: { 'orders.read': 'See your orders' },
-        },
-        { indicator: 'https://mcp.example/mcp', scopes: ['access'] },
-      ],
-      grantedAt: at,
-    },
-  ],
-  withdrawAction: '/account/consents/withdraw',
-  problems: [],
-};
-
 const deviceCode: ViewProps['device-code'] = { action: '/device', xsrf: token, userCode: '', problems: [] };
 const deviceConfirm: ViewProps['device-confirm'] = {
   action: '/device',
@@ -164,40 +94,6 @@ const deviceConfirm: ViewProps['device-confirm'] = {
   device: 'WebOS Browser · WebOS',
   address: '192.0.2.17',
   account: { name, email },
-};
-const requests: ViewProps['requests'] = {
-  requests: [
-    {
-      id: '01960000-7c0e-7000-8000-5a0c9b1e2f3d',
-      clientName: 'The Bank Counter',
-      verified: true,
-      bindingMessage: 'Till 4, W4SCT',
-      scopes: ['openid', 'email', 'urn:example:everything'],
-      claims: ['birthdate'],
-      resources: [{ indicator: 'https://api.acme.example/v1', scopes: ['transfers:write'] }],
-      address: '192.0.2.17',
-      at,
-      expiresAt: new Date(at.getTime() + 600_000),
-    },
-    {
-      id: '01960000-7c0e-7000-8000-5a0c9b1e2f3e',
-      clientName: longApp.name,
-      verified: false,
-      comesFrom: 'app.example',
-      bindingMessage: longWord,
-      scopes: ['openid'],
-      claims: [],
-      resources: [],
-      address: '2001:db8:85a3::8a2e:370:7334',
-      at,
-      expiresAt: new Date(at.getTime() + 600_000),
-    },
-  ],
-  approveAction: '/account/requests/approve',
-  denyAction: '/account/requests/deny',
-  reloadHref: '/account/requests',
-  accountHref: '/account',
-  problems: [],
 };
 const deviceDone = { accountHref: '/account', againHref: '/device' } as const;
 
@@ -297,28 +193,17 @@ export const samples: Sample[] = [
     state: 'error',
     props: { action: '/verify', token, asksPassword: false, problems: [{ code: 'busy' }] },
   },
-  {
-    view: 'second-factor',
-    state: 'email',
-    props: { action: '/interaction/x', method: 'email', email, problems: [] },
-    page: { client: acme },
-  },
-  {
-    view: 'second-factor',
-    state: 'wrong',
-    props: {
-      action: '/interaction/x',
-      method: 'sms',
-      otherMethod: 'email',
-      email: longEmail,
-      problems: [{ field: 'code', code: 'wrongCode' }],
-    },
-  },
   { view: 'verify-done', state: 'continue', props: { continueHref: '/account' } },
   { view: 'verify-done', state: 'close', props: {} },
   { view: 'link-expired', state: 'verify', props: { purpose: 'verify', action: '/register/resend' } },
   { view: 'link-expired', state: 'reset', props: { purpose: 'reset', action: '/forgot-password' } },
   { view: 'link-expired', state: 'setup', props: { purpose: 'setup' } },
+  { view: 'link-expired', state: 'disown', props: { purpose: 'disown', signInHref: '/account/sessions' } },
+  { view: 'not-me', state: 'known', props: notMe },
+  { view: 'not-me', state: 'unknown', props: { ...notMe, device: '', place: {} } },
+  { view: 'not-me', state: 'long', props: { ...notMe, device: longWord, place: { country: 'GS', city: longWord } } },
+  { view: 'not-me', state: 'rtl', props: notMe, page: { locale: 'ar' } },
+  { view: 'not-me-done', state: 'done', props: { changeHref: '/forgot' } },
   {
     view: 'resend',
     state: 'empty',
@@ -460,20 +345,6 @@ export const samples: Sample[] = [
     page: { client: { ...acme, name: 'Living Room TV' } },
   },
   { view: 'device-done', state: 'refused', props: { ...deviceDone, outcome: 'refused' }, page: { locale: 'ar' } },
-  { view: 'requests', state: 'waiting', props: requests, page: { signedInAs: email } },
-  {
-    view: 'requests',
-    state: 'none',
-    props: { ...requests, requests: [], notice: 'requestApproved' },
-    page: { signedInAs: email },
-  },
-  {
-    view: 'requests',
-    state: 'gone',
-    props: { ...requests, problems: [{ code: 'requestGone' }] },
-    page: { signedInAs: email, locale: 'fr' },
-  },
-  { view: 'requests', state: 'rtl', props: requests, page: { signedInAs: email, locale: 'ar' } },
   { view: 'sign-out', state: 'ask', props: { action: '/session/end/confirm', xsrf: token, account: { email } } },
   { view: 'sign-out', state: 'app', props: { action: '/session/end/confirm', xsrf: token }, page: { client: acme } },
   { view: 'signed-out', state: 'done', props: { signInHref: '/account' } },
@@ -509,77 +380,11 @@ export const samples: Sample[] = [
     props: { status: 500, title: 'internal', code: 'server_error', detail: 'oops: "x"', retry: 'again', homeHref: '/' },
     page: { locale: 'ar' },
   },
-  { view: 'account', state: 'full', props: account, page: { signedInAs: email } },
-  {
-    view: 'account',
-    state: 'empty',
-    props: {
-      ...account,
-      profile: { name: '', email, emailVerified: false },
-      sessions: account.sessions.slice(0, 1),
-      consents: [],
-      waitingRequests: 0,
-      notice: 'othersEnded',
-    },
-    page: { signedInAs: email },
-  },
-  {
-    view: 'account',
-    state: 'long-error',
-    props: {
-      ...account,
-      profile: { name: longWord, email: longEmail, emailVerified: false },
-      consents: [{ clientId: 'long', name: longApp.name, scopes: [longWord], resources: [], grantedAt: at }],
-      problems: [{ code: 'notFound' }],
-    },
-    page: { signedInAs: longEmail, locale: 'de' },
-  },
-  { view: 'account', state: 'rtl', props: account, page: { signedInAs: email, locale: 'ar' } },
-  {
-    view: 'change-password',
-    state: 'empty',
-    props: { action: '/account/password', email, problems: [], passwordMinLength, accountHref: '/account' },
-    page: { signedInAs: email },
-  },
-  {
-    view: 'change-password',
-    state: 'error',
-    props: {
-      action: '/account/password',
-      email,
-      problems: [
-        { field: 'currentPassword', code: 'currentPasswordWrong' },
-        { field: 'newPassword', code: 'passwordCommon' },
-      ],
-      passwordMinLength,
-    },
-    page: { signedInAs: email },
-  },
-  {
-    view: 'profile',
-    state: 'empty',
-    props: { action: '/account/profile', values: emptyProfile, problems: [], accountHref: '/account' },
-    page: { signedInAs: email },
-  },
-  {
-    view: 'profile',
-    state: 'error',
-    props: {
-      action: '/account/profile',
-      values: {
-        ...emptyProfile,
-        name,
-        birthdate: '10.12.1815',
-        website: 'ada.example',
-        street_address: 'St James’s Square 12',
-      },
-      problems: [
-        { field: 'birthdate', code: 'dateInvalid' },
-        { field: 'website', code: 'urlInvalid' },
-      ],
-    },
-    page: { signedInAs: email, locale: 'es' },
-  },
+  ...accountSamples,
+  ...passkeySamples,
+  ...factorSamples,
+  ...secondStepSamples,
+  ...socialSamples,
   {
     view: 'setup',
     state: 'empty',
@@ -637,6 +442,7 @@ export const mailSamples: MailProps = {
   'verify-email': { name, link: 'https://id.example/verify?token=abc&x=1', minutes: 1440 },
   'verify-email-code': { name, code: '048151', minutes: 10 },
   'sign-in-code': { name, code: '048151', minutes: 10 },
+  'change-email-code': { name, code: '048151', minutes: 10 },
   'already-registered': { name, signInLink: 'https://id.example/account', resetLink: 'https://id.example/forgot' },
   'reset-password': {
     name,
@@ -646,9 +452,22 @@ export const mailSamples: MailProps = {
     address: '192.0.2.17',
     at,
   },
+  'sign-in-link': {
+    ...{ name, link: 'https://id.example/sign-in-link?token=abc', code: '048151', minutes: 10 },
+    ...{ device: 'Firefox on Linux', address: '192.0.2.17', at },
+  },
   invitation: { name, link: 'https://id.example/reset?token=abc', minutes: 4320 },
   'password-changed': { ...notice, apiKeys: 'kept' },
+  'factor-changed': { ...notice, change: 'totp-added' },
   'api-key-created': { ...notice, prefix: 'cs_4fTq9Z' },
+  'new-sign-in': {
+    ...{ name, at, device: notice.device, address: notice.address },
+    place: { country: 'SE', city: 'Linköping' },
+    link: `https://id.example/not-me?token=${token}`,
+  },
+  'session-refused': notice,
+  'identity-connected': { ...notice, provider: 'Google' },
+  'identity-disconnected': { ...notice, provider: 'Acme staff' },
   'phone-verified': { ...notice, ending: '820' },
   'backchannel-request': {
     name,
@@ -669,7 +488,7 @@ export const pageOf = ({ view, page }: Sample): PageContext => ({
 });
 
 const csp =
-  "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'";
+  "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /** A sample as a document that stays: one that sends itself on would be gone before anybody has looked. */
 export const renderSample = (views: Views, sample: Sample): string =>
@@ -683,6 +502,9 @@ export const serve = async (views: Views, pages: Map<string, string>): Promise<S
     const html = pages.get(pathname);
     // 204 leaves the page as it is, which shows the busy state.
     if (request.method === 'POST') response.writeHead(204).end();
+    // What a page's script asks for before it asks the browser for a passkey.
+    else if (pathname.endsWith('/passkey'))
+      response.writeHead(200, { 'content-type': 'application/json' }).end('{"rpId":"localhost","challenge":"AAAA"}');
     else if (asset) response.writeHead(200, { 'content-type': asset.type }).end(asset.body);
     else if (html)
       response.writeHead(200, { 'content-type': 'text/html; charset=utf-8', 'content-security-policy': csp }).end(html);

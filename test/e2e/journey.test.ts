@@ -55,6 +55,13 @@ const open = async (options: Parameters<Browser['newContext']>[0], origins = [se
   return { context, page: await context.newPage(), found };
 };
 
+/** Goes to another page of the account by its menu, which is folded where there is little room. */
+const toAccountPage = async ({ page, press }: Person, name: string) => {
+  const folded = page.locator('nav.folded summary');
+  if (await folded.isVisible()) await press(folded);
+  await press(page.locator('nav.menu:visible').getByRole('link', { name, exact: true }));
+};
+
 /** The page is the one with this title, and fits. */
 const expectPage = async (page: Page, title: string) => {
   await expect.poll(() => page.title(), { timeout: 10_000 }).toBe(title);
@@ -193,17 +200,21 @@ describe('the journey from registration to sign-out', () => {
     // The account page
     await page.goto(`${server.issuer}/account`);
     await expectPage(page, 'Your account · Countersign');
-    const account = await page.locator('main').innerText();
-    expect(account).toContain('This device');
-    expect(account).toMatch(/Chrom.*Linux/);
-    expect(account).toContain('Demo app');
+    await toAccountPage(person, 'Devices');
+    await expectPage(page, 'Where you are signed in · Countersign');
+    const devices = await page.locator('main').innerText();
+    expect(devices).toContain('This device');
+    expect(devices).toMatch(/Chrom.*Linux/);
+    expect(devices).toContain('Demo app');
+    await toAccountPage(person, 'Apps');
+    await expectPage(page, 'Apps with access · Countersign');
     await press(page.getByRole('button', { name: /^Remove access of .?Demo app/ }));
     await expect
       .poll(() => page.getByRole('status').innerText(), { timeout: 10_000 })
       .toBe('The app no longer has access.');
     expect(await page.locator('main').innerText()).toContain('No app has access to your account.');
 
-    await press(link(page, 'Edit profile'));
+    await toAccountPage(person, 'Profile');
     await expectPage(page, 'Your profile · Countersign');
     await type('nickname', 'Countess');
     await type('birthdate', '10.12.1815');
@@ -216,7 +227,7 @@ describe('the journey from registration to sign-out', () => {
       .poll(() => page.getByRole('status').innerText(), { timeout: 10_000 })
       .toBe('Your profile has been saved.');
 
-    await press(link(page, 'Change password'));
+    await toAccountPage(person, 'Password');
     await expectPage(page, 'Change password · Countersign');
     expect(await autocomplete(page)).toEqual(['username', 'current-password', 'new-password']);
     expect(await page.locator('[autocomplete=username]').inputValue()).toBe(email);
@@ -250,7 +261,7 @@ describe('the journey from registration to sign-out', () => {
     await type('password', newPassword);
     await press(button(page, 'Sign in'));
     await expectPage(page, 'Your account · Countersign');
-    await press(link(page, 'Sign out'));
+    await toAccountPage(person, 'Sign out');
     await expectPage(page, 'Sign out · Countersign');
     await press(button(page, 'Sign out'));
     await expectPage(page, 'You are signed out · Countersign');

@@ -134,7 +134,7 @@ const states: State[] = [
     open: async (page) => {
       await signInToDemo(page);
       await go(page, '/account');
-      await send(page, 'form[action="/account/consents/withdraw"]');
+      await send(page, 'form[action="/account/applications/withdraw"]');
       await go(page, '/demo');
       await send(page, 'form[action="/demo/refresh"]');
       await page.waitForSelector('[role=status]');
@@ -387,7 +387,7 @@ const states: State[] = [
     },
   },
   {
-    name: 'account saved',
+    name: 'profile saved',
     open: async (page) => {
       await signIn(page, await registerAccount(server, undefined, longName), '/account');
       await page.waitForURL(/\/account/);
@@ -413,6 +413,18 @@ const states: State[] = [
       await page.waitForSelector('[role=alert]');
     },
   },
+  ...(
+    [
+      ['sessions', '/account/sessions'],
+      ['applications', '/account/applications'],
+      ['activity', '/account/activity'],
+      ['requests', '/account/requests'],
+      ['change-email', '/account/profile/email'],
+      ['data', '/account/data'],
+      ['close-account', '/account/data/close'],
+      ['account-closed', '/account/closed'],
+    ] as const
+  ).map(([name, path]): State => ({ name, member: true, open: (page) => go(page, path) })),
   {
     name: 'change-password',
     member: true,

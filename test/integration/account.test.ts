@@ -67,7 +67,7 @@ describe('the profile page', () => {
     const email = await registerAccount(server);
     const browser = await signedIn(server, email);
     const saved = await browser.submit(await browser.go('/account/profile'), filled);
-    expect([saved.status, saved.url.pathname]).toEqual([200, '/account']);
+    expect([saved.status, saved.url.pathname]).toEqual([200, '/account/profile']);
     expect(saved.html).toContain(words('notices.profileSaved'));
     const tokens = await app.tokens(browser, email);
     const sub = tokens.claims()?.sub as string;
@@ -168,12 +168,12 @@ describe('sessions', () => {
 
   it('are listed with device, address and applications, and one can be ended elsewhere', async () => {
     const { here, phone, tokens } = await twoBrowsers();
-    const page = await here.go('/account');
+    const page = await here.go('/account/sessions');
     expect(page.html).toMatch(/Firefox · Linux/);
     expect(page.html).toMatch(/Safari · iOS/);
     expect(page.html).toMatch(/127\.0\.0\.1|::1/);
     expect(page.html.match(/<bdi>Acme<\/bdi>/g)?.length).toBeGreaterThanOrEqual(2);
-    expect(page.html).toContain(words('account.current'));
+    expect(page.html).toContain(words('sessions.current'));
     expect(formFor(page, '/account/sessions/end')).toHaveLength(1);
 
     const ended = await here.submit(page, {}, '/account/sessions/end');
@@ -195,19 +195,19 @@ describe('sessions', () => {
   it('all but this one can be ended', async () => {
     const { email, here, phone, tokens } = await twoBrowsers();
     const third = await signedIn(server, email);
-    const ended = await here.submit(await here.go('/account'), {}, '/account/sessions/end-others');
+    const ended = await here.submit(await here.go('/account/sessions'), {}, '/account/sessions/end-others');
     expect(ended.html).toContain(words('notices.othersEnded'));
     for (const browser of [phone, third])
       expect((await browser.go('/account')).url.pathname).toMatch(/^\/interaction\//);
     expect(await app.alive(tokens.phone)).toEqual({ refresh: false, access: false });
     expect(await app.alive(tokens.here)).toEqual({ refresh: true, access: true });
     await eventually(() => logoutFor(tokens.phone.claims()?.sub).length === 1, 'a logout token');
-    expect(formFor(await here.go('/account'), '/account/sessions/end')).toHaveLength(0);
+    expect(formFor(await here.go('/account/sessions'), '/account/sessions/end')).toHaveLength(0);
   });
 
   it('of another person cannot be ended', async () => {
     const { here, phone } = await twoBrowsers();
-    const id = formFor(await here.go('/account'), '/account/sessions/end')[0]?.fields.id as string;
+    const id = formFor(await here.go('/account/sessions'), '/account/sessions/end')[0]?.fields.id as string;
     const stranger = await signedIn(server, await registerAccount(server));
     await postForm(stranger, '/account/sessions/end', { id });
     await postForm(stranger, '/account/sessions/end-others', {});
@@ -222,19 +222,19 @@ describe('consent', () => {
     const other = await relyingParty(server, { client_name: 'Other app' });
     const [tokens, others] = [await app.tokens(browser, email), await other.tokens(browser, email)];
     expect((await browser.go(await app.url())).url.origin).toBe('https://app.example.com');
-    const page = await browser.go('/account');
-    const forms = formFor(page, '/account/consents/withdraw');
+    const page = await browser.go('/account/applications');
+    const forms = formFor(page, '/account/applications/withdraw');
     expect(forms.map(({ fields }) => fields.id).sort()).toEqual([app.client.client_id, other.client.client_id].sort());
     const stranger = await signedIn(server, await registerAccount(server));
-    expect((await postForm(stranger, '/account/consents/withdraw', { id: app.client.client_id })).status).toBe(404);
+    expect((await postForm(stranger, '/account/applications/withdraw', { id: app.client.client_id })).status).toBe(404);
     expect(await app.alive(tokens)).toEqual({ refresh: true, access: true });
 
-    const done = await postForm(browser, '/account/consents/withdraw', { id: app.client.client_id });
+    const done = await postForm(browser, '/account/applications/withdraw', { id: app.client.client_id });
     expect(done.html).toContain(words('notices.consentWithdrawn'));
     expect(await app.alive(tokens)).toEqual({ refresh: false, access: false });
     expect(await other.alive(others)).toEqual({ refresh: true, access: true });
     expect((await browser.go(await app.url())).url.pathname).toMatch(/^\/interaction\//);
-    const again = await postForm(browser, '/account/consents/withdraw', { id: app.client.client_id });
+    const again = await postForm(browser, '/account/applications/withdraw', { id: app.client.client_id });
     expect([again.status, again.html.includes(words('problems.notFound'))]).toEqual([404, true]);
   });
 });
@@ -245,7 +245,7 @@ it('a POST without a session leads to sign-in and changes nothing', async () => 
     '/account/password',
     '/account/sessions/end',
     '/account/sessions/end-others',
-    '/account/consents/withdraw',
+    '/account/applications/withdraw',
   ]) {
     const page = await postForm(new Browser(server.issuer), path, { id: app.client.client_id, name: 'Eve' });
     expect([page.status, page.url.pathname.split('/')[1]]).toEqual([200, 'interaction']);
@@ -270,9 +270,11 @@ describe('the set-up link', () => {
     expect(await db('users').where({ email: 'root@example.com' })).toHaveLength(0);
 
     const answers = await Promise.all(
-      ['one', 'two'].map((name) =>
-        new Browser(server.issuer).submit(page, { ...fields, email: `${name}-${uuid()}@example.com` }),
-      ),
+      ['one', 'two'].map(async (name) => {
+        const other = new Browser(server.issuer);
+        const form = await other.go(`/setup?token=${token}`);
+        return other.submit(form, { ...fields, email: `${name}-${uuid()}@example.com` });
+      }),
     );
     expect(answers.map(({ status }) => status).sort()).toEqual([200, 400]);
     const holders = await db('users')

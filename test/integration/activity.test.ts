@@ -42,6 +42,7 @@ describe('shows', () => {
       device: 'Firefox · Linux',
       address: expect.stringMatching(/^(::1|(::ffff:)?127\.0\.0\.1)$/),
       client: { id: expect.any(String), name: null },
+      signIn: { outcome: 'allow', signals: [], country: null, city: null },
     });
     expect(data.at(-1)).toMatchObject({ action: 'user.register', by: 'unknown', device: null, address: null });
   });

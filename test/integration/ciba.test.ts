@@ -143,7 +143,7 @@ describe('an application asks, the person confirms on the page', () => {
     const form = await requestsPage(someone);
     const page = await someone.browser.submit(form, { email: someone.email, password });
     expect([page.url.pathname, ids(page, 'approve').length]).toEqual(['/account/requests', 2]);
-    expect((await someone.browser.go('/account')).html).toContain('2 waiting');
+    expect((await someone.browser.go('/account')).html).toContain('Requests that wait for you: 2');
   });
 
   it('a refusal is access_denied', async () => {

@@ -77,6 +77,36 @@ afterAll(() => {
 });
 
 describe('while the server runs on the embedded database', () => {
+  it('import keycloak reads a file of whoever typed it, and tells scripts what came over', async () => {
+    const users = [
+      { username: 'kay', email: 'kay@example.com', credentials: [{ type: 'password', value: password }] },
+      { username: 'nobody' },
+    ];
+    file('acme.json', JSON.stringify({ realm: 'acme', users }));
+    const dry = await run(['import', 'keycloak', 'acme.json', '--dry-run']);
+    expect([dry.code, dry.error]).toEqual([2, '']);
+    expect(dry.out).toMatch(/^Realm acme: what an import would do \(nothing was written\)\n/);
+    const made = await run(['import', 'keycloak', 'acme.json', '--json']);
+    expect([made.code, JSON.parse(made.out).counts.users]).toEqual([
+      2,
+      { created: 1, updated: 0, unchanged: 0, 'left out': 1 },
+    ]);
+    const again = await run(['import', 'keycloak', 'acme.json', '--json']);
+    expect(JSON.parse(again.out).counts.users).toEqual({ created: 0, updated: 0, unchanged: 1, 'left out': 1 });
+  });
+  for (const [args, message] of [
+    [['import', 'keycloak'], /name the file/],
+    [['import', 'keycloak', 'nowhere.json'], /ENOENT/],
+    [['import', 'keycloak', 'a.json', 'b.json'], /one argument is enough/],
+    [['import', 'auth0', 'a.json'], /no such command: import auth0/],
+    [['import'], /no such command: import/],
+    [['sync', 'keycloak'], /KEYCLOAK_SYNC_URL and what belongs to it are not set/],
+  ] as const)
+    it(`says what is wrong with: ${args.join(' ')}`, async () => {
+      const { code, out, error } = await run([...args]);
+      expect([code, out, error]).toEqual([1, '', expect.stringMatching(message)]);
+    });
+
   it('its banner says where the demo and the mailbox are, and how the first administrator is made', async () => {
     const banner = server.out();
     expect(banner).toContain('do not use it for real accounts');

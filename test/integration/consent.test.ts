@@ -111,7 +111,7 @@ describe('consent', () => {
       (await post(server, '/oauth/introspect', { token }, basic(client))).body.active;
 
     const account = await person.browser.go('/account');
-    const withdrawn = await person.browser.go('/account/consents/withdraw', {
+    const withdrawn = await person.browser.go('/account/applications/withdraw', {
       method: 'POST',
       headers: { origin: server.issuer },
       body: new URLSearchParams({ id: rp.client.client_id }),

@@ -149,7 +149,7 @@ describe('no input is answered with a 5xx', () => {
       '/account/password',
     ];
     forms.push(
-      '/account/consents/withdraw',
+      '/account/applications/withdraw',
       '/account/sessions/end',
       '/oauth/token',
       '/oauth/par',

@@ -10,6 +10,7 @@ const names = [
   'docs/errors.md',
   'docs/data-model.md',
   'docs/permissions.md',
+  'docs/risk.md',
 ];
 
 let server: TestServer;

@@ -104,9 +104,9 @@ describe('POST /auth/login', () => {
     const { id, email, mfaToken } = await begin();
     const counted: string[] = [];
     const limitCodes = async (purpose: string, subject: string) => void counted.push(`${purpose} ${subject}`);
-    const deps = { ...server.app.otp, limitCodes, requiredRank: 0 };
+    const deps = { ...server.app.signIn.mfa, limitCodes };
     const guess = (code: string) =>
-      useMfaCode(deps, { type: 'anonymous' }, id, code, () => Promise.resolve('signed in'));
+      useMfaCode(deps, { type: 'anonymous' }, { id }, code, () => Promise.resolve('signed in'));
     expect([await guess('000000'), counted]).toEqual([undefined, []]);
     const code = await codeOf(email, mfaToken);
     expect([await guess(wrong(code)), counted]).toEqual([undefined, [`mfa ${id}`]]);
@@ -184,7 +184,9 @@ it('the page asks for the code as well, sends it, and can send another', async (
   expect([refused.status, refused.html.includes(words('problems.wrongCode'))]).toEqual([401, true]);
   // A page that is opened again is still at this step.
   expect((await browser.go(page.url.pathname)).html).toContain(words('second-factor.title'));
-  const account = await browser.submit(refused, { code: codes(email)[0] as string });
+  const enrolment = await browser.submit(refused, { code: codes(email)[0] as string });
+  expect(enrolment.html).toContain(words('enrolment.title'));
+  const account = await browser.submit(enrolment, { later: '1' });
   expect([account.status, account.url.pathname]).toEqual([200, '/account']);
 });
 
@@ -233,7 +235,7 @@ describe('a role that comes later', () => {
     const { id } = await server.database.db('users').where({ email }).first('id');
     await giveRole(server, id, 'moderator');
     expect((await application.refresh(before.refresh_token)).body.error).toBe('invalid_grant');
-    expect((await browser.go('/account')).html).toContain(words('sign-in.title'));
+    expect((await browser.go('/account')).html).toContain(words('second-factor.stepUp'));
   });
 
   it('asks those above it as well, and a name of no role stops the start', async () => {

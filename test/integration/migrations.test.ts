@@ -111,6 +111,8 @@ describe('the schema', () => {
       'bigint',
       'boolean',
       'bytea',
+      // Degrees on the globe.
+      'double precision',
       'integer',
       'jsonb',
       'text',

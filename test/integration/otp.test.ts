@@ -376,13 +376,13 @@ describe('where SMS are bounded', () => {
       expect(answer.json.errors).toEqual([expect.objectContaining({ field: 'phoneNumber' })]);
     }
     const { db } = bounded.database;
-    const mfa = { ...bounded.app.otp, requiredRank: undefined };
+    const nothing = { factors: { totp: false, passkeys: 0, backupCodes: 0 }, amr: ['pwd'] };
     for (const [phoneNumber, methods] of [
       ['+15005550006', ['email']],
       ['+4366412345678', ['email', 'sms']],
     ] as const) {
       await verifyPhone(db, bounded.app.secrets, { type: 'user', id: caller.id }, caller.id, phoneNumber);
-      expect(mfaMethods(mfa, (await findUser(db, caller.id)) as User)).toEqual(methods);
+      expect(mfaMethods(bounded.app.signIn.mfa, (await findUser(db, caller.id)) as User, nothing)).toEqual(methods);
     }
   });
 

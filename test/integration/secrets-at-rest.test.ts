@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createSetupToken } from '../../src/auth/administrators.commands.ts';
 import { createLog } from '../../src/log.ts';
+import { setUpTotp } from '../support/authenticator.ts';
 import { Browser } from '../support/browser.ts';
 import { callerOf } from '../support/callers.ts';
 import { onPostgres } from '../support/database.ts';
@@ -140,6 +141,26 @@ const useTokens = async (browser: Browser) => {
   keep('a secret for post', machine.client.client_secret);
 };
 
+/** An authenticator app, its codes, and a link that signs in. */
+const useFactors = async () => {
+  const caller = await callerOf(server);
+  const { secret, backupCodes } = await setUpTotp(server, caller);
+  const { secretEncrypted, id } = await server.database.db('totpDevices').where({ userId: caller.id }).first();
+  keep('the key of an authenticator app', secret);
+  const key = server.app.secrets.open('totp', id, secretEncrypted);
+  keep('the same in hexadecimal', key.toString('hex'));
+  keep('the same in base 64', key.toString('base64url'));
+  for (const [index, code] of backupCodes.entries()) {
+    keep(`backup code ${index}`, code);
+    keep(`backup code ${index}, without dashes`, code.replaceAll('-', ''));
+  }
+  await caller.request('post', '/mfa/totp/validate', { code: backupCodes[0] });
+  await caller.request('post', '/mfa/totp/validate', { code: keep('a mistyped backup code', 'aaaa-bbbb-cccc') });
+  await caller.request('post', '/auth/magic-link', { email: caller.email });
+  const { links } = await server.mail(caller.email, /^Sign in to/);
+  keep('a sign-in link', tokenOf(links, 'sign-in-link'));
+};
+
 /** API keys and rotated secrets, with all that is done with them. */
 const useMachines = async () => {
   const admin = await callerOf(server, { role: 'admin' });
@@ -174,6 +195,7 @@ beforeAll(async () => {
   await useAccount(browser);
   await useTokens(browser);
   await useMachines();
+  await useFactors();
   await useKeys();
   for (const line of browser.setCookies) {
     const [, name = '', value = ''] = /^([^=]+)=([^;]*)/.exec(line) ?? [];
@@ -228,6 +250,8 @@ describe('after a whole journey no secret is found', () => {
       'actionTokens',
       'revokedTokens',
       'apiKeys',
+      'totpDevices',
+      'backupCodes',
       'pgboss.job',
     ])
       expect(await db(table).first(db.raw('1 as one')), table).toBeDefined();

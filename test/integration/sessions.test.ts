@@ -57,6 +57,8 @@ describe('GET /sessions', () => {
       browser: 'Firefox',
       system: 'Linux',
       address: expect.stringMatching(/127\.0\.0\.1|::1/),
+      country: null,
+      city: null,
       startedAt: expect.stringMatching(/Z$/),
       lastSeenAt: expect.stringMatching(/Z$/),
       current: true,
@@ -198,4 +200,42 @@ describe('who may', () => {
     it(`${method} ${path.slice(0, 30)}: ${expected}`, async () => {
       expect((await admin.request(method, path)).status).toBe(expected);
     });
+});
+
+describe('lifetimes', () => {
+  const db = () => server.database.db;
+  const isSignedIn = async (browser: Browser) => (await browser.go('/account')).url.pathname === '/account';
+  /** As if so much time had passed without the browser. */
+  const wait = (userId: string, seconds: number) =>
+    db()('sessions')
+      .where({ userId })
+      .update({ expiresAt: db().raw("expires_at - ? * interval '1 second'", [seconds]) });
+  const secondsLeft = async (userId: string) => {
+    const { expiresAt } = await db()('sessions').where({ userId }).first('expiresAt');
+    return (expiresAt.getTime() - Date.now()) / 1000;
+  };
+
+  it('SESSION_TTL ends a session that is not used for so long; use makes it last', async () => {
+    const email = await registerAccount(server);
+    const { id } = await db()('users').where({ email }).first('id');
+    const browser = await signedIn(server, email);
+    const day = 86_400;
+    await wait(id, 13 * day);
+    expect(await secondsLeft(id)).toBeLessThan(day);
+    await browser.go('/oauth/logout');
+    expect(await isSignedIn(browser)).toBe(true);
+    expect(await secondsLeft(id)).toBeGreaterThan(13 * day);
+    await wait(id, 14 * day + 1);
+    expect(await isSignedIn(browser)).toBe(false);
+  });
+
+  it('SESSION_MAX_TTL is the end of a session that REST began, whatever is refreshed', async () => {
+    const email = await registerAccount(server);
+    const { id } = await db()('users').where({ email }).first('id');
+    const { json } = await postJson(`${server.issuer}/auth/login`, { email, password });
+    expect(await secondsLeft(id)).toBeGreaterThan(29 * 86_400);
+    await wait(id, 30 * 86_400 + 1);
+    const refreshed = await postJson(`${server.issuer}/auth/refresh`, { refreshToken: json.refreshToken });
+    expect(refreshed.status).toBe(401);
+  });
 });

@@ -6,7 +6,7 @@ import { resendVerification, verifyEmail } from '../../src/auth/accounts.command
 import { answerCodeRequest, sendSmsCode, verifyEmailByCode, verifyPhoneByCode } from '../../src/auth/otp.commands.ts';
 import { changePassword, forgotPassword, resetPassword } from '../../src/auth/password.commands.ts';
 import { signIn } from '../../src/auth/sign-in.commands.ts';
-import { tokenExchange } from '../../src/provider/issue-tokens.ts';
+import { tokenExchange } from '../../src/clients/grant-types.ts';
 import { apiKeyType } from '../../src/provider/token-exchange.ts';
 import { endSessions } from '../../src/sessions/sessions.commands.ts';
 import { isSessionLive } from '../../src/sessions/sessions.queries.ts';
@@ -155,7 +155,7 @@ describe('what anybody can send', () => {
     expect((await fetch(`${server.issuer}/assets/client-theme.css?client=%00`)).status).toBeLessThan(500);
     const browser = new Browser(server.issuer);
     await authorize(browser, accountUrl(), await registerAccount(server));
-    const page = await browser.request('/account/consents/withdraw', {
+    const page = await browser.request('/account/applications/withdraw', {
       method: 'POST',
       headers: { 'content-type': 'application/x-www-form-urlencoded', origin: server.issuer },
       body: 'id=a%00',
@@ -220,7 +220,7 @@ describe('a full hash queue', () => {
         },
         release: async () => void counts.forgiven++,
       },
-      mfa: { ...server.app.otp, requiredRank: undefined },
+      mfa: server.app.signIn.mfa,
       passwords: { ...accounts.passwords, verify: () => Promise.reject(new Error('full')) },
     };
     await expect(signIn(deps, anonymous, { email: 'a@example.com', password })).rejects.toThrow('full');

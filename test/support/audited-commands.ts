@@ -4,31 +4,48 @@ import { v7 as uuid } from 'uuid';
 import { expect } from 'vitest';
 import type { Db } from '../../db/connect.ts';
 import * as apiKeys from '../../src/api-keys/api-keys.commands.ts';
-import { type Actor, expireEvents, operator } from '../../src/audit/logs.commands.ts';
+import { type Actor, expireEvents, operator, system } from '../../src/audit/logs.commands.ts';
 import * as registered from '../../src/auth/accounts.commands.ts';
 import { dropMailedLinks } from '../../src/auth/action-tokens.commands.ts';
 import * as administrators from '../../src/auth/administrators.commands.ts';
 import { askPerson, recordDecision } from '../../src/auth/backchannel.commands.ts';
 import { closeAccount } from '../../src/auth/closing.commands.ts';
 import { createUser } from '../../src/auth/invitations.commands.ts';
-import { createMfaToken, type MfaDeps, sendMfaCode } from '../../src/auth/mfa.commands.ts';
+import { type MfaDeps, sendMfaCode } from '../../src/auth/mfa.commands.ts';
+import { createMfaToken } from '../../src/auth/mfa-tokens.commands.ts';
 import { tellOfApiKey, tellOldAddress } from '../../src/auth/notices.commands.ts';
 import { createOneTimeCode } from '../../src/auth/one-time-codes.commands.ts';
 import * as codes from '../../src/auth/otp.commands.ts';
 import * as passwords from '../../src/auth/password.commands.ts';
-import { finishSignIn, type SignInDeps, signIn } from '../../src/auth/sign-in.commands.ts';
+import type { SignInDeps } from '../../src/auth/proceed.commands.ts';
+import { finishSignIn } from '../../src/auth/second-step.commands.ts';
+import { signIn } from '../../src/auth/sign-in.commands.ts';
+import { disownSignIn } from '../../src/auth/sign-ins.commands.ts';
 import * as clients from '../../src/clients/clients.commands.ts';
 import { deleteRetiredKeys, ensureKeys, rotateKeys } from '../../src/keys/keys.commands.ts';
 import * as resources from '../../src/resource-servers/resource-servers.commands.ts';
 import { assignRole } from '../../src/roles/roles.commands.ts';
 import { findAccountPermissions } from '../../src/roles/roles.queries.ts';
+import { hashToken } from '../../src/secrets.ts';
 import { recordDeviceDecision } from '../../src/sessions/device-codes.commands.ts';
 import { narrowResource } from '../../src/sessions/resources.commands.ts';
-import { endSessions, grantConsent, revokeGrantsOf, withdrawConsent } from '../../src/sessions/sessions.commands.ts';
+import {
+  type EndSession,
+  endExcessSessions,
+  endSessions,
+  grantConsent,
+  revokeGrantsOf,
+  withdrawConsent,
+} from '../../src/sessions/sessions.commands.ts';
 import { isSessionLive } from '../../src/sessions/sessions.queries.ts';
 import { revokeTokens } from '../../src/sessions/tokens.commands.ts';
 import * as users from '../../src/users/users.commands.ts';
 import { updateProfile, verifyPhone } from '../../src/users/users.commands.ts';
+import { accountCommands } from './audited-account.ts';
+import { factorCommands } from './audited-factors.ts';
+import { federationCommands } from './audited-federation.ts';
+import { keycloakCommands } from './audited-keycloak.ts';
+import { passkeyCommands } from './audited-passkeys.ts';
 import { registrationCommands } from './audited-registrations.ts';
 import { tokenOf } from './requests.ts';
 import type { TestServer } from './server.ts';
@@ -111,20 +128,24 @@ export const openWorld = (server: TestServer) => {
     tokenOf((await server.mail(email, subject)).links, page);
   const queueLogout = (db: Db, logout: { clientId: string; sub: string; sid: string }) =>
     server.app.jobs.send(db, 'backchannel-logout', logout);
-  const mfaDeps = (): MfaDeps => ({ ...server.app.otp, requiredRank: 0 });
-  const signInDeps = (): SignInDeps => ({
-    db,
-    mfa: { ...mfaDeps(), requiredRank: undefined },
-    passwords: server.app.accounts.passwords,
-    requireVerifiedEmail: true,
-    guesses: server.app.accounts.guesses,
-    hashDevice: server.app.accounts.hashDevice,
-    countSignIn: () => {},
-  });
+  const mfaDeps = (): MfaDeps => ({ ...server.app.signIn.mfa, requiredRank: 0 });
+  const signInDeps = (): SignInDeps => server.app.signIn;
   return { server, db, register, registerVerified, openSession, mailed, queueLogout, signInDeps, mfaDeps };
 };
 const accounts = { ...registered, ...administrators, ...passwords };
 export type World = ReturnType<typeof openWorld>;
+
+/** The row of `sign_ins` that a sign-in has. */
+const kept = { signIn: expect.any(String) };
+
+/** A sign-in whose password was right. */
+export const pendingOf = (
+  user: { id: string; passwordChangedAt: Date | null },
+  more: Partial<Parameters<typeof createMfaToken>[1]> = {},
+): Parameters<typeof createMfaToken>[1] => ({
+  ...{ due: 'factor', user, amr: ['pwd'], ts: Math.floor(Date.now() / 1000), browser: false, enrols: false },
+  ...more,
+});
 
 /** A try is counted whatever comes of it; what is asked is whether anything else has changed. */
 const uncounted = (server: TestServer, tried: Promise<void>): Promise<void> =>
@@ -337,7 +358,7 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
     const { id, email } = await registerVerified();
     return {
       run: () => signIn(signInDeps(), anonymous, { email, password, clientId: 'acme' }),
-      expected: () => [asUser('session.sign_in', id, { clientId: 'acme', amr: ['pwd'] })],
+      expected: () => [asUser('session.sign_in', id, { ...kept, clientId: 'acme', amr: ['pwd'] })],
     };
   },
   'signIn, with a second factor': async ({ registerVerified, signInDeps, mfaDeps, db, server }) => {
@@ -353,16 +374,16 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
     });
     return {
       run: () =>
-        finishSignIn(deps, anonymous, { mfaToken, code, clientId: 'acme' }).finally(() =>
+        finishSignIn(deps, anonymous, { mfaToken, code, clientId: 'acme', putsOff: true }).finally(() =>
           db('oneTimeCodes').where({ subject: id }).update({ tries: 0 }),
         ),
-      expected: () => [asUser('session.sign_in', id, { clientId: 'acme', amr: ['pwd', 'otp', 'mfa'] })],
+      expected: () => [asUser('session.sign_in', id, { ...kept, clientId: 'acme', amr: ['pwd', 'otp', 'mfa'] })],
     };
   },
-  sendMfaCode: async ({ db, registerVerified, mfaDeps }) => {
+  sendMfaCode: async ({ db, server, registerVerified, mfaDeps }) => {
     const { id } = await registerVerified();
-    const { passwordChangedAt } = await db('users').where({ id }).first('passwordChangedAt');
-    const mfaToken = createMfaToken(mfaDeps(), { userId: id, credential: Number(passwordChangedAt) });
+    const user = await db('users').where({ id }).first('id', 'passwordChangedAt');
+    const mfaToken = createMfaToken(server.app.secrets, pendingOf(user));
     return {
       run: () => sendMfaCode(mfaDeps(), anonymous, { mfaToken, channel: 'email' }),
       expected: () => [asAnybody('otp.send', id, { purpose: 'mfa', channel: 'email' })],
@@ -375,7 +396,7 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
       .update({ passwordHash: await bcrypt(password, 4) });
     return {
       run: () => signIn(signInDeps(), anonymous, { email, password }),
-      expected: () => [asUser('session.sign_in', id, { amr: ['pwd'] })],
+      expected: () => [asUser('session.sign_in', id, { ...kept, amr: ['pwd'] })],
     };
   },
   'signIn, with a wrong password': async ({ registerVerified, signInDeps }) => {
@@ -398,6 +419,11 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
     };
   },
   ...registrationCommands,
+  ...keycloakCommands,
+  ...federationCommands,
+  ...factorCommands,
+  ...passkeyCommands,
+  ...accountCommands,
   createClient: async ({ server, db }) => ({
     run: () => clients.createClient(db, operator, powers, newClient, server.app.provider.validateClient),
     expected: ({ client_id }: { client_id: string }) => [
@@ -712,6 +738,38 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
     return {
       run: () => endSessions(db, user(id), { userId: id, reason: 'account_page' }, queueLogout),
       expected: () => [asUser('session.end', id, { sessions: [uid], reason: 'account_page' })],
+    };
+  },
+  endExcessSessions: async ({ db, registerVerified, openSession, queueLogout }) => {
+    const { id } = await registerVerified();
+    const uid = await openSession(id);
+    const of = { userId: id, begun: 'another', limit: 1 };
+    return {
+      run: () => db.transaction((db) => endExcessSessions(db, system, of, queueLogout)),
+      expected: () => [
+        {
+          action: 'session.end',
+          actor: ['system'],
+          target: ['user', id],
+          meta: { sessions: [uid], reason: 'too_many' },
+        },
+      ],
+    };
+  },
+  disownSignIn: async ({ db, registerVerified, openSession, queueLogout }) => {
+    const { id } = await registerVerified();
+    const sessionUid = await openSession(id);
+    const [signInId, token] = [uuid(), uuid()];
+    const risk = { outcome: 'allow', score: 30, factors: '[]' };
+    await db('signIns').insert({ ...risk, id: signInId, userId: id, sessionUid, tokenHash: hashToken(token) });
+    const endSession: EndSession = (db, actor, of) => endSessions(db, actor, of, queueLogout);
+    const target: [string, string] = ['user', id];
+    return {
+      run: () => disownSignIn({ db, endSession }, anonymous, token),
+      expected: () => [
+        { action: 'session.end', actor: ['anonymous'], target, meta: { sessions: [sessionUid], reason: 'disowned' } },
+        { action: 'session.disown', actor: ['anonymous'], target, meta: { signIn: signInId } },
+      ],
     };
   },
   grantConsent: async ({ db, registerVerified, openSession }) => {

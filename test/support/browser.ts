@@ -14,6 +14,8 @@ export interface Page {
 interface Form {
   action: string;
   fields: Record<string, string>;
+  /** What every form of ours has besides. */
+  token: string | undefined;
   buttons: Record<string, string>;
 }
 
@@ -36,14 +38,16 @@ export const formsOf = (html: string): Form[] =>
     const fields: Record<string, string> = {};
     for (const [tag] of form.matchAll(/<(input|textarea)\b[^>]*>/g)) {
       const name = attribute(tag, 'name');
-      if (name) fields[name] = attribute(tag, 'value') ?? '';
+      // A box that is not ticked is not sent.
+      if (name && !/type="checkbox"(?![^>]*\schecked)/.test(tag)) fields[name] = attribute(tag, 'value') ?? '';
     }
     const buttons: Record<string, string> = {};
     for (const [tag] of form.matchAll(/<button\b[^>]*>/g)) {
       const name = attribute(tag, 'name');
       if (name) buttons[name] = attribute(tag, 'value') ?? '';
     }
-    return { action: attribute(form, 'action') ?? '', fields, buttons };
+    const { csrf: token, ...rest } = fields;
+    return { action: attribute(form, 'action') ?? '', fields: rest, token, buttons };
   });
 
 interface Cookie {
@@ -59,6 +63,8 @@ export class Browser {
   readonly address: string;
   /** Sent with every request. */
   readonly headers: Record<string, string> = {};
+  /** Of the last form that a page of ours showed. */
+  formToken: string | undefined;
   /** Every Set-Cookie header received. */
   readonly setCookies: string[] = [];
 
@@ -70,24 +76,42 @@ export class Browser {
   /** One request, without following redirects. */
   async request(url: string | URL, init: RequestInit = {}): Promise<Response> {
     const target = new URL(url, this.issuer);
+    const headers = new Headers({ ...this.headers, ...Object.fromEntries(new Headers(init.headers)) });
+    const body = await this.#withToken(target, init, headers);
     const cookie = this.cookies
       .filter(
         ({ path }) => target.pathname === path || target.pathname.startsWith(path.endsWith('/') ? path : `${path}/`),
       )
       .map(({ name, value }) => `${name}=${value}`)
       .join('; ');
-    const headers = new Headers({ ...this.headers, ...Object.fromEntries(new Headers(init.headers)) });
     if (cookie) headers.set('cookie', cookie);
     if (!headers.has('accept')) headers.set('accept', 'text/html,*/*;q=0.8');
     if (!headers.has('user-agent'))
       headers.set('user-agent', 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0');
     const response = await fetch(target.href.replace(this.issuer, this.address), {
       ...init,
+      ...(body ? { body } : {}),
       headers,
       redirect: 'manual',
     });
     for (const line of response.headers.getSetCookie()) this.#keep(line);
     return response;
+  }
+
+  /**
+   * What is posted to a page of ours as if from one has the token that its forms have; a browser that was shown none is shown
+   * one. What comes from elsewhere (`Origin`) has none, nor does a form that says itself what its token is.
+   */
+  async #withToken({ pathname }: URL, init: RequestInit, headers: Headers): Promise<RequestInit['body']> {
+    const { method, body = new URLSearchParams() } = init;
+    const isForm =
+      body instanceof URLSearchParams || (typeof body === 'string' && /form/.test(headers.get('content-type') ?? ''));
+    const isOurs = headers.get('origin') === this.issuer && !/^\/(oauth|device|auth)\b/.test(pathname);
+    if (method !== 'POST' || !isForm || !isOurs || new URLSearchParams(String(body)).has('csrf')) return init.body;
+    if (this.formToken === undefined) await this.go('/forgot');
+    const token = `csrf=${this.formToken ?? ''}`;
+    // What a test has encoded in a way of its own stays as it is.
+    return typeof body === 'string' ? `${body}&${token}` : new URLSearchParams(`${body}&${token}`);
   }
 
   #keep(line: string): void {
@@ -111,7 +135,9 @@ export class Browser {
       if (target.origin !== this.issuer) break;
       response = await this.request(target);
     }
-    return { status: response.status, url: target, html: await response.text(), headers: response.headers };
+    const html = await response.text();
+    this.formToken = /name="csrf" value="([^"]+)"/.exec(html)?.[1] ?? this.formToken;
+    return { status: response.status, url: target, html, headers: response.headers };
   }
 
   /** Submits the form whose action ends with `action`, else the one that posts to the page itself, else the first. */
@@ -125,7 +151,7 @@ export class Browser {
     return this.go(new URL(form.action, page.url), {
       method: 'POST',
       headers: { 'content-type': 'application/x-www-form-urlencoded', origin: this.issuer },
-      body: new URLSearchParams({ ...form.fields, ...values }),
+      body: new URLSearchParams({ ...(form.token ? { csrf: form.token } : {}), ...form.fields, ...values }),
     });
   }
 }

@@ -4,7 +4,7 @@ export const endpoints = [
   ...['/', '/register', '/check-mail', '/verify', '/verified', '/verify/resend', '/forgot', '/reset', '/setup'],
   ...['/device', '/device/x', '/device/connected', '/oauth/device', '/oauth/backchannel'],
   ...['/account/requests', '/account/requests/approve', '/account/requests/deny'],
-  ...['/account', '/account/profile', '/account/password', '/account/consents/withdraw'],
+  ...['/account', '/account/profile', '/account/password', '/account/applications/withdraw'],
   ...[
     '/account/sessions/end',
     '/account/sessions/end-others',

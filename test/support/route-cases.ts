@@ -2,12 +2,20 @@
  * A row for each REST operation: a request that does what the operation is for, and where it names things, requests for
  * somebody else's. `test/integration/routes.test.ts` makes everything else from these and from what the route declares.
  */
+import { createHash } from 'node:crypto';
 import { v7 as uuid } from 'uuid';
 import { signTwilioRequest } from '../../adapters/sms-twilio.ts';
-import { createMfaToken } from '../../src/auth/mfa.commands.ts';
+import { createMfaToken } from '../../src/auth/mfa-tokens.commands.ts';
+import { keepRestCode } from '../../src/federation/handoffs.ts';
+import { createProviders } from '../../src/federation/identity-providers.queries.ts';
 import { restClientId } from '../../src/provider/issue-tokens.ts';
+import { createPostedRequests } from '../../src/provider/posted-requests.ts';
+import { pendingOf } from './audited-commands.ts';
 import { password } from './browser.ts';
 import type { TestCaller } from './callers.ts';
+import { enrolmentCases } from './route-cases-enrolment.ts';
+import { factorCases } from './route-cases-factors.ts';
+import { passkeyCases } from './route-cases-passkeys.ts';
 import type { World } from './route-world.ts';
 import { redirectUri } from './tokens.ts';
 
@@ -66,6 +74,42 @@ const highResourceServer = async (world: World) => {
   await world.server.database.db('resourceServers').where({ id }).update({ rank: 100 });
   return { id };
 };
+const identityProvider = {
+  preset: 'oidc',
+  name: 'Acme',
+  issuer: 'https://id.acme.example',
+  client_id: 'countersign',
+  client_secret: 'a secret of acme',
+};
+const newProviderId = () => `p-${uuid()}`;
+const someIdentityProvider = async ({ server }: World, rank = 0) => {
+  const id = newProviderId();
+  const { client_secret: _secret, ...metadata } = { ...identityProvider, ...providerDefaults };
+  await server.database.db('identityProviders').insert({ id, metadata: JSON.stringify(metadata), rank });
+  return { id };
+};
+const providerDefaults = { enabled: true, trust_acr: false, sign_up: true, claims: {}, roles: [] };
+const someIdentity = async ({ server }: World, userId: string): Promise<string> => {
+  const identity = { userId, providerId: 'acme', issuer: 'https://id.acme.example', subject: uuid() };
+  const [row] = await server.database.db('identities').insert(identity).returning('id');
+  return row.id;
+};
+/** What an application is given for somebody whom a provider has signed in. */
+const someSocialCode = async (world: World) => {
+  const { id } = await someIdentityProvider(world, 100);
+  const { db } = world.server.database;
+  const { app } = world.server;
+  const provider = await createProviders(db, app.secrets, []).find(id);
+  if (!provider) throw new Error('no provider');
+  const person = { providerId: id, issuer: 'https://id.acme.example', subject: uuid(), emailProven: false };
+  const { id: userId } = await world.account();
+  await db('identities').insert({ userId, providerId: id, issuer: person.issuer, subject: person.subject });
+  const codeVerifier = uuid() + uuid();
+  const challenge = createHash('sha256').update(codeVerifier).digest('base64url');
+  const known = { ...person, profile: {}, firstProfile: {}, roles: [], amr: ['fed'] };
+  const code = await keepRestCode(createPostedRequests(db, app.secrets), provider, known, challenge);
+  return { code, codeVerifier };
+};
 const somePolicy = async ({ server }: World) => {
   const name = `p-${uuid()}`;
   await server.database.db('softwarePolicies').insert({ name, grantTypes: ['authorization_code'] });
@@ -105,11 +149,8 @@ const waitingRequest: RouteCase = {
 const beginLogin = async ({ server, anybody, account, mailed }: World) => {
   const { db } = server.database;
   const { id, email } = await account();
-  const { passwordChangedAt } = await db('users').where({ id }).first('passwordChangedAt');
-  const mfaToken = createMfaToken(
-    { ...server.app.otp, requiredRank: undefined },
-    { userId: id, credential: Number(passwordChangedAt), clientId: restClientId },
-  );
+  const user = await db('users').where({ id }).first('id', 'passwordChangedAt');
+  const mfaToken = createMfaToken(server.app.secrets, pendingOf(user, { clientId: restClientId }));
   await anybody.request('post', '/auth/otp/send', { channel: 'email', mfaToken });
   return { mfaToken, code: await mailed(email, /\b(\d{6})\b/) };
 };
@@ -166,7 +207,9 @@ const accounts: Record<string, RouteCase> = {
       };
     },
   },
+  exportMyData: { attempt: () => ({}) },
   listMyActivity: { attempt: () => ({ query: { limit: '1' } }) },
+  listMySignIns: { attempt: () => ({ query: { limit: '1' } }) },
 };
 
 const signIn: Record<string, RouteCase> = {
@@ -244,6 +287,7 @@ const sessions: Record<string, RouteCase> = {
   },
   endOtherSessions: { attempt: async ({ person }) => ({ caller: await person() }) },
   listUserSessions: { attempt: stranger },
+  listUserSignIns: { attempt: stranger },
   endUserSessions: { attempt: someone, outranked: superAdmin },
   revokeTokens: { attempt: async ({ account }) => ({ body: { userId: (await account()).id, reason: 'INC-1' } }) },
 };
@@ -267,6 +311,35 @@ const machines: Record<string, RouteCase> = {
   deleteResourceServer: {
     attempt: async (world) => ({ params: await someResourceServer(world) }),
     outranked: async (world) => ({ params: await highResourceServer(world) }),
+  },
+  createIdentityProvider: {
+    attempt: () => ({ body: { id: newProviderId(), ...identityProvider } }),
+  },
+  listIdentityProviders: { attempt: () => ({ query: { limit: '2' } }) },
+  getIdentityProvider: { attempt: async (world) => ({ params: await someIdentityProvider(world) }) },
+  replaceIdentityProvider: {
+    attempt: async (world) => ({ params: await someIdentityProvider(world), body: identityProvider }),
+    outranked: async (world) => ({ params: await someIdentityProvider(world, 100), body: identityProvider }),
+  },
+  deleteIdentityProvider: {
+    attempt: async (world) => ({ params: await someIdentityProvider(world) }),
+    outranked: async (world) => ({ params: await someIdentityProvider(world, 100) }),
+  },
+  listSocialProviders: { attempt: () => ({}) },
+  redeemSocialCode: {
+    attempt: async (world) => ({ body: await someSocialCode(world) }),
+    opaque: ['code', 'codeVerifier'],
+  },
+  listOwnIdentities: { attempt: () => ({}) },
+  deleteOwnIdentity: {
+    attempt: async (world) => {
+      const caller = await world.person();
+      return { caller, params: { id: await someIdentity(world, caller.id as string) } };
+    },
+    others: {
+      status: 404,
+      attempt: async (world) => ({ params: { id: await someIdentity(world, world.stranger.id as string) } }),
+    },
   },
   createClient: { attempt: () => ({ body: { client_name: 'Acme', redirect_uris: [redirectUri] } }) },
   listClients: { attempt: () => ({ query: { limit: '2' } }) },
@@ -340,6 +413,9 @@ export const routeCases: Readonly<Record<string, RouteCase>> = {
   ...signIn,
   ...users,
   ...sessions,
+  ...enrolmentCases,
+  ...factorCases,
+  ...passkeyCases,
   ...machines,
   ...administration,
 };

@@ -51,14 +51,15 @@ export const defaultSettings = {
 
 export const startServer = async (
   settings: Record<string, string> = {},
-  options: { poolMax?: number; log?: Log } = {},
+  /** `host`: to a browser `127.0.0.1` is another site than `localhost`, with cookies of its own. */
+  options: { poolMax?: number; log?: Log; host?: 'localhost' | '127.0.0.1' } = {},
 ): Promise<TestServer> => {
   const database = await createTestDatabase(options.poolMax);
   const wanted = await freePort();
-  const issuer = `http://localhost:${wanted}`;
+  const origin = `http://${options.host ?? 'localhost'}:${wanted}`;
   const config = loadConfig({
     ...defaultSettings,
-    JWT_ISSUER: issuer,
+    JWT_ISSUER: origin,
     ...(process.env.TEST_REDIS_URL
       ? { REDIS_URL: process.env.TEST_REDIS_URL, REDIS_KEY_PREFIX: `test:${uuid()}:` }
       : {}),
@@ -72,7 +73,7 @@ export const startServer = async (
     app,
     database,
     issuer: config.JWT_ISSUER,
-    address: `http://localhost:${wanted}`,
+    address: origin,
     client: async (metadata) =>
       (await createClient(
         database.db,

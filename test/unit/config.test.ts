@@ -138,8 +138,13 @@ describe('secrets from files', () => {
         SMTP_URL: 'smtp://h',
         SMS_WEBHOOK_SECRET: 'whsec_bXkgdGVzdHMgYXJlIG5vdCBzZWNyZXQ=',
         TWILIO_AUTH_TOKEN: '0123456789abcdef0123456789abcdef',
+        KEYCLOAK_SYNC_CLIENT_SECRET: 'kC0m2V1b3qHq7W3S5r9w1XvJdQy8TzZl',
       }[name];
-      expect(load({ [`${name}_FILE`]: file(`${value}\n`) })[name]).toBe(value);
+      const others =
+        name === 'KEYCLOAK_SYNC_CLIENT_SECRET'
+          ? { KEYCLOAK_SYNC_URL: 'https://kc', KEYCLOAK_SYNC_REALM: 'r', KEYCLOAK_SYNC_CLIENT_ID: 'c' }
+          : {};
+      expect(load({ ...others, [`${name}_FILE`]: file(`${value}\n`) })[name]).toBe(value);
     });
   }
   it('refuses a setting and its file together', () => {

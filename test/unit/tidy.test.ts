@@ -22,7 +22,7 @@ const domains = [
     'sessions',
     'mfa',
   ],
-  ...['auth', 'federation', 'access', 'governance', 'webhooks', 'health'],
+  ...['auth', 'federation', 'keycloak', 'access', 'governance', 'webhooks', 'health'],
 ];
 
 /** A file may import from its own layer and from those below it; files in no layer are judged by the other rules. */

@@ -31,7 +31,9 @@ const rawKeysIn = (text: string): string[] =>
 
 /** Every string in the props becomes `evil`, but for those that choose among our own words. */
 const poison = (value: unknown, evil: string, key = ''): unknown => {
-  if (['code', 'title', 'purpose', 'retry', 'notice', 'problems'].includes(key)) return value;
+  if (['code', 'title', 'purpose', 'retry', 'notice', 'problems', 'method', 'others'].includes(key)) return value;
+  // Drawn here.
+  if (key === 'qr') return value;
   if (typeof value === 'string') return evil;
   if (Array.isArray(value)) return value.map((item) => poison(item, evil));
   if (value instanceof Date || typeof value !== 'object' || value === null) return value;

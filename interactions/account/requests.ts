@@ -2,17 +2,18 @@
 import type Router from '@koa/router';
 import type Koa from 'koa';
 import { z } from 'zod';
-import type { Db } from '../db/connect.ts';
-import type { Actor } from '../src/audit/logs.commands.ts';
-import { type DecidingSession, openRequest, requestsPath } from '../src/auth/backchannel.commands.ts';
-import { findWaiting, pageWaiting } from '../src/auth/backchannel.queries.ts';
-import { findStandings, isVouchedFor } from '../src/clients/standing.queries.ts';
-import { AppError } from '../src/errors.ts';
-import { findUserAccess } from '../src/roles/roles.queries.ts';
-import type { Secrets } from '../src/secrets.ts';
-import type { Pages, Visitor } from './pages.ts';
-import { describeResources } from './resources.ts';
-import type { Problem } from './view-props.ts';
+import type { Db } from '../../db/connect.ts';
+import type { Actor } from '../../src/audit/logs.commands.ts';
+import { type DecidingSession, openRequest, requestsPath } from '../../src/auth/backchannel.commands.ts';
+import { findWaiting, pageWaiting } from '../../src/auth/backchannel.queries.ts';
+import { findStandings, isVouchedFor } from '../../src/clients/standing.queries.ts';
+import { AppError } from '../../src/errors.ts';
+import { findUserAccess } from '../../src/roles/roles.queries.ts';
+import type { Secrets } from '../../src/secrets.ts';
+import type { Pages, Visitor } from '../pages.ts';
+import { describeResources } from '../resources.ts';
+import type { Problem } from '../view-props.ts';
+import type { AccountFrame } from './signed-in.ts';
 
 /** As many as are shown at once; so many can hardly wait. */
 const shownMax = 50;
@@ -32,11 +33,9 @@ export interface RequestPageDeps {
   decide: DecideRequest;
 }
 
-/** @param signedIn runs a page for whoever is signed in, and sends anybody else to sign in and come back to it @param signInHref where one does */
 export const mountRequests = (
   router: Router,
-  signedIn: (page: (ctx: Koa.Context, visitor: Visitor) => unknown, returnTo?: string) => Koa.Middleware,
-  signInHref: (returnTo: string, asked?: Record<string, string>) => string,
+  { signedIn, signInHref }: AccountFrame,
   { db, pages, secrets, decide }: RequestPageDeps,
 ): void => {
   const page = async (ctx: Koa.Context, { user }: Visitor, problems: Problem[] = []) => {
@@ -76,7 +75,6 @@ export const mountRequests = (
         approveAction: `${requestsPath}/approve`,
         denyAction: `${requestsPath}/deny`,
         reloadHref: requestsPath,
-        accountHref: '/account',
         ...(notices.has(notice) ? { notice } : {}),
         problems,
       },
@@ -85,7 +83,7 @@ export const mountRequests = (
   };
   router.get(
     '/requests',
-    signedIn((ctx, visitor) => page(ctx, visitor), requestsPath),
+    signedIn((ctx, visitor) => page(ctx, visitor)),
   );
 
   /** Where the person signs in as the application asked, and comes back from; undefined when there is nothing to decide. */
@@ -118,7 +116,7 @@ export const mountRequests = (
         ctx.status = error.status;
         await page(ctx, visitor, [{ code: 'requestGone' }]);
       }
-    }, requestsPath);
+    });
   router.post('/requests/approve', decision('approved', 'requestApproved'));
   router.post('/requests/deny', decision('denied', 'requestDenied'));
 };

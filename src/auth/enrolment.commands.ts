@@ -1,0 +1,116 @@
+/**
+ * Setting up a second factor while signing in, by whoever has shown all that was asked for and must have a better one: the
+ * `mfaToken` of the answer `enrolment-required` stands for them. What is set up counts whether the sign-in is finished or not.
+ */
+import type { Db } from '../../db/connect.ts';
+import type { Actor } from '../audit/logs.commands.ts';
+import { invalid } from '../errors.ts';
+import type { FactorDeps } from '../mfa/factor-changes.ts';
+import type { RegistrationResponse } from '../mfa/passkey-responses.ts';
+import { type AddedPasskey, passkeyRegistrationOptions, registerPasskey } from '../mfa/passkeys.commands.ts';
+import { beginTotp, confirmTotp, type TotpEnrolment } from '../mfa/totp.commands.ts';
+import type { User } from '../users/users.queries.ts';
+import type { MfaDeps } from './mfa.commands.ts';
+import { invalidMfaToken, openMfaToken, type Pending } from './mfa-tokens.commands.ts';
+import type { SecondFactorPolicy } from './second-factor-policy.ts';
+
+/**
+ * Until when somebody who must have a second factor may do with a mailed code. The grace begins with the first time that
+ * they are asked. In the transaction of `db`, if it is one.
+ * @returns undefined when there is none
+ */
+export const graceUntil = async (
+  db: Db,
+  { enrolmentGraceSeconds }: Pick<SecondFactorPolicy, 'enrolmentGraceSeconds'>,
+  userId: string,
+): Promise<Date | undefined> => {
+  if (!enrolmentGraceSeconds) return undefined;
+  const [row] = await db('users')
+    .where({ id: userId })
+    .update({
+      // A grace that was made shorter since is as short for everybody.
+      mfaGraceUntil: db.raw("least(coalesce(mfa_grace_until, 'infinity'), now() + ? * interval '1 second')", [
+        enrolmentGraceSeconds,
+      ]),
+    })
+    .returning('mfaGraceUntil');
+  return row?.mfaGraceUntil;
+};
+
+type Enrolling = Pending & { user: User };
+
+/**
+ * Opens the token of somebody who must set up a factor.
+ * @throws AppError 401 invalid_mfa_token for any other
+ */
+export const openEnrolment = async (
+  deps: Pick<MfaDeps, 'db' | 'secrets'>,
+  mfaToken: string,
+  clientId: string,
+): Promise<Enrolling> => {
+  const pending = await openMfaToken(deps, mfaToken);
+  if (pending.due !== 'enrolment' || pending.clientId !== clientId) throw invalidMfaToken();
+  return pending;
+};
+
+/** The password was shown just now, and that stands for as long as it is not changed. */
+const standingOf = ({ user, credential }: Enrolling) => ({ userId: user.id, standing: { credential } });
+
+const actorAs = (actor: Actor, { user }: Enrolling): Actor => ({ ...actor, type: 'user', id: user.id });
+
+/** @throws AppError 401 invalid_token when the password has changed, 403 email_not_verified */
+export const enrolApp = (
+  deps: MfaDeps,
+  actor: Actor,
+  enrolling: Enrolling,
+  { name, brand }: { name: string; brand: string },
+): Promise<TotpEnrolment> =>
+  beginTotp(deps, deps.db, actorAs(actor, enrolling), {
+    ...standingOf(enrolling),
+    name,
+    label: { issuer: brand, account: enrolling.user.email },
+  });
+
+/** Somebody here must have a factor. */
+const factorDeps = (deps: MfaDeps): FactorDeps => ({ ...deps, needsFactor: () => Promise.resolve(true) });
+
+/**
+ * The try is counted as one of a second factor.
+ * @returns backup codes, shown this once
+ * @throws AppError 400 invalid_code, 401 invalid_token, 403 email_not_verified, 429
+ */
+export const confirmApp = async (
+  deps: MfaDeps,
+  actor: Actor,
+  enrolling: Enrolling,
+  code: string,
+): Promise<string[]> => {
+  const { id } = enrolling.user;
+  await deps.limitFactorTries(id);
+  const input = { ...standingOf(enrolling), code };
+  const made = await confirmTotp(factorDeps(deps), deps.db, actorAs(actor, enrolling), input);
+  if (!made) throw invalid('invalid_code', 'The code is wrong, or was used before');
+  await deps.returnFactorTry(id);
+  return made.backupCodes;
+};
+
+export const askEnrolmentPasskey = (
+  deps: MfaDeps,
+  enrolling: Enrolling,
+): ReturnType<typeof passkeyRegistrationOptions> => {
+  const { email, name } = enrolling.user;
+  return passkeyRegistrationOptions(deps, { ...standingOf(enrolling), email, name });
+};
+
+/** @throws AppError 400 invalid_passkey, 401 invalid_token, 403 email_not_verified, 409 passkey_exists or passkey_limit_reached */
+export const enrolPasskey = (
+  deps: MfaDeps,
+  actor: Actor,
+  enrolling: Enrolling,
+  { name, response }: { name: string; response: RegistrationResponse },
+): Promise<AddedPasskey> =>
+  registerPasskey({ ...factorDeps(deps), relyingParty: deps.relyingParty }, deps.db, actorAs(actor, enrolling), {
+    ...standingOf(enrolling),
+    name,
+    response,
+  });

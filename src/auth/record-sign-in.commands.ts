@@ -1,0 +1,103 @@
+/** The last step of every sign-in, and of every one that failed: what is written down of it, in one transaction. */
+import type { Db } from '../../db/connect.ts';
+import { type Actor, recordEvent, system } from '../audit/logs.commands.ts';
+import type { User } from '../users/users.queries.ts';
+import { rememberDevice } from './known-devices.queries.ts';
+import type { Risk } from './risk.commands.ts';
+import type { Assessment } from './risk.ts';
+
+/** What became of a sign-in, for `sign_ins_total`. */
+export type SignInMetric =
+  | 'signed_in'
+  | 'unknown'
+  | 'wrong_password'
+  | 'wrong_passkey'
+  | 'email_not_verified'
+  | 'deactivated'
+  | 'locked'
+  | 'delayed'
+  | 'risk'
+  | 'mfa_required'
+  | 'wrong_code'
+  | 'no_second_factor'
+  | 'enrolment_required';
+
+/** A sign-in as the engine is to remember it. */
+export interface SignIn {
+  userId: string;
+  /** Authentication methods (RFC 8176). */
+  amr: string[];
+  /** When the oldest factor was shown, in seconds since the epoch: `auth_time`. */
+  ts: number;
+  /** When the account's password had been set, in milliseconds; 0: never. A change since then undoes the sign-in. */
+  credential: number;
+  /** Its row in `sign_ins`, to which the session is bound. */
+  signInId?: string;
+  /** By when a second factor must be set up, where that was put off. */
+  enrolBy?: Date;
+}
+
+/** What is written down of a sign-in. */
+export interface SignInFacts {
+  amr: string[];
+  /** In seconds since the epoch. */
+  ts: number;
+  clientId?: string | undefined;
+  deviceHash?: string | undefined;
+  /** For how many days the device is not asked for a second factor. */
+  mfaDays?: number | undefined;
+  assessment?: Assessment | undefined;
+  /** What belongs to the sign-in and must not happen without it; if it throws, nobody is signed in. Done last of all. */
+  effect?: ((db: Db) => Promise<void>) | undefined;
+}
+
+export interface RecordDeps {
+  db: Db;
+  risk?: Pick<Risk, 'keep'> | undefined;
+}
+
+/** Writes down that somebody has signed in, and knows their device from now on. In the transaction of `db`, if it is one. */
+export const recordSignIn = (
+  { db, risk }: RecordDeps,
+  actor: Actor,
+  user: User,
+  { amr, ts, clientId, deviceHash, mfaDays, assessment, effect }: SignInFacts,
+): Promise<SignIn> =>
+  db.transaction(async (db) => {
+    const { id: userId, passwordChangedAt } = user;
+    await db('users').where({ id: userId }).update({ lastSignInAt: db.fn.now() });
+    const signInId = assessment && (await risk?.keep(db, actor, user, { assessment, clientId, amr, deviceHash }));
+    if (deviceHash) await rememberDevice(db, userId, deviceHash, mfaDays);
+    const meta = { ...(clientId ? { clientId } : {}), amr, ...(signInId ? { signIn: signInId } : {}) };
+    await recordEvent(
+      db,
+      { ...actor, type: 'user', id: userId },
+      { action: 'session.sign_in', target: { type: 'user', id: userId }, meta },
+    );
+    await effect?.(db);
+    return { userId, amr, ts, credential: Number(passwordChangedAt ?? 0), ...(signInId ? { signInId } : {}) };
+  });
+
+export interface Failure {
+  user: User | undefined;
+  clientId: string | undefined;
+  reason: SignInMetric;
+  /** The account takes no more passwords for a while. */
+  locks?: boolean;
+  /** How a sign-in was assessed that was refused for it. */
+  refused?: { assessment: Assessment; amr: readonly string[]; deviceHash: string | undefined };
+}
+
+export const recordFailure = (
+  { db, risk }: RecordDeps,
+  actor: Actor,
+  { user, clientId, reason, locks, refused }: Failure,
+): Promise<void> =>
+  db.transaction(async (db) => {
+    const target = user ? { target: { type: 'user', id: user.id } } : {};
+    const signIn = user && refused && (await risk?.keep(db, actor, user, { clientId, ...refused }));
+    const meta = { ...(clientId ? { clientId } : {}), reason, ...(signIn ? { signIn } : {}) };
+    await recordEvent(db, actor, { action: 'session.sign_in_failed', ...target, meta });
+    // Nobody in particular did it: the attempts came from many places.
+    if (locks) await recordEvent(db, system, { action: 'account.lock', ...target, meta: {} });
+  });

@@ -1,0 +1,118 @@
+/**
+ * Why a sign-in needs a second factor, and which ones do. There are five reasons: one was set up, the role, the application,
+ * what the application asked for, and risk. A browser that is remembered excuses from the first two alone.
+ */
+import type { Db } from '../../db/connect.ts';
+import { requiresMfa } from '../clients/clients.queries.ts';
+import { type Factors, findFactors, hasStrongFactor } from '../mfa/factors.queries.ts';
+import { findUserAccess } from '../roles/roles.queries.ts';
+import { type Acr, acrOf, neededAcr, satisfies } from './authentication-context.ts';
+import { isRememberedBrowser } from './known-devices.queries.ts';
+
+/** In the order of preference. */
+export type MfaMethod = 'totp' | 'passkey' | 'backup-code' | 'email' | 'sms';
+
+export type SecondFactorReason = 'set-up' | 'role' | 'client' | 'acr' | 'risk';
+
+export interface SecondFactorPolicy {
+  /** The lowest rank of MFA_REQUIRED_ROLES; undefined when no role needs a second factor. */
+  requiredRank: number | undefined;
+  /** MFA_REMEMBER_DAYS; 0: no browser is remembered. */
+  rememberDays: number;
+  /** MFA_ENROLMENT_GRACE, in seconds. */
+  enrolmentGraceSeconds: number;
+}
+
+/** What is known when it is decided. */
+export interface PolicyFacts {
+  userId: string;
+  /** Methods that were shown so far (RFC 8176). */
+  amr: readonly string[];
+  clientId?: string | undefined;
+  /** The authentication contexts that the application asked for. */
+  acr?: readonly string[] | undefined;
+  /** The sign-in was assessed as one that needs more than a password. */
+  risky: boolean;
+  /** The browser's own cookie, hashed; none for what anybody could show as well. */
+  browserHash?: string | undefined;
+}
+
+export interface Decision {
+  factors: Factors;
+  /** Why a factor is due beyond what was shown; empty: none is. */
+  reasons: SecondFactorReason[];
+  /** A second factor would have been due on any other browser. */
+  excused: boolean;
+  /** One that is stronger than a mailed code must be set up. */
+  enrols: boolean;
+  /** The class that must be reached, of those that were asked for. */
+  needs: Acr | undefined;
+}
+
+/** Whether a sign-in of this user needs a second factor because of their role. */
+export const isMfaRequired = async (
+  db: Db,
+  { requiredRank }: Pick<SecondFactorPolicy, 'requiredRank'>,
+  userId: string,
+): Promise<boolean> => requiredRank !== undefined && ((await findUserAccess(db, userId))?.rank ?? 0) >= requiredRank;
+
+export const decideSecondFactor = async (
+  db: Db,
+  policy: SecondFactorPolicy,
+  { userId, amr, clientId, acr = [], risky, browserHash }: PolicyFacts,
+): Promise<Decision> => {
+  const factors = await findFactors(db, userId);
+  const strong = hasStrongFactor(factors);
+  const byRole = await isMfaRequired(db, policy, userId);
+  const byClient = clientId !== undefined && (await requiresMfa(db, clientId));
+  const shown = amr.includes('mfa');
+  const needs = neededAcr(acr);
+
+  // Who brings two factors from elsewhere has them there.
+  const enrols = !strong && (byRole || byClient) && !(shown && amr.includes('fed'));
+  const excusable: SecondFactorReason[] = shown ? [] : [...reason('set-up', strong), ...reason('role', byRole)];
+  const remembered =
+    excusable.length > 0 &&
+    strong &&
+    policy.rememberDays > 0 &&
+    browserHash !== undefined &&
+    (await isRememberedBrowser(db, userId, browserHash));
+  const others: SecondFactorReason[] = [
+    ...reason('client', byClient && !shown),
+    ...reason('acr', needs !== undefined && !satisfies(acrOf(amr), [needs])),
+    ...reason('risk', risky && !shown),
+  ];
+  return {
+    factors,
+    reasons: [...(remembered ? [] : excusable), ...others],
+    excused: remembered && !others.length,
+    enrols,
+    needs,
+  };
+};
+
+const reason = (name: SecondFactorReason, holds: boolean): SecondFactorReason[] => (holds ? [name] : []);
+
+/**
+ * The second factors that somebody can show after `amr`. Codes that are mailed or sent to a phone are for those who have set up
+ * nothing stronger: else whoever holds the mailbox would need nothing more. And what came by mail is not followed by more mail.
+ */
+export const secondFactorsOf = (
+  { totp, passkeys, backupCodes }: Factors,
+  amr: readonly string[],
+  { needs, phone }: { needs: Acr | undefined; phone: boolean },
+): MfaMethod[] => {
+  const passkey = passkeys > 0 && !amr.includes('pop');
+  const resistant = needs === 'urn:countersign:acr:phishing-resistant';
+  // A code would add nothing to what was shown already.
+  if (resistant && amr.includes('mfa')) return passkey ? ['passkey'] : [];
+  const byMail = !['pwd', 'pop', 'fed'].some((first) => amr.includes(first));
+  const strong: MfaMethod[] = resistant
+    ? [...method('passkey', passkey), ...method('totp', totp)]
+    : [...method('totp', totp), ...method('passkey', passkey)];
+  if (strong.length) return [...strong, ...method('backup-code', backupCodes > 0)];
+  // Somebody who has shown their passkey, which was all they have.
+  return [...method('email', !byMail), ...method('sms', phone)];
+};
+
+const method = (name: MfaMethod, has: boolean): MfaMethod[] => (has ? [name] : []);

@@ -1,0 +1,28 @@
+/** The settings of how risky sign-ins are judged and what becomes of them, which `config.ts` takes in with all others. */
+import { z } from 'zod';
+
+const score = (initial: number, description: string) => {
+  const message = 'expected a score from 1 to 100, or 0 for never';
+  return z.coerce.number(message).int(message).min(0, message).max(100, message).default(initial).meta({ description });
+};
+
+export const riskSettings = {
+  GEOIP_DB: z
+    .string()
+    .transform((text) =>
+      text
+        .split(',')
+        .map((path) => path.trim())
+        .filter(Boolean),
+    )
+    .default([])
+    .meta({
+      description:
+        'MMDB files (MaxMind’s format), separated by commas, that tell where addresses are: a city database, one of autonomous systems, or both. Read again when they change',
+    }),
+  RISK_STEP_UP: score(
+    70,
+    'From which risk score on (docs/risk.md) a sign-in needs a second factor; 0: risk never asks for one',
+  ),
+  RISK_REFUSE: score(0, 'From which risk score on a sign-in is refused, as if the password were wrong; 0: never'),
+};
