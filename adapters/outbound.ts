@@ -123,6 +123,24 @@ const targetOf = (href: string, allowed: ReadonlySet<string>): Target => {
   return { url, exempt };
 };
 
+/**
+ * Why a URL could never be fetched, as far as it shows without a look-up; undefined when it might be. What somebody writes down
+ * is better refused then than at the first use.
+ */
+export const createOutboundCheck = (allow: readonly string[]): ((href: string) => string | undefined) => {
+  const allowed = new Set(allow.map((host) => host.toLowerCase()));
+  return (href) => {
+    try {
+      const { url, exempt } = targetOf(href, allowed);
+      // RFC 6761 section 6.3: such names are always loopback.
+      if (!exempt && /(^|\.)localhost\.?$/.test(url.hostname)) throw specialAddress();
+      return undefined;
+    } catch (error) {
+      return (error as Error).message.replace(/^outbound request refused: /, '');
+    }
+  };
+};
+
 /** Statuses that have no body (Fetch standard, "null body status"); `Response` takes none with them. */
 const withoutBody = new Set([101, 204, 205, 304]);
 

@@ -79,6 +79,8 @@ export interface AccountEvent {
   by: string;
   /** Done by the person to somebody else's account. */
   onOthers: boolean;
+  /** That nobody was signed in goes without saying. */
+  unsaid?: boolean;
   device: string;
   address: string;
   place: string;

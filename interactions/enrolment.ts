@@ -19,6 +19,7 @@ import { qrCode } from '../src/mfa/qr.ts';
 import { showPendingTotp, type TotpEnrolment } from '../src/mfa/totp.commands.ts';
 import { describeDevice } from '../src/sessions/device.ts';
 import type { User } from '../src/users/users.queries.ts';
+import { codesAction } from './account/two-step.ts';
 import type { Interaction } from './interactions.ts';
 import type { Pages } from './pages.ts';
 import { allowAsking, postedRegistration } from './passkey-sign-in.ts';
@@ -122,7 +123,7 @@ export const enrolment = ({
     pages.show(
       ctx,
       'enrolment-codes',
-      { codes, action: `/interaction/${interaction.uid}` },
+      { codes, account: user.email, action: `/interaction/${interaction.uid}`, downloadAction: codesAction },
       // In another language it would not be shown again.
       { ...(await frame(interaction, user, 200)), path: '' },
     );

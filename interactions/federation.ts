@@ -63,7 +63,7 @@ const restPurpose = (ctx: Koa.Context, { issuer, origins }: FederationPagesDeps)
 /** RFC 6749 section 4.1.2.1, for the application. */
 const errorOf = (error: FederationError): string => {
   if (error.reason === 'unavailable') return 'temporarily_unavailable';
-  return error.reason === 'invalid' ? 'server_error' : 'access_denied';
+  return ['invalid', 'misconfigured'].includes(error.reason) ? 'server_error' : 'access_denied';
 };
 
 const withParameters = (uri: string, parameters: Record<string, string | undefined>): string => {
@@ -71,6 +71,9 @@ const withParameters = (uri: string, parameters: Record<string, string | undefin
   for (const [name, value] of Object.entries(parameters)) if (value !== undefined) url.searchParams.set(name, value);
   return url.href;
 };
+
+/** Whether another site led here, as browsers say (Fetch Metadata Request Headers, section 2.3); what says nothing is no browser of now. */
+const isFromElsewhere = (ctx: Koa.Context): boolean => ['cross-site', 'same-site'].includes(ctx.get('sec-fetch-site'));
 
 export const federation = (deps: FederationPagesDeps): Koa.Middleware => {
   const { pages, attempts, people, handoffs, cookie, issuer, limitPosted, log } = deps;
@@ -181,6 +184,8 @@ export const federation = (deps: FederationPagesDeps): Koa.Middleware => {
       const provider = await providers.find(ctx.params.provider ?? '');
       if (!provider) throw notFound('identity_provider');
       const purpose = restPurpose(ctx, deps);
+      // A page elsewhere must not sign anybody in, or up: a provider where they have a session may ask them nothing.
+      if (purpose.kind === 'page' && !wantsJson && isFromElsewhere(ctx)) return redirect(ctx, '/account');
       // A program asks in the browser's stead: what comes of it is bound to its verifier instead.
       const browser = wantsJson && purpose.kind === 'rest' ? undefined : cookie.keep(ctx);
       const wishes = { loginHint: parameter(ctx, 'loginHint')?.slice(0, 254) };
@@ -193,7 +198,11 @@ export const federation = (deps: FederationPagesDeps): Koa.Middleware => {
         error instanceof FederationError
           ? new AppError(503, 'social_unavailable', 'The identity provider cannot be reached', { retryAfterSeconds: 5 })
           : error;
-      if (error instanceof FederationError) await tell(ctx, error, ctx.params.provider ?? '');
+      // No event: anybody can ask as often as they like, and nobody has tried to sign in yet.
+      if (error instanceof FederationError) {
+        people.countFederation(error.reason);
+        log.warn({ err: error, provider: ctx.params.provider }, 'an identity provider could not be used');
+      }
       // A page for browsers alone: a program that takes anything is told the code.
       if (ctx.accepts('json', 'html') === 'html') throw known;
       sendProblem(ctx, toAppError(ctx, known, log));

@@ -121,6 +121,7 @@ const titles: Record<string, string> = {
   request_expired: 'expired',
   cross_site: 'crossSite',
   page_not_found: 'notFound',
+  identity_provider_not_found: 'noProvider',
   missing_permission: 'forbidden',
   too_many_requests: 'tooMany',
   overloaded: 'unavailable',
@@ -317,8 +318,10 @@ export const createPages = ({ config, db, log, secrets, views, provider, needsMf
         },
       }),
       (ctx, next) => {
-        if (!forms.isSigned(ctx)) throw crossSite();
-        return next();
+        if (forms.isSigned(ctx)) return next();
+        // No page takes anything but forms.
+        if (!ctx.is('urlencoded')) return pages.notFound(ctx, next);
+        throw crossSite();
       },
     ],
   };

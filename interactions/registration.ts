@@ -154,14 +154,18 @@ export const registration = ({
       { purpose: 'verify', action: '/verify/resend', signInHref: pages.signInHref(ctx) },
       { status: 400 },
     );
-  const verifyPage = (ctx: Koa.Context, token: string, asksPassword: boolean, problems: Problem[] = []) =>
-    show(ctx, 'verify', { action: '/verify', token, asksPassword, problems }, { status: status(ctx, problems) });
-  linkPage(
-    '/verify',
-    'verify-email',
-    (ctx, token, found) => verifyPage(ctx, token, !isVerifiedByBrowser(found, pages.flow(ctx).browser)),
-    verifyExpired,
-  );
+  const verifyPage = async (ctx: Koa.Context, token: string, found?: ActionTokenFound, problems: Problem[] = []) => {
+    const asksPassword = !found || !isVerifiedByBrowser(found, pages.flow(ctx).browser);
+    const user = asksPassword && found?.userId ? await findUser(deps.db, found.userId) : undefined;
+    // Whoever signed up with an identity provider has none, and cannot be asked for it.
+    const withoutPassword =
+      user?.passwordHash === null
+        ? { withoutPassword: { email: user.email, action: '/forgot', signInHref: pages.signInHref(ctx) } }
+        : {};
+    const props = { action: '/verify', token, asksPassword, ...withoutPassword, problems };
+    await show(ctx, 'verify', props, { status: status(ctx, problems) });
+  };
+  linkPage('/verify', 'verify-email', verifyPage, verifyExpired);
   router.post('/verify', (ctx) =>
     submit(
       ctx,
@@ -178,7 +182,10 @@ export const registration = ({
           await verifyExpired(ctx);
         }
       },
-      (problems) => verifyPage(ctx, typed(ctx, 'token'), true, problems),
+      async (problems) => {
+        const token = typed(ctx, 'token');
+        await verifyPage(ctx, token, await findActionToken(deps.db, 'verify-email', token), problems);
+      },
     ),
   );
   router.get('/verified', (ctx) => show(ctx, 'verify-done', { continueHref: pages.signInHref(ctx) }));

@@ -37,7 +37,8 @@ export interface SignInSteps {
 export const askedAcr = ({ prompt, params }: Interaction): string[] => {
   if (prompt.reasons.includes('acr')) return (prompt.details.acr ?? []) as string[];
   const claims = params.claims === undefined ? undefined : (JSON.parse(String(params.claims)) as AcrClaim);
-  const { value, values = value === undefined ? [] : [value] } = claims?.id_token?.acr ?? {};
+  const acr = claims?.id_token?.acr;
+  const values = acr?.values ?? (acr?.value === undefined ? [] : [acr.value]);
   return values.length
     ? values
     : String(params.acr_values ?? '')
@@ -47,7 +48,7 @@ export const askedAcr = ({ prompt, params }: Interaction): string[] => {
 
 /** The part of the `claims` parameter that asks for it; `requestedAcr` has seen to what it holds. */
 interface AcrClaim {
-  id_token?: { acr?: { value?: string; values?: string[] } | null };
+  id_token?: { acr?: { value?: string; values?: string[] | null } | null };
 }
 
 /** What the engine keeps of a sign-in; `credential` and `signInId` are ours (see `adapters/oidc-storage.ts`). */

@@ -100,6 +100,7 @@ export const problemOf = (error: unknown): string => {
     cancelled: 'socialCancelled',
     unavailable: 'socialUnavailable',
     invalid: 'socialInvalid',
+    misconfigured: 'socialMisconfigured',
     not_fresh: 'socialNotFresh',
     wrong_account: 'socialWrongAccount',
     expired: 'socialExpired',
@@ -269,10 +270,12 @@ export const socialSignIn = (deps: SocialDeps): SocialSignIn => {
     // Whoever signs in to another account than the one with the address has not confirmed anything.
     const holder = await findUserByEmail(people.db, kept.person.email ?? '');
     if (holder?.id !== userId || !holder.emailVerifiedAt) return;
-    await linkIdentity(people, actorOf(ctx), provider, { userId, person: kept.person }).catch((error: unknown) => {
-      // Connected with another account meanwhile: they are signed in all the same.
-      log.info({ code: problemOf(error) }, 'an identity was not connected');
-    });
+    await linkIdentity(people, actorOf(ctx), provider, { userId, person: kept.person, signsIn: true }).catch(
+      (error: unknown) => {
+        // Connected with another account meanwhile: they are signed in all the same.
+        log.info({ code: problemOf(error) }, 'an identity was not connected');
+      },
+    );
   };
 
   const connected = async (ctx: Koa.Context, interaction: Interaction, result: InteractionResult | undefined) => {

@@ -111,6 +111,8 @@ export interface VerifyView {
   token: string;
   /** In a browser other than the one that registered, the account's password is asked. */
   asksPassword: boolean;
+  /** Instead of a form, where there is no password to be asked for: one is set by a mail to `email`, or one signs in again. */
+  withoutPassword?: { email: string; action: string; signInHref: string };
   problems: Problem[];
 }
 
@@ -145,9 +147,12 @@ export interface EnrolmentView {
   problems: Problem[];
 }
 
-/** Shown once. Posts `done`. */
+/** Shown once. Posts `done`; `downloadAction` is posted with `codes`, and answers a text file. */
 export interface EnrolmentCodesView {
   action: string;
+  downloadAction: string;
+  /** The account's address. */
+  account: string;
   /** None for somebody who has some already. */
   codes: string[];
 }

@@ -10,6 +10,7 @@ import type { IdentityProvider } from './federation/identity-providers.ts';
 import { readProviderFile } from './identity-provider-file.ts';
 import { keycloakMistakes } from './keycloak-settings.ts';
 import { passkeyMistakes } from './passkey-settings.ts';
+import { riskMistakes } from './risk-settings.ts';
 import { loopback, secretNames, settings } from './settings.ts';
 import { smsMistakes } from './sms-settings.ts';
 import { tlsMistakes } from './tls-settings.ts';
@@ -153,6 +154,7 @@ export const loadConfig = (environment: Readonly<Record<string, string | undefin
   mistakes.push(...tlsMistakes(parsed.data ?? parseable(given), given));
   mistakes.push(...passkeyMistakes(parsed.data ?? parseable(given)));
   mistakes.push(...keycloakMistakes(parsed.data ?? parseable(given), given.NODE_ENV === 'production'));
+  mistakes.push(...riskMistakes(parsed.data ?? parseable(given)));
   mistakes.push(...smsMistakes(parsed.data ?? parseable(given), given, given.NODE_ENV === 'production'));
   // The dev mailbox would show everybody's mail to whoever reaches it.
   if (parsed.data && isExposed(parsed.data) && (!parsed.data.SMTP_URL || parsed.data.SMS_PROVIDER === 'console'))

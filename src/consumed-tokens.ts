@@ -16,3 +16,9 @@ export const consumeOnce = async (db: Db, id: string, expiresAt: number): Promis
     .returning('tokenHash');
   return rows.length === 1;
 };
+
+/** Whether a value was used up, as `consumeOnce` has it. */
+export const isConsumed = async (db: Db, id: string): Promise<boolean> =>
+  (await db('consumedTokens')
+    .where({ tokenHash: hashToken(id) })
+    .first('tokenHash')) !== undefined;

@@ -33,7 +33,7 @@ type Thing<C = ProblemCode> = C extends `${infer T}_not_found` ? T : never;
 
 export const invalid = (code: ProblemCode, message: string, details?: ErrorDetails) =>
   new AppError(400, code, message, details);
-export const notFound = (what: Thing) => new AppError(404, `${what}_not_found`, `No such ${what}`);
+export const notFound = (what: Thing) => new AppError(404, `${what}_not_found`, `No such ${what.replaceAll('_', ' ')}`);
 export const conflict = (code: ProblemCode, message: string) => new AppError(409, code, message);
 export const unauthenticated = (code: 'unauthenticated' | 'invalid_token', message: string) =>
   new AppError(401, code, message);

@@ -1,5 +1,5 @@
 /** Identity providers, as `app.ts` puts them together: how they are asked, and who somebody is that they have signed in. */
-import { createOutboundFetch } from '../adapters/outbound.ts';
+import { createOutboundCheck, createOutboundFetch } from '../adapters/outbound.ts';
 import type { AccountDeps } from './auth/accounts.commands.ts';
 import type { Config } from './config.ts';
 import type { AttemptDeps } from './federation/attempts.ts';
@@ -11,6 +11,8 @@ import type { PeopleDeps } from './federation/people.commands.ts';
 export interface Federation {
   attempts: AttemptDeps;
   people: PeopleDeps;
+  /** Why a URL in a row could never be fetched. */
+  refusalOf(url: string): string | undefined;
 }
 
 /** The hosts that a document names. */
@@ -38,6 +40,7 @@ export const createFederation = (
     });
   const providers = createProviders(db, secrets, config.identityProviders);
   return {
+    refusalOf: createOutboundCheck(config.OUTBOUND_ALLOW),
     attempts: { db, secrets, issuer, providers, fetchOf, discover: createDiscovery(fetchOf) },
     people: { ...accounts, requiredRank, requireVerifiedEmail: config.REQUIRE_VERIFIED_EMAIL, countFederation },
   };

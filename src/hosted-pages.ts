@@ -114,7 +114,7 @@ export const createHostedPages = (parts: HostedParts): HostedPages => {
       passwordMinLength: config.PASSWORD_MIN_LENGTH,
       more: [
         (router, frame) => mountLinked(router, frame, socialDeps),
-        mountTwoStep({ pages, deps: factors, brand: config.BRAND_NAME }),
+        mountTwoStep({ pages, deps: { ...mfa, ...factors }, brand: config.BRAND_NAME }),
         mountPasskeys({ pages, deps: { ...factors, relyingParty: mfa.relyingParty } }),
       ],
     }),

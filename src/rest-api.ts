@@ -133,7 +133,12 @@ export const createRestApi = (parts: RestParts): RestApi => {
     signIn: (actor, input) => signIn(signInDeps, actor, { ...input, clientId: restClientId, putsOff: true }),
     finishSignIn: (actor, input) =>
       finishSignIn(signInDeps, actor, { ...input, clientId: restClientId, putsOff: true }),
-    proceed: (actor, proof) => proceed(signInDeps, actor, proof, { clientId: restClientId, putsOff: true }),
+    proceed: (actor, proof) =>
+      proceed(signInDeps, actor, proof, {
+        clientId: restClientId,
+        putsOff: true,
+        deviceHash: accounts.hashDevice(proof.user.id, actor, undefined),
+      }),
     issue: (actor, signIn) => issueRestTokens(issuerOfTokens(), actor, signIn),
     refresh: (actor, refreshToken) => refreshRestTokens(askTokenEndpoint, actor, refreshToken),
     endSessionOf: (actor, refreshToken) =>
@@ -181,7 +186,10 @@ export const createRestApi = (parts: RestParts): RestApi => {
       signingAlgs: provider.signingAlgs,
       narrow: narrowResource,
     }),
-    ...identityProviderRoutes({ db, secrets, issuer, providers: parts.federated.attempts.providers }),
+    ...identityProviderRoutes({
+      ...{ db, secrets, issuer, providers: parts.federated.attempts.providers },
+      refusalOf: parts.federated.refusalOf,
+    }),
     ...socialRoutes({
       ...parts.federated.people,
       providers: parts.federated.attempts.providers,

@@ -6,6 +6,18 @@ const score = (initial: number, description: string) => {
   return z.coerce.number(message).int(message).min(0, message).max(100, message).default(initial).meta({ description });
 };
 
+/** A second factor that is asked for from a score on where everybody is refused already would never be asked for. */
+export const riskMistakes = ({
+  RISK_STEP_UP,
+  RISK_REFUSE,
+}: {
+  RISK_STEP_UP?: number;
+  RISK_REFUSE?: number;
+}): string[] =>
+  RISK_REFUSE && RISK_STEP_UP !== undefined && RISK_STEP_UP > RISK_REFUSE
+    ? [`RISK_STEP_UP: ${RISK_STEP_UP} is more than RISK_REFUSE (${RISK_REFUSE}), so it would never be reached`]
+    : [];
+
 export const riskSettings = {
   GEOIP_DB: z
     .string()

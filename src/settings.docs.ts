@@ -57,7 +57,7 @@ const withChoices = ({ description, choices }: SettingDocs, quote = ''): string 
 const comment = (text: string): string => text.replace(/(?=.{99})(.{1,98}) /g, '$1\n').replace(/^/gm, '# ');
 
 const heading =
-  'The settings of Countersign. Generated from src/config.ts by `npm run docs`: change them there. ' +
+  'The settings of Countersign. Generated from src/settings.ts by `npm run docs`: change them there. ' +
   'Everything is optional in development. Copy this file to .env and uncomment what you change: npm start, the other ' +
   'commands and docker compose read it. What is set in the environment wins.';
 

@@ -21,6 +21,7 @@ export const up = [
     device_hash text,
     token_hash text constraint sign_ins_token_hash_key unique,
     disowned_at timestamptz,
+    voided_at timestamptz,
     created_at timestamptz not null default now()
   )`,
   'create index sign_ins_user_id_created_at_idx on sign_ins (user_id, created_at, id)',

@@ -3,7 +3,7 @@ import type Router from '@koa/router';
 import type { Db } from '../../db/connect.ts';
 import { splitKey } from '../../src/audit/logs.queries.ts';
 import { listActivity } from '../../src/auth/activity.queries.ts';
-import { tellActivity } from '../../src/auth/activity.ts';
+import { isUnsaid, tellActivity } from '../../src/auth/activity.ts';
 import { describePlace } from '../../src/sessions/place.ts';
 import type { Pages } from '../pages.ts';
 import type { AccountFrame } from './signed-in.ts';
@@ -36,6 +36,7 @@ export const mountActivity = (
             return {
               ...told,
               onOthers: event.onOthers,
+              ...(isUnsaid(event) ? { unsaid: true } : {}),
               device: device ?? '',
               address: address ?? '',
               place: signIn ? describePlace(signIn, locale) : '',

@@ -92,7 +92,8 @@ export const mountLinked = (router: Router, { signedIn, recent, redirect }: Acco
       const { id } = pages.form(ctx, IdForm);
       const offered = await offeredNames(providers);
       try {
-        await unlinkIdentity(people, visitor.actor, { userId: visitor.user.id, id, offered });
+        const { user, sessionUid, actor } = visitor;
+        await unlinkIdentity(people, actor, { userId: user.id, sessionUid, id, offered });
         redirect(ctx, `${linkedPath}?notice=disconnected`);
       } catch (error) {
         if (!(error instanceof AppError) || error.status >= 500) throw error;

@@ -18,11 +18,10 @@ import type { Pages, Visitor } from '../pages.ts';
 import { allowAsking, postedRegistration } from '../passkey-sign-in.ts';
 import type { Problem } from '../view-props.ts';
 import type { MountPage } from './account.ts';
-import { twoStepPath } from './two-step.ts';
+import { codesAction } from './two-step.ts';
 
 export const passkeysPath = '/account/passkeys';
 /** Gives backup codes back as a file. */
-const codesAction = `${twoStepPath}/codes.txt`;
 
 const notices = new Set(['passkeyAdded', 'passkeyRenamed', 'passkeyRemoved']);
 

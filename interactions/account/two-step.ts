@@ -6,6 +6,7 @@ import { countRememberedBrowsers } from '../../src/auth/known-devices.queries.ts
 import { AppError } from '../../src/errors.ts';
 import { isBackupCode, normalizeBackupCode, regenerateBackupCodes } from '../../src/mfa/backup-codes.commands.ts';
 import type { FactorDeps } from '../../src/mfa/factor-changes.ts';
+import type { FactorLimits } from '../../src/mfa/factor-codes.commands.ts';
 import { forgetAllBrowsers, removeFactor, renameFactor } from '../../src/mfa/factors.commands.ts';
 import { findFactors, hasStrongFactor, listFactors } from '../../src/mfa/factors.queries.ts';
 import { qrCode } from '../../src/mfa/qr.ts';
@@ -15,6 +16,9 @@ import type { Problem } from '../view-props.ts';
 import type { MountPage } from './account.ts';
 
 export const twoStepPath = '/account/two-step';
+
+/** Gives backup codes that are posted there back as a text file. Nobody needs to be signed in for it. */
+export const codesAction = `${twoStepPath}/codes.txt`;
 
 const notices = new Set(['factorRemoved', 'factorRenamed', 'browsersForgotten']);
 
@@ -46,7 +50,7 @@ const refusals: Record<string, string> = {
 
 export interface TwoStepDeps {
   pages: Pages;
-  deps: FactorDeps;
+  deps: FactorDeps & Pick<FactorLimits, 'limitFactorTries' | 'returnFactorTry'>;
   /** The service's name, as authenticator apps show it. */
   brand: string;
 }
@@ -94,7 +98,7 @@ export const mountTwoStep =
           codes: [...codes],
           account: user.email,
           added,
-          downloadAction: `${twoStepPath}/codes.txt`,
+          downloadAction: codesAction,
           doneHref: twoStepPath,
         },
         // What was shown once is not fetched again in another language.
@@ -161,8 +165,12 @@ export const mountTwoStep =
         try {
           const { code, name } = pages.form(ctx, CodeForm);
           const confirmation = { userId: user.id, standing: { sessionUid }, code, name };
+          await deps.limitFactorTries(user.id);
           const confirmed = await confirmTotp(deps, db, actor, confirmation);
-          if (confirmed) return codesPage(ctx, visitor, confirmed.backupCodes, true);
+          if (confirmed) {
+            await deps.returnFactorTry(user.id);
+            return codesPage(ctx, visitor, confirmed.backupCodes, true);
+          }
           ctx.status = 400;
           await setUpPage(ctx, visitor, [{ field: 'code', code: 'totpWrong' }]);
         } catch (error) {

@@ -15,7 +15,7 @@ const ActivityEvent = z
     action: z.string().meta({ example: 'session.sign_in' }),
     by: z.enum(activityActors).meta({
       description:
-        '`application`: by itself, or with what you let it do; `api_key`: one of yours; `unknown`: somebody who was not signed in, such as whoever gave a wrong password',
+        '`you`: signed in, or by a mailed link or code of your account; `application`: by itself, or with what you let it do; `api_key`: one of yours; `unknown`: somebody who was not signed in, such as whoever gave a wrong password',
       example: 'you',
     }),
     device: z.string().nullable().meta({ description: 'Of your own acts only', example: 'Firefox · Linux' }),

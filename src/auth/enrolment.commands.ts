@@ -3,15 +3,17 @@
  * `mfaToken` of the answer `enrolment-required` stands for them. What is set up counts whether the sign-in is finished or not.
  */
 import type { Db } from '../../db/connect.ts';
+import { transact } from '../../db/transact.ts';
 import type { Actor } from '../audit/logs.commands.ts';
-import { invalid } from '../errors.ts';
+import { AppError, invalid } from '../errors.ts';
 import type { FactorDeps } from '../mfa/factor-changes.ts';
+import { findFactors, hasStrongFactor } from '../mfa/factors.queries.ts';
 import type { RegistrationResponse } from '../mfa/passkey-responses.ts';
 import { type AddedPasskey, passkeyRegistrationOptions, registerPasskey } from '../mfa/passkeys.commands.ts';
 import { beginTotp, confirmTotp, type TotpEnrolment } from '../mfa/totp.commands.ts';
-import type { User } from '../users/users.queries.ts';
+import { lockUser, type User } from '../users/users.queries.ts';
 import type { MfaDeps } from './mfa.commands.ts';
-import { invalidMfaToken, openMfaToken, type Pending } from './mfa-tokens.commands.ts';
+import { invalidMfaToken, noteEnrolment, openMfaToken, type Pending } from './mfa-tokens.commands.ts';
 import type { SecondFactorPolicy } from './second-factor-policy.ts';
 
 /**
@@ -49,7 +51,13 @@ export const openEnrolment = async (
   clientId: string,
 ): Promise<Enrolling> => {
   const pending = await openMfaToken(deps, mfaToken);
-  if (pending.due !== 'enrolment' || pending.clientId !== clientId) throw invalidMfaToken();
+  if (pending.clientId !== clientId) throw invalidMfaToken();
+  if (pending.due !== 'enrolment')
+    throw new AppError(
+      401,
+      'invalid_mfa_token',
+      'This sign-in waits for a second factor that exists, by POST /auth/mfa/verify; its token sets up no other',
+    );
   return pending;
 };
 
@@ -58,18 +66,32 @@ const standingOf = ({ user, credential }: Enrolling) => ({ userId: user.id, stan
 
 const actorAs = (actor: Actor, { user }: Enrolling): Actor => ({ ...actor, type: 'user', id: user.id });
 
-/** @throws AppError 401 invalid_token when the password has changed, 403 email_not_verified */
+/**
+ * Does what sets up the first factor of an account, in a transaction in which nobody else does. Who has set one up meanwhile
+ * is asked for it: the token shows less than that, whoever holds it, and adds nothing beside it.
+ * @throws AppError 401 invalid_mfa_token
+ */
+const asFirst = <T>({ db }: Pick<MfaDeps, 'db'>, { userId }: Enrolling, work: (db: Db) => Promise<T>): Promise<T> =>
+  transact(db, async (db) => {
+    await lockUser(db, userId);
+    if (hasStrongFactor(await findFactors(db, userId))) throw invalidMfaToken();
+    return work(db);
+  });
+
+/** @throws AppError 401 invalid_mfa_token, or invalid_token when the password has changed; 403 email_not_verified */
 export const enrolApp = (
   deps: MfaDeps,
   actor: Actor,
   enrolling: Enrolling,
   { name, brand }: { name: string; brand: string },
 ): Promise<TotpEnrolment> =>
-  beginTotp(deps, deps.db, actorAs(actor, enrolling), {
-    ...standingOf(enrolling),
-    name,
-    label: { issuer: brand, account: enrolling.user.email },
-  });
+  asFirst(deps, enrolling, (db) =>
+    beginTotp(deps, db, actorAs(actor, enrolling), {
+      ...standingOf(enrolling),
+      name,
+      label: { issuer: brand, account: enrolling.user.email },
+    }),
+  );
 
 /** Somebody here must have a factor. */
 const factorDeps = (deps: MfaDeps): FactorDeps => ({ ...deps, needsFactor: () => Promise.resolve(true) });
@@ -77,7 +99,7 @@ const factorDeps = (deps: MfaDeps): FactorDeps => ({ ...deps, needsFactor: () =>
 /**
  * The try is counted as one of a second factor.
  * @returns backup codes, shown this once
- * @throws AppError 400 invalid_code, 401 invalid_token, 403 email_not_verified, 429
+ * @throws AppError 400 invalid_code, 401 invalid_mfa_token or invalid_token, 403 email_not_verified, 429
  */
 export const confirmApp = async (
   deps: MfaDeps,
@@ -88,7 +110,11 @@ export const confirmApp = async (
   const { id } = enrolling.user;
   await deps.limitFactorTries(id);
   const input = { ...standingOf(enrolling), code };
-  const made = await confirmTotp(factorDeps(deps), deps.db, actorAs(actor, enrolling), input);
+  const made = await asFirst(deps, enrolling, async (db) => {
+    const confirmed = await confirmTotp(factorDeps(deps), db, actorAs(actor, enrolling), input);
+    if (confirmed) await noteEnrolment(db, enrolling);
+    return confirmed;
+  });
   if (!made) throw invalid('invalid_code', 'The code is wrong, or was used before');
   await deps.returnFactorTry(id);
   return made.backupCodes;
@@ -102,15 +128,17 @@ export const askEnrolmentPasskey = (
   return passkeyRegistrationOptions(deps, { ...standingOf(enrolling), email, name });
 };
 
-/** @throws AppError 400 invalid_passkey, 401 invalid_token, 403 email_not_verified, 409 passkey_exists or passkey_limit_reached */
+/** @throws AppError 400 invalid_passkey, 401 invalid_mfa_token or invalid_token, 403 email_not_verified, 409 passkey_exists */
 export const enrolPasskey = (
   deps: MfaDeps,
   actor: Actor,
   enrolling: Enrolling,
   { name, response }: { name: string; response: RegistrationResponse },
 ): Promise<AddedPasskey> =>
-  registerPasskey({ ...factorDeps(deps), relyingParty: deps.relyingParty }, deps.db, actorAs(actor, enrolling), {
-    ...standingOf(enrolling),
-    name,
-    response,
+  asFirst(deps, enrolling, async (db) => {
+    const input = { ...standingOf(enrolling), name, response };
+    const relyingParty = { relyingParty: deps.relyingParty };
+    const added = await registerPasskey({ ...factorDeps(deps), ...relyingParty }, db, actorAs(actor, enrolling), input);
+    await noteEnrolment(db, enrolling);
+    return added;
   });

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import type { Db } from '../../db/connect.ts';
-import { consumeOnce } from '../consumed-tokens.ts';
+import { consumeOnce, isConsumed } from '../consumed-tokens.ts';
 import { AppError } from '../errors.ts';
 import { randomToken, type Secrets } from '../secrets.ts';
 import { findUser, type User } from '../users/users.queries.ts';
@@ -85,3 +85,14 @@ export const openMfaToken = async (
 export const spendMfaToken = async (db: Db, { id, expiresAt }: Pick<Pending, 'id' | 'expiresAt'>): Promise<void> => {
   if (!(await consumeOnce(db, `mfa-token ${id}`, expiresAt))) throw invalidMfaToken();
 };
+
+type Token = Pick<Pending, 'id' | 'expiresAt'>;
+const enrolment = ({ id }: Pick<Token, 'id'>) => `mfa-enrolment ${id}`;
+
+/** Notes that a factor was set up by the token, which sets up no other. Pass the transaction that adds it. @throws AppError 401 */
+export const noteEnrolment = async (db: Db, token: Token): Promise<void> => {
+  if (!(await consumeOnce(db, enrolment(token), token.expiresAt))) throw invalidMfaToken();
+};
+
+/** Whether the factor that somebody has was set up by this token. */
+export const isEnrolledBy = (db: Db, token: Pick<Token, 'id'>): Promise<boolean> => isConsumed(db, enrolment(token));

@@ -135,9 +135,9 @@ export const useMfaCode = async <T>(
 
 /**
  * Checks a passkey as a second factor, and does in the same transaction what it was asked for. Nothing is to be guessed, so
- * it is not counted.
+ * only what is wrong is counted, for the address that it comes from: each leaves a line in the audit log.
  * @returns what the effect did; undefined when the passkey proves nothing
- * @throws AppError 400 invalid_passkey when its challenge or counter was used meanwhile
+ * @throws AppError 400 invalid_passkey when its challenge or counter was used meanwhile, 429
  */
 export const useMfaPasskey = async <T>(
   deps: MfaDeps,
@@ -146,7 +146,10 @@ export const useMfaPasskey = async <T>(
   effect: (db: Db, amr: string[]) => Promise<T>,
 ): Promise<T | undefined> => {
   const proof = await verifyPasskey(deps, actor, { kind: 'second-factor', mfaToken, userId }, passkey);
-  if (proof?.userId !== userId) return undefined;
+  if (proof?.userId !== userId) {
+    await deps.limitCodeAddress(actor.address ?? '');
+    return undefined;
+  }
   return transact(deps.db, async (db) => {
     await lockUser(db, userId);
     const done = await effect(db, proof.amr);

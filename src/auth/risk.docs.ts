@@ -8,7 +8,7 @@ const intro = `# Risk
 
 Every sign-in is compared with those of the same person before it, up to ${historyMax} of the last SIGN_IN_RETENTION. Each factor that
 holds adds its weight; the sum, ${scoreMax} at most, is the score. From \`RISK_STEP_UP\` (${setting('RISK_STEP_UP')}) on a second factor is needed, on a remembered
-browser too; from \`RISK_REFUSE\` (${setting('RISK_REFUSE') || '0: off'}) on nobody gets in, and the answer is that of a wrong password. A threshold of 0 is off.
+browser too; from \`RISK_REFUSE\` (${setting('RISK_REFUSE') || '0: off'}) on nobody gets in, and the answer is that of a wrong password. A threshold of 0 is off; \`RISK_STEP_UP\` must not be above \`RISK_REFUSE\`.
 
 A factor that cannot be judged says \`unknown\` and weighs nothing. So a first sign-in weighs nothing, nor does anything that
 needs a place without \`GEOIP_DB\`. A sign-in that an application relayed (the password grant) shows neither a person's device

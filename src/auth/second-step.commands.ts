@@ -8,7 +8,7 @@ import type { User } from '../users/users.queries.ts';
 import { withSecondFactor } from './authentication-context.ts';
 import { graceUntil } from './enrolment.commands.ts';
 import { useMfaCode, useMfaPasskey } from './mfa.commands.ts';
-import { invalidMfaToken, openMfaToken, type Pending, spendMfaToken } from './mfa-tokens.commands.ts';
+import { invalidMfaToken, isEnrolledBy, openMfaToken, type Pending, spendMfaToken } from './mfa-tokens.commands.ts';
 import {
   arrive,
   assess,
@@ -76,6 +76,8 @@ const finishEnrolment = async (
   { user, pending, step, assessment }: Finishing,
 ): Promise<SignInOutcome> => {
   const enrolled = hasStrongFactor(await findFactors(deps.db, user.id));
+  // One that was set up elsewhere meanwhile is the one to show: perhaps by the owner, while somebody else waits here.
+  if (enrolled && !(await isEnrolledBy(deps.db, pending))) throw invalidMfaToken();
   const until = enrolled ? undefined : await graceUntil(deps.db, deps.mfa, user.id);
   if (!enrolled && !(until && until.getTime() > Date.now()))
     return { kind: 'enrolment-required', mfaToken: step.mfaToken, methods: ['totp', 'passkey'] };

@@ -89,7 +89,7 @@ export const disownSignIn = (
 
 /**
  * Tells a sign-in which session it has become. Pass the transaction that saves the session.
- * @returns where it came from; undefined when its owner has said meanwhile that it was not theirs
+ * @returns where it came from; undefined when its owner has said meanwhile that it was not theirs, or has ended all sessions
  */
 export const bindSignIn = async (
   db: Db,
@@ -97,7 +97,7 @@ export const bindSignIn = async (
   sessionUid: string,
 ): Promise<{ country: string | null; city: string | null } | undefined> => {
   const [bound] = await db('signIns')
-    .where({ id, disownedAt: null })
+    .where({ id, disownedAt: null, voidedAt: null })
     .update({ sessionUid })
     .returning(['country', 'city']);
   return bound;

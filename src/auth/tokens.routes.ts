@@ -125,7 +125,11 @@ export const answer = (deps: TokenDeps, actor: Actor, outcome: SignInOutcome): R
   if (outcome.kind === 'signed-in') return signedIn(deps, actor, outcome);
   if (outcome.kind === 'refused') throw invalidCredentials();
   if (outcome.kind === 'wrong-code')
-    throw new AppError(401, 'invalid_mfa_code', 'The code is wrong, or no longer valid; ask for a new one');
+    throw new AppError(
+      401,
+      'invalid_mfa_code',
+      'The code is wrong, or was used before. An app shows a new one within half a minute; one that was sent may have run out',
+    );
   const { mfaToken, methods } = outcome;
   const members = { mfaRequired: true, mfaToken, methods };
   if (outcome.kind === 'mfa-required')

@@ -17,9 +17,13 @@ export interface Upstream {
   /** The keys that id_tokens are signed with; none for plain OAuth 2. */
   keys: JWTVerifyGetKey | undefined;
   algs: readonly string[];
+  /** How this service shows the token endpoint who it is. */
+  authMethod: AuthMethod;
   /** It puts `iss` into authorization responses (RFC 9207). */
   announcesIssuer: boolean;
 }
+
+export type AuthMethod = NonNullable<IdentityProvider['metadata']['token_endpoint_auth_method']>;
 
 const freshMs = 3_600_000;
 const failureMs = 5000;
@@ -50,6 +54,15 @@ const algsOf = (
   if (only) return [only];
   const announced = document.id_token_signing_alg_values_supported;
   return Array.isArray(announced) ? idTokenAlgs.filter((alg) => announced.includes(alg)) : ['RS256'];
+};
+
+/** What is announced; nothing announced is `client_secret_basic` (OpenID Connect Discovery 1.0 section 3). */
+const authMethodOf = ({ metadata }: IdentityProvider, document: Document): AuthMethod => {
+  if (metadata.token_endpoint_auth_method) return metadata.token_endpoint_auth_method;
+  if (metadata.preset !== 'oidc') return 'client_secret_post';
+  const announced = document.token_endpoint_auth_methods_supported;
+  const takes = (method: AuthMethod) => Array.isArray(announced) && announced.includes(method);
+  return takes('client_secret_post') && !takes('client_secret_basic') ? 'client_secret_post' : 'client_secret_basic';
 };
 
 const load = async (provider: IdentityProvider, fetch: typeof globalThis.fetch): Promise<Upstream> => {
@@ -89,6 +102,7 @@ const load = async (provider: IdentityProvider, fetch: typeof globalThis.fetch):
           cacheMaxAge: keysMs,
         }),
     algs: algsOf(provider, document),
+    authMethod: authMethodOf(provider, document),
     announcesIssuer: document.authorization_response_iss_parameter_supported === true,
   };
 };

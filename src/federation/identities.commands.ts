@@ -51,13 +51,14 @@ const tell = async (
 
 /**
  * Connects somebody's account elsewhere with their account here, and tells the owner.
+ * @param signsIn whether it is part of a sign-in by way of the provider, which is then its first
  * @throws AppError 404 user_not_found, 409 identity_taken when it is connected with another account, 403 rank_too_low
  */
 export const linkIdentity = (
   deps: IdentityDeps,
   actor: Actor,
   provider: IdentityProvider,
-  { userId, person }: { userId: string; person: UpstreamPerson },
+  { userId, person, signsIn = false }: { userId: string; person: UpstreamPerson; signsIn?: boolean },
 ): Promise<Identity> =>
   transact(deps.db, async (db) => {
     if ((await lockUser(db, userId)) !== 'active') throw notFound('user');
@@ -67,7 +68,10 @@ export const linkIdentity = (
     const known = await findIdentity(db, keyOf(person));
     if (known && known.userId === userId) return known;
     const { email = null, emailProven } = person;
-    const made = known ? undefined : await insertIdentity(db, { ...keyOf(person), userId, email, emailProven });
+    const used = signsIn ? { lastUsedAt: new Date() } : {};
+    const made = known
+      ? undefined
+      : await insertIdentity(db, { ...keyOf(person), userId, email, emailProven, ...used });
     if (!made) throw conflict('identity_taken', 'It is connected with another account');
     await tell(deps, db, actor, user, { provider: provider.metadata.name, connected: true });
     await recordEvent(
@@ -79,14 +83,20 @@ export const linkIdentity = (
   });
 
 /**
- * Takes one apart, and tells the owner.
+ * Takes one apart, and tells the owner. Sessions do not say by which account they were begun, so all end but the one that asks:
+ * whoever has the other account is out.
  * @param offered names of the providers that people can sign in with, by id
  * @throws AppError 404 identity_not_found, 409 last_way_in when nothing else would be left to sign in with
  */
 export const unlinkIdentity = (
   deps: IdentityDeps,
   actor: Actor,
-  { userId, id, offered }: { userId: string; id: string; offered: ReadonlyMap<string, string> },
+  {
+    userId,
+    sessionUid,
+    id,
+    offered,
+  }: { userId: string; sessionUid: string; id: string; offered: ReadonlyMap<string, string> },
 ): Promise<void> =>
   transact(deps.db, async (db) => {
     // Of two that are taken apart at once, the second sees what the first has left.
@@ -99,6 +109,7 @@ export const unlinkIdentity = (
     if (!hasOther && !(await hasOwnWayIn(db, userId)))
       throw conflict('last_way_in', 'This is the only way to sign in: set a password or add a passkey first');
     await dropRoles(db, userId, removed.providerId, left);
+    await deps.endSessions(db, actor, userId, sessionUid, 'identity_unlinked');
     const { providerId } = removed;
     await tell(deps, db, actor, user, { provider: offered.get(providerId) ?? providerId, connected: false });
     await recordEvent(db, actor, {

@@ -42,7 +42,9 @@ export const listIdentities = (db: Db, userId: string): Promise<Identity[]> =>
     .orderBy('createdAt')
     .select(...columns);
 
-export type NewIdentity = IdentityKey & Pick<Identity, 'userId' | 'email' | 'emailProven'>;
+export type NewIdentity = IdentityKey &
+  Pick<Identity, 'userId' | 'email' | 'emailProven'> &
+  Partial<Pick<Identity, 'lastUsedAt'>>;
 
 /** @returns undefined when the account there is connected with somebody already */
 export const insertIdentity = async (db: Db, identity: NewIdentity): Promise<Identity | undefined> => {

@@ -28,6 +28,8 @@ export interface ProviderDeps {
   db: Db;
   secrets: Secrets;
   providers: Pick<Providers, 'isReserved'>;
+  /** Why a URL could never be fetched; undefined when it might be. */
+  refusalOf(url: string): string | undefined;
 }
 
 export interface ProviderInput {
@@ -37,9 +39,27 @@ export interface ProviderInput {
 
 const target = (id: string) => ({ type: 'identity_provider', id });
 
+/** Members that this service fetches from, and could not. The browser alone goes to `authorization_endpoint`. */
+const unreachable = (metadata: ProviderMetadata, refusalOf: ProviderDeps['refusalOf']) =>
+  (['issuer', 'token_endpoint', 'userinfo_endpoint', 'emails_endpoint', 'jwks_uri'] as const).flatMap((field) => {
+    const why = metadata[field] === undefined ? undefined : refusalOf(metadata[field]);
+    return why === undefined
+      ? []
+      : [
+          {
+            field,
+            message: `can never be reached: ${why}; OUTBOUND_ALLOW (development) or the operator’s file allows it`,
+          },
+        ];
+  });
+
 /** @throws AppError 400 invalid_request */
-const assertFits = (metadata: ProviderMetadata, secrets: ProviderSecrets): void => {
-  const mistakes = providerMistakes(metadata, secrets);
+const assertFits = (
+  { refusalOf }: Pick<ProviderDeps, 'refusalOf'>,
+  metadata: ProviderMetadata,
+  secrets: ProviderSecrets,
+): void => {
+  const mistakes = [...providerMistakes(metadata, secrets), ...unreachable(metadata, refusalOf)];
   if (!mistakes.length) return;
   throw invalid('invalid_request', 'The request is not valid', {
     fields: mistakes.map(({ field, message }) => ({ field, code: 'custom', message })),
@@ -87,13 +107,13 @@ const taken = () => conflict('identity_provider_exists', 'There is an identity p
  *   operator's file has, or too_many_identity_providers
  */
 export const createIdentityProvider = async (
-  { db, secrets, providers }: ProviderDeps,
+  { db, secrets, providers, refusalOf }: ProviderDeps,
   actor: Actor,
   caller: Caller,
   id: string,
   input: ProviderInput,
 ): Promise<ProviderRow> => {
-  assertFits(input.metadata, input.secrets);
+  assertFits({ refusalOf }, input.metadata, input.secrets);
   if (providers.isReserved(id)) throw taken();
   return transact(db, async (db) => {
     const present = await findPowers(db, caller);
@@ -144,7 +164,7 @@ const changed = (before: ProviderInput, after: ProviderInput): string[] => {
  * @throws AppError 404 identity_provider_not_found, 400 invalid_request, 403 rank_too_low
  */
 export const updateIdentityProvider = async (
-  { db, secrets }: ProviderDeps,
+  { db, secrets, refusalOf }: ProviderDeps,
   actor: Actor,
   caller: Caller,
   id: string,
@@ -156,7 +176,7 @@ export const updateIdentityProvider = async (
     const places = ['preset', 'issuer', 'tenant', 'token_endpoint', 'userinfo_endpoint'] as const;
     const isElsewhere = places.some((name) => input.metadata[name] !== before.metadata[name]);
     const next = { metadata: input.metadata, secrets: { ...(isElsewhere ? {} : kept.secrets), ...input.secrets } };
-    assertFits(next.metadata, next.secrets);
+    assertFits({ refusalOf }, next.metadata, next.secrets);
     await assertRoles(db, next.metadata, present);
     await db('identityProviders')
       .where({ id })

@@ -1,7 +1,12 @@
 /** Reads of identity providers. They are asked whenever somebody uses one, so that a change is in force at once and everywhere. */
 import type { Db } from '../../db/connect.ts';
 import type { Secrets } from '../secrets.ts';
-import type { IdentityProvider, ProviderMetadata, ProviderSecrets } from './identity-providers.ts';
+import {
+  type IdentityProvider,
+  ProviderId,
+  type ProviderMetadata,
+  type ProviderSecrets,
+} from './identity-providers.ts';
 import { resolveProvider, withPreset } from './presets.ts';
 
 export interface ProviderRow {
@@ -78,6 +83,8 @@ export const createProviders = (db: Db, secrets: Secrets, file: readonly Identit
   return {
     isReserved,
     find: async (id) => {
+      // It comes from paths and forms of anybody's, and a database takes no NUL.
+      if (!ProviderId.safeParse(id).success) return undefined;
       const row = isReserved(id) ? undefined : await findProviderRow(db, id);
       const provider = row ? toProvider(row) : file.find((provider) => provider.id === id);
       return provider?.metadata.enabled ? provider : undefined;

@@ -16,7 +16,16 @@ import {
   openProviderSecrets,
   type ProviderRow,
 } from './identity-providers.queries.ts';
-import { callbackPath, ProviderId, providerMetadata, providerSecrets } from './identity-providers.ts';
+import {
+  callbackPath,
+  neededMembers,
+  type Preset,
+  ProviderId,
+  presets,
+  providerMetadata,
+  providerMistakes,
+  providerSecrets,
+} from './identity-providers.ts';
 
 const IdentityProviderDocument = z
   .object({
@@ -46,8 +55,25 @@ const ReplaceIdentityProvider = z
   .object({ ...providerMetadata.shape, ...providerSecrets.shape })
   .meta({ id: 'ReplaceIdentityProvider', example });
 
+/** What the preset needs is asked for together with what else is missing, so that nobody is told piece by piece. */
+const lacks = (field: (typeof neededMembers)[number]) =>
+  z.refine<unknown>(
+    (value) => {
+      const document = value as z.output<typeof ReplaceIdentityProvider>;
+      return !providerMistakes(document, document).some((mistake) => mistake.field === field);
+    },
+    {
+      path: [field],
+      error: 'is needed for this preset',
+      when: ({ value, issues }) =>
+        presets.includes((value as { preset?: Preset } | null)?.preset as Preset) &&
+        !issues.some(({ path }) => path?.[0] === field),
+    },
+  );
+
 const NewIdentityProvider = z
   .object({ id: ProviderId, ...ReplaceIdentityProvider.shape })
+  .check(...neededMembers.map(lacks))
   .meta({ id: 'NewIdentityProvider', example: { id: 'acme', ...example } });
 
 const toInput = ({

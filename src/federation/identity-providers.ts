@@ -64,10 +64,11 @@ export const providerMetadata = z.object({
   name: text(64).optional().meta({ description: 'On the button; the preset’s own unless given', example: 'Acme' }),
   enabled: z.boolean().default(true).meta({ description: 'Whether people can sign in with it', example: true }),
   client_id: text(500).meta({ description: 'What this service is called there', example: 'countersign' }),
-  token_endpoint_auth_method: z
-    .enum(['client_secret_basic', 'client_secret_post', 'none'])
-    .optional()
-    .meta({ description: 'How the secret is sent; `client_secret_post` unless given', example: 'client_secret_basic' }),
+  token_endpoint_auth_method: z.enum(['client_secret_basic', 'client_secret_post', 'none']).optional().meta({
+    description:
+      'How the secret is sent. Unless given: for `oidc` what the issuer announces, `client_secret_basic` if both or nothing; else `client_secret_post`',
+    example: 'client_secret_basic',
+  }),
   issuer: endpoint.optional().meta({
     description: 'What `iss` must be, and where endpoints are discovered; needed for `oidc`',
     example: 'https://id.acme.example/realms/staff',
@@ -173,6 +174,9 @@ export interface ProviderSummary {
 
 /** Where a provider sends people back to; to be registered there. */
 export const callbackPath = (id: string): string => `/auth/social/${id}/callback`;
+
+/** Members that a preset can need. */
+export const neededMembers = ['issuer', 'client_secret', 'team_id', 'key_id', 'private_key'] as const;
 
 const missing = (metadata: ProviderMetadata, secrets: { client_secret?: unknown; private_key?: unknown }): string[] => {
   const { preset } = metadata;

@@ -50,6 +50,15 @@ export const isAnyTenant = ({ metadata: { tenant = 'common' } }: Pick<IdentityPr
 /** Microsoft's tenant of all personal accounts, whose issuer `consumers` has. */
 const personalTenant = '9188040d-6c67-4c5b-b112-36a304b66dad';
 
+/**
+ * Whether somebody's tenant is one that the setting takes: `organizations` is every tenant but the one of all personal accounts,
+ * in which anybody can have one. Microsoft's metadata of it is that of any tenant, so `iss` alone would let them in.
+ */
+export const takesTenant = (
+  { metadata: { preset, tenant } }: Pick<IdentityProvider, 'metadata'>,
+  tid: unknown,
+): boolean => preset !== 'microsoft' || tenant !== 'organizations' || String(tid).toLowerCase() !== personalTenant;
+
 /** The tenant as an issuer has it. */
 export const tenantOf = ({ tenant = 'common' }: Pick<ProviderMetadata, 'tenant'>): string =>
   tenant === 'consumers' ? personalTenant : tenant;

@@ -1,5 +1,6 @@
 /** What a provider says of somebody, made into an address, a profile, roles and methods of ours by rule. */
 import { acrValues } from '../auth/authentication-context.ts';
+import { Locale } from '../http/schemas.ts';
 import { normalizeEmail } from '../users/users.queries.ts';
 import { type IdentityProvider, type ProfileMember, profileMembers } from './identity-providers.ts';
 import { isAnyTenant } from './presets.ts';
@@ -66,7 +67,8 @@ const saysVerified = (provider: IdentityProvider, claims: JsonObject): boolean =
 const textOf = (value: unknown, max = 255): string | undefined => {
   const text = typeof value === 'number' ? String(value) : value;
   if (typeof text !== 'string') return undefined;
-  const clean = text.replace(/[\p{Cc}\p{Cs}\u2028\u2029]/gu, '').trim();
+  // What nobody sees but what turns the text around, or makes it another's, is refused of people who type their name as well.
+  const clean = text.replace(/[\p{C}\u2028\u2029]/gu, '').trim();
   return clean && clean.length <= max ? clean : undefined;
 };
 
@@ -78,8 +80,7 @@ const memberOf = (member: ProfileMember, value: unknown): string | undefined => 
   if (!text) return undefined;
   if (linkMembers.has(member)) return URL.parse(text)?.protocol === 'https:' ? text : undefined;
   if (member === 'birthdate') return /^\d{4}-\d{2}-\d{2}$/.test(text) ? text : undefined;
-  if (member === 'locale')
-    return /^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$/.test(text) ? text.replaceAll('_', '-') : undefined;
+  if (member === 'locale') return Locale.safeParse(text.replaceAll('_', '-')).data;
   if (member === 'zoneinfo') return /^[A-Za-z_+-]+(\/[A-Za-z0-9_+-]+)*$/.test(text) ? text : undefined;
   return text;
 };
@@ -147,6 +148,7 @@ export const personOf = (
     }),
     roles: rolesOf(claims, provider),
     amr: amrOf(provider, claims),
-    ...(typeof authTime === 'number' && Number.isSafeInteger(authTime) ? { authTime } : {}),
+    // Before 1970 nobody signed in; far enough before, it is no date at all.
+    ...(typeof authTime === 'number' && Number.isSafeInteger(authTime) && authTime >= 0 ? { authTime } : {}),
   };
 };

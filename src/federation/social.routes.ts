@@ -165,14 +165,16 @@ export const socialRoutes = (deps: SocialDeps): Route[] => [
     path: '/auth/me/identities/:id',
     tag,
     summary: 'Disconnect an account at an identity provider',
-    description: 'Never the last way to sign in. The owner is told by mail. Connecting one takes the account page.',
+    description:
+      'Never the last way to sign in. All sessions end but the one that asks, and the owner is told by mail. Connecting one takes the account page.',
     access: 'identities:write:own',
     params: z.object({ id: z.uuid() }),
     status: 204,
     problems: { 403: ['session_needed'], 404: ['identity_not_found'], 409: ['last_way_in'] },
     handle: async ({ params: { id }, caller, actor }) => {
       assertSignedInHere(caller);
-      await unlinkIdentity(deps, actor, { userId: caller.id, id, offered: await offeredNames(deps.providers) });
+      const { id: userId, sessionUid } = caller;
+      await unlinkIdentity(deps, actor, { userId, sessionUid, id, offered: await offeredNames(deps.providers) });
     },
   }),
 ];

@@ -13,8 +13,12 @@ const timeoutMs = 5000;
 const isObject = (value: unknown): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-const unavailable = (url: string, cause: unknown) =>
-  new FederationError('unavailable', `${new URL(url).host}: ${(cause as Error).message}`, { cause });
+/** What is refused before anything is sent (outbound.ts) is for the operator to allow, so the log names the setting. */
+const unavailable = (url: string, cause: unknown) => {
+  const { message, code } = cause as NodeJS.ErrnoException;
+  const hint = code === 'outbound_refused' ? '; OUTBOUND_ALLOW (development) allows hosts' : '';
+  return new FederationError('unavailable', `${new URL(url).host}: ${message}${hint}`, { cause });
+};
 
 const send = async (fetch: typeof globalThis.fetch, url: string, init: RequestInit): Promise<[number, unknown]> => {
   let text: string;

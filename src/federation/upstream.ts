@@ -4,11 +4,11 @@
  */
 import { createHash, createHmac } from 'node:crypto';
 import { appleClientSecret } from './apple.ts';
-import type { Discover, Upstream } from './discovery.ts';
+import type { AuthMethod, Discover, Upstream } from './discovery.ts';
 import { FederationError } from './federation-error.ts';
 import { verifyIdToken } from './id-tokens.ts';
 import { callbackPath, type IdentityProvider } from './identity-providers.ts';
-import { isPlainOAuth } from './presets.ts';
+import { isPlainOAuth, takesTenant } from './presets.ts';
 import { personOf, type UpstreamPerson } from './profiles.ts';
 import { type JsonObject, requestJson, requestList } from './upstream-requests.ts';
 
@@ -122,22 +122,26 @@ const basic = (id: string, secret: string): string => {
 
 const authenticate = async (
   provider: IdentityProvider,
+  method: AuthMethod,
 ): Promise<{ form: Record<string, string>; headers: Record<string, string> }> => {
-  const { preset, client_id, token_endpoint_auth_method: method = 'client_secret_post' } = provider.metadata;
+  const { preset, client_id } = provider.metadata;
   const secret = preset === 'apple' ? await appleClientSecret(provider) : (provider.secrets.client_secret ?? '');
   if (method === 'none') return { form: { client_id }, headers: {} };
   if (method === 'client_secret_basic') return { form: {}, headers: { authorization: basic(client_id, secret) } };
   return { form: { client_id, client_secret: secret }, headers: {} };
 };
 
+/** Refusals of this service, not of the person (RFC 6749 section 5.2); the last is GitHub's. */
+const refusals = new Set(['invalid_client', 'unauthorized_client', 'incorrect_client_credentials']);
+
 /** RFC 6749 section 4.1.3. GitHub answers errors with status 200, so the body decides. */
 const redeem = async (
   deps: UpstreamDeps,
   provider: IdentityProvider,
-  { tokenEndpoint }: Upstream,
+  { tokenEndpoint, authMethod }: Upstream,
   { code, verifier }: { code: string; verifier: string },
 ): Promise<{ accessToken: string; idToken: unknown }> => {
-  const { form, headers } = await authenticate(provider);
+  const { form, headers } = await authenticate(provider, authMethod);
   const { status, body } = await requestJson(deps.fetchOf(provider), tokenEndpoint, {
     method: 'POST',
     headers: { ...headers, 'content-type': 'application/x-www-form-urlencoded' },
@@ -150,6 +154,11 @@ const redeem = async (
     }).toString(),
   });
   const { access_token: accessToken, token_type: type, id_token: idToken, error } = body;
+  if (refusals.has(String(error)))
+    throw new FederationError(
+      'misconfigured',
+      `the token endpoint answered ${status} ${String(error)}: see client_id, client_secret and token_endpoint_auth_method (${authMethod})`,
+    );
   if (status !== 200 || error !== undefined)
     throw new FederationError('invalid', `the token endpoint answered ${status} ${JSON.stringify(error ?? '')}`);
   if (typeof accessToken !== 'string' || !accessToken || String(type).toLowerCase() !== 'bearer')
@@ -272,6 +281,7 @@ export const fetchPerson = async (
   // The parameter is a wish that the browser could have changed; the claim is Google's word.
   if (domain !== undefined && preset === 'google' && verified.hd !== domain)
     throw new FederationError('wrong_account', `hd is ${String(verified.hd)}`);
+  if (!takesTenant(provider, verified.tid)) throw new FederationError('wrong_account', 'tid is of personal accounts');
   const claims = await withUserinfo(deps, provider, upstream, { accessToken, claims: verified });
   const { iss: issuer, sub: subject } = verified;
   return personOf(provider, { issuer, subject, claims }, preset === 'apple' ? appleName(user) : undefined);

@@ -117,10 +117,16 @@ export const parts = (secrets: Secrets): Part[] => [
   },
 ];
 
+/** Whoever was refused was perhaps somebody else: where they sit is for administrators, as in `GET /auth/me/sign-ins`. */
+const ofNobodyElse = <Row extends { outcome: string }>(row: Row) =>
+  row.outcome === 'refuse'
+    ? { ...row, address: null, country: null, city: null, latitude: null, longitude: null, network: null }
+    : row;
+
 const signIns: LongPart = {
   name: 'signIns',
-  batch: (db, userId, limit, after) =>
-    db('signIns')
+  batch: async (db, userId, limit, after) => {
+    const rows = await db('signIns')
       .where({ userId })
       .modify((query) => {
         // Ids are in the order of time.
@@ -129,7 +135,9 @@ const signIns: LongPart = {
       .orderBy('id', 'desc')
       .limit(limit)
       .select('id', 'createdAt as at', 'clientId', 'amr', 'address', 'userAgent', 'country', 'city', 'latitude')
-      .select('longitude', 'network', 'outcome', 'score', 'factors', 'disownedAt'),
+      .select('longitude', 'network', 'outcome', 'score', 'factors', 'disownedAt');
+    return rows.map(ofNobodyElse);
+  },
 };
 
 const activity: LongPart = {

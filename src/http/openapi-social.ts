@@ -1,9 +1,15 @@
 /** What the OpenAPI document says of the two addresses at which a browser goes to an identity provider and comes back. */
 import { z } from 'zod';
-import type { ZodOpenApiPathsObject } from 'zod-openapi';
-import { form, json, page, redirect, refusal } from './openapi-parts.ts';
+import type { ZodOpenApiPathsObject, ZodOpenApiResponseObject } from 'zod-openapi';
+import { form, json, page, redirect } from './openapi-parts.ts';
+import { Problem } from './openapi-problems.ts';
 
 const text = (description: string, example: string) => z.string().meta({ description, example });
+/** A page for browsers, a problem for programs. */
+const told = (description: string): ZodOpenApiResponseObject => ({
+  description,
+  content: { ...page(description).content, 'application/problem+json': { schema: Problem } },
+});
 const provider = z.object({ provider: text('Which, as `GET /auth/social` lists them', 'google') });
 const tag = 'Identity providers';
 
@@ -54,9 +60,9 @@ export const social = (): ZodOpenApiPathsObject => ({
       responses: {
         '200': json('For `Accept: application/json`', Begun),
         '302': redirect('To the provider'),
-        '400': refusal('The redirectUri or the codeChallenge is not one that can be used'),
-        '404': refusal('There is no such provider'),
-        '503': refusal('The provider cannot be reached'),
+        '400': told('The redirectUri or the codeChallenge is not one that can be used'),
+        '404': told('There is no such provider'),
+        '503': told('The provider cannot be reached'),
       },
     },
   },

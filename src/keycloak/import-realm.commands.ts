@@ -8,7 +8,7 @@ import { operatorPowers } from '../clients/clients.commands.ts';
 import { findClient } from '../clients/clients.queries.ts';
 import { AppError } from '../errors.ts';
 import { findProviderRow, sealProviderSecrets } from '../federation/identity-providers.queries.ts';
-import type { IdentityProvider } from '../federation/identity-providers.ts';
+import { callbackPath, type IdentityProvider } from '../federation/identity-providers.ts';
 import { hashToken, randomToken, type Secrets } from '../secrets.ts';
 import type { PlannedClient } from './clients.ts';
 import { isSameProvider, type PlannedProvider } from './providers.ts';
@@ -18,6 +18,8 @@ import type { PlannedGroup, PlannedRole } from './roles.ts';
 
 export interface RealmImport {
   actor: Actor;
+  /** Ours. */
+  issuer: string;
   system: string;
   realm: string;
   dryRun: boolean;
@@ -236,7 +238,7 @@ export const importProvider = async (
     if (!same) reporter.note('provider-taken', alias);
     return same ? links : undefined;
   }
-  reporter.note('provider-callback', `${alias}: /auth/social/${id}/callback`);
+  reporter.note('provider-callback', `${alias}: ${run.issuer}${callbackPath(id)}`);
   reporter.count('identity providers', 'created');
   if (dryRun) return links;
   await db.transaction(async (db) => {

@@ -21,6 +21,8 @@ export interface ImportDeps extends UserImportDeps {
   validateClient: ValidateClient;
   /** What passkeys are bound to here: the host of the issuer, or a domain above it. */
   relyingPartyId: string;
+  /** Ours, in front of the redirect URIs of identity providers. */
+  issuer: string;
   /** Of the operator's file. */
   findFileProvider(id: string): IdentityProvider | undefined;
 }
@@ -135,11 +137,12 @@ export const importKeycloak = async (
   { path, dryRun, firstParty, passkeys }: ImportOptions,
 ): Promise<ImportReport> => {
   const parsed = Realm.safeParse(await readRealm(path));
-  if (!parsed.success) throw new Error(`${path}: no realm export of Keycloak (it has no name)`);
+  if (!parsed.success) throw new Error(`${path}: no realm export of Keycloak (it has no \`realm\`, which names it)`);
   const realm = parsed.data;
   const reporter = createReporter(realm.realm, dryRun);
   const run: RealmImport = {
     actor,
+    issuer: deps.issuer,
     system: `keycloak:${realm.id ?? realm.realm}`,
     realm: realm.realm,
     dryRun,

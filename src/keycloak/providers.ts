@@ -31,12 +31,15 @@ const presets: Record<string, Preset> = {
 /** Keycloak asks Microsoft's Graph for somebody's id; here it is `sub`, which is another one for each application. */
 const withOtherSubjects = new Set<Preset>(['microsoft']);
 
-const idOf = (alias: string) =>
-  alias
+const idOf = (alias: string) => {
+  const id = alias
     .toLowerCase()
     .replace(/[^a-z0-9-]/g, '-')
     .replace(/^[^a-z]+/, '')
     .slice(0, 40);
+  // The name of an endpoint, which no provider can have.
+  return id === 'token' ? 'keycloak-token' : id;
+};
 
 const methods: Record<string, ProviderMetadata['token_endpoint_auth_method']> = {
   client_secret_basic: 'client_secret_basic',

@@ -65,7 +65,10 @@ const adopt = async (
   const externalId = found.id as string;
   if ((await findProvisioned(db, system, externalId)) !== undefined)
     return conflict('the user there belongs to another account');
-  if (!isOurs && !found.emailVerified) return conflict('a user there has the address, and it is not verified');
+  // Of a realm that lets people write attributes, anybody can say that this service made them: what it makes is verified.
+  if (!found.emailVerified && (wanted.emailVerified || !isOurs))
+    return conflict('a user there has the address, and it is not verified');
+  if (!isOurs && !wanted.emailVerified) return conflict('a user there has the address, which is not verified here');
   if (!isOurs && !found.enabled) return conflict('a user there has the address, and is disabled');
   if (dryRun) return { outcome: 'adopted', externalId };
   const result = await keycloak.update(externalId, mergePerson(found, wanted));

@@ -23,6 +23,16 @@ type Take = (name: string) => 'whole' | 'elements' | 'skip';
 const [quote, backslash, comma, colon] = [0x22, 0x5c, 0x2c, 0x3a];
 const [openBrace, openBracket, closeBrace, closeBracket] = [0x7b, 0x5b, 0x7d, 0x5d];
 
+/** What comes before the members: blanks, perhaps a byte order mark, and the brace of an object. @throws Error for anything else */
+const assertBegins = (chunk: string, at: number): void => {
+  const char = chunk[at] ?? '';
+  if (char === '{' || /[\s\ufeff]/.test(char)) return;
+  // A list of objects; a text that begins with a bracket for another reason is told from it by what follows.
+  if (char === '[' && /^\s*(\{|$)/.test(chunk.slice(at + 1, at + 1000)))
+    throw new Error('the file holds several realms: export one (kc.sh export --realm NAME)');
+  throw new Error('the file is not a JSON object: name one that Keycloak exported (kc.sh export --realm NAME)');
+};
+
 /**
  * Splits a JSON object into its members. It counts braces and knows strings, no more: each piece is for `JSON.parse` to judge.
  * @throws Error when the document is no object, breaks off, or a piece is too long
@@ -46,6 +56,7 @@ export async function* splitDocument(chunks: AsyncIterable<string>, take: Take):
     };
     for (let at = 0; at < chunk.length; at++) {
       const char = chunk.charCodeAt(at);
+      if (depth === 0 && !ended) assertBegins(chunk, at);
       if (inString) {
         if (escaped) escaped = false;
         else if (char === backslash) escaped = true;
@@ -64,8 +75,6 @@ export async function* splitDocument(chunks: AsyncIterable<string>, take: Take):
         if (depth === 1 && mode === 'whole') from = at + 1;
       } else if (char === openBrace || char === openBracket) {
         depth++;
-        if (depth === 1 && char === openBracket)
-          throw new Error('the file holds several realms: export one (kc.sh export --realm NAME)');
         if (depth === 2 && mode === 'elements' && char === openBracket) [inElements, from] = [true, at + 1];
       } else if (char === closeBrace || char === closeBracket || char === comma) {
         const isPiece = inElements ? depth === 2 : depth === 1 && from >= 0;
@@ -96,7 +105,9 @@ const chunksOf = (file: string): AsyncIterable<string> => createReadStream(file,
 
 /** The files of an export: the realm's, and those with its users beside it. @throws Error when there is none, or more than one */
 export const filesOf = (path: string): { realm: string; users: string[] } => {
-  const isFolder = statSync(path).isDirectory();
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (!found) throw new Error(`${path}: there is no such file or folder`);
+  const isFolder = found.isDirectory();
   const folder = isFolder ? path : dirname(path);
   const names = readdirSync(folder);
   const realms = isFolder ? names.filter((name) => name.endsWith('-realm.json')) : [basename(path)];

@@ -15,7 +15,6 @@ export type FactorChange =
   | 'passkey-removed'
   /** One was used whose counter went backwards: perhaps there are two of it. */
   | 'passkey-refused'
-  | 'passkey-refused'
   | 'backup-code-used'
   | 'backup-codes-made'
   | 'factors-reset';

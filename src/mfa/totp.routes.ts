@@ -76,8 +76,11 @@ export const totpRoutes = (deps: MfaRouteDeps): Route[] => [
     problems: { 400: ['invalid_code'], 401: ['invalid_token'], 403: ['session_needed', 'email_not_verified'] },
     handle: async ({ body, caller, actor }) => {
       const { userId, standing } = own(caller);
+      // Whoever has come by a session must not guess the code of an app that its owner is setting up: backup codes come with it.
+      await deps.limitFactorTries(userId);
       const confirmed = await confirmTotp(deps, deps.db, actor, { userId, standing, code: body.code });
       if (!confirmed) throw invalidCode();
+      await deps.returnFactorTry(userId);
       return { backupCodes: confirmed.backupCodes };
     },
   }),

@@ -26,7 +26,7 @@ import { defaultResource } from './resources.ts';
 
 /** The registration endpoint; a client's own is below it, by its id. */
 export const registrationPath = '/oauth/register';
-const ownPath = /^\/oauth\/register\/([^/]{1,600})$/;
+const ownPath = /^\/oauth\/register\/([^/]+)$/;
 
 export interface RegistrationParts extends SelfRegistrationDeps {
   db: Db;

@@ -111,6 +111,9 @@ export const endSessionsAndGrants = async (
   const uids = sessions.map((session) => session.uid);
   // Sessions first: the deletion waits for requests that are adding a Grant to one, and what follows sees it.
   await db('sessions').delete().where({ userId }).whereIn('uid', uids);
+  // Neither does a sign-in that is finished, and held back until this is over, become one (see `bindSignIn`).
+  if (uid === undefined)
+    await db('signIns').where({ userId, sessionUid: null, voidedAt: null }).update({ voidedAt: db.fn.now() });
   const revoked = await revokeGrants(db, await grantsToEnd(db, userId, uid, except));
   if (!sessions.length && !revoked.grants) return { ...revoked, sessions: 0 };
   for (const session of sessions) await queueLogouts(db, userId, session, queueLogout);

@@ -31,6 +31,7 @@ const enrolmentApp = {
   qr: await qrCode('otpauth://totp/Countersign:ada%40example.com?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP'),
 };
 const enrolmentCodes = Array.from({ length: 10 }, (_, index) => `0f3k-9wq2-m7h${index}`);
+const enrolmentDone = { action: '/interaction/x', account: email, downloadAction: '/account/two-step/codes.txt' };
 
 export const secondStepSamples: Sample[] = [
   { view: 'second-factor', state: 'app', props: secondFactor, page: { client: acme } },
@@ -82,6 +83,6 @@ export const secondStepSamples: Sample[] = [
   },
   { view: 'enrolment', state: 'app', props: { ...enrolment, app: enrolmentApp }, page: { signedInAs: email } },
   { view: 'enrolment', state: 'rtl', props: { ...enrolment, app: enrolmentApp }, page: { client: acme, locale: 'ar' } },
-  { view: 'enrolment-codes', state: 'shown', props: { action: '/interaction/x', codes: enrolmentCodes } },
-  { view: 'enrolment-codes', state: 'none', props: { action: '/interaction/x', codes: [] }, page: { client: acme } },
+  { view: 'enrolment-codes', state: 'shown', props: { ...enrolmentDone, codes: enrolmentCodes } },
+  { view: 'enrolment-codes', state: 'none', props: { ...enrolmentDone, codes: [] }, page: { client: acme } },
 ];

@@ -22,6 +22,11 @@ const signIn: ViewProps['sign-in'] = {
   cancelAction: '/interaction/1/abort',
   social,
 };
+const allWays: ViewProps['sign-in'] = {
+  ...signIn,
+  passkey: { action: '/interaction/1', optionsHref: '/interaction/1/passkey', autofill: true },
+  magicLink: true,
+};
 
 const profile: ViewProps['social-profile'] = {
   action: '/interaction/1',
@@ -51,6 +56,8 @@ const longName = longWord.slice(0, 64);
 
 export const socialSamples: Sample[] = [
   { view: 'sign-in', state: 'social', props: signIn, page: { client: acme } },
+  { view: 'sign-in', state: 'all-ways', props: allWays, page: { client: acme } },
+  { view: 'sign-in', state: 'all-ways-rtl', props: allWays, page: { client: acme, locale: 'ar' } },
   {
     view: 'sign-in',
     state: 'social-down',

@@ -190,6 +190,17 @@ export const samples: Sample[] = [
   { view: 'verify', state: 'password', props: { action: '/verify', token, asksPassword: true, problems: [] } },
   {
     view: 'verify',
+    state: 'without-password',
+    props: {
+      action: '/verify',
+      token,
+      asksPassword: true,
+      withoutPassword: { email, action: '/forgot', signInHref: '/sign-in' },
+      problems: [],
+    },
+  },
+  {
+    view: 'verify',
     state: 'error',
     props: { action: '/verify', token, asksPassword: false, problems: [{ code: 'busy' }] },
   },
@@ -350,6 +361,11 @@ export const samples: Sample[] = [
   { view: 'signed-out', state: 'done', props: { signInHref: '/account' } },
   { view: 'continue', state: 'form-post', props: { action: '/callback', fields: { code: token, state: 'st' } } },
   { view: 'error', state: 'not-found', props: { status: 404, title: 'notFound', code: 'not_found', homeHref: '/' } },
+  {
+    view: 'error',
+    state: 'no-provider',
+    props: { status: 404, title: 'noProvider', code: 'identity_provider_not_found', homeHref: '/' },
+  },
   {
     view: 'error',
     state: 'restart',

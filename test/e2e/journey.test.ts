@@ -201,7 +201,7 @@ describe('the journey from registration to sign-out', () => {
     await page.goto(`${server.issuer}/account`);
     await expectPage(page, 'Your account · Countersign');
     await toAccountPage(person, 'Devices');
-    await expectPage(page, 'Where you are signed in · Countersign');
+    await expectPage(page, 'Devices · Countersign');
     const devices = await page.locator('main').innerText();
     expect(devices).toContain('This device');
     expect(devices).toMatch(/Chrom.*Linux/);

@@ -423,6 +423,9 @@ describe('activity', () => {
     for (const key of ['activity.actions.session-sign_in', 'activity.signals.new-device', 'activity.by.administrator'])
       expect([key, page.html.includes(words(key))]).toEqual([key, true]);
     expect(page.html).toContain('Safari · iOS');
+    // One’s own registration is nobody else’s doing.
+    expect(page.html).toContain(words('activity.actions.user-register'));
+    for (const key of ['activity.by.unknown', 'activity.actions.other']) expect(page.html).not.toContain(words(key));
     expect(page.html).not.toMatch(/session\.sign_in|user\.register/);
   });
 
@@ -492,6 +495,16 @@ describe('one’s data', () => {
     });
     for (const needle of needles(id)) expect([needle, file.html.includes(needle)]).toEqual([needle, false]);
     expect(await events(id)).toContain('user.export_data');
+  });
+
+  it('does not say where somebody sits who was refused: that is perhaps somebody else', async () => {
+    const { browser, id } = await person();
+    const place = { address: '198.51.100.77', country: 'NZ', city: 'Wellington', network: 'AS64500' };
+    const row = { id: uuid(), userId: id, score: 90, factors: '[]', outcome: 'refuse', userAgent: 'Guesser/1' };
+    await db()('signIns').insert({ ...row, ...place });
+    const { html } = await download(browser);
+    expect(JSON.parse(html).signIns).toContainEqual(expect.objectContaining({ outcome: 'refuse', address: null }));
+    for (const word of Object.values(place)) expect(html).not.toContain(`"${word}"`);
   });
 
   it('is whole, however much has happened', async () => {

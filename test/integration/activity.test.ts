@@ -81,6 +81,22 @@ describe('shows', () => {
     });
 });
 
+describe('what is done before being signed in', () => {
+  for (const [action, by] of [
+    ['backup_code.use', 'you'],
+    ['session.disown', 'you'],
+    ['sign_in_link.request', 'unknown'],
+    ['session.sign_in_failed', 'unknown'],
+  ])
+    it(`${action} is by ${by}`, async () => {
+      const { id: _, ...request } = from(ada);
+      await record({ ...request, type: 'anonymous' }, { action: action ?? '', target: { type: 'user', id: ada.id } });
+      const [event] = (await activity(ada, 'limit=1')).data;
+      const where = { device: 'Firefox · Linux', address: '192.0.2.10' };
+      expect(event).toMatchObject({ action, by, ...(by === 'you' ? where : { device: null, address: null }) });
+    });
+});
+
 it('shows each event once, and nobody else’s', async () => {
   await record(from(ada), { action: 'user.see_self', target: { type: 'user', id: ada.id } });
   await record(from(bob), { action: 'user.see_self', target: { type: 'user', id: bob.id } });

@@ -527,9 +527,9 @@ describe('what was approved', () => {
     const someone = await signedIn();
     const { app, works, refresh } = await approved(someone);
     await someone.browser.submit(
-      await someone.browser.go('/account'),
+      await someone.browser.go('/account/applications'),
       { id: app.client.client_id },
-      '/consents/withdraw',
+      '/applications/withdraw',
     );
     expect([await works(), await refresh()]).toEqual([401, 400]);
   });
@@ -682,7 +682,7 @@ describe('a second factor', () => {
       expect((await startRaw(app, { scope: 'openid', login_hint: someone.email }, strict)).status).toBe(200);
       const form = await someone.browser.submit(await requestsPage(someone), { email: someone.email, password });
       const code = /\b\d{6}\b/.exec((await strict.mail(someone.email, /code/i)).text)?.[0] ?? '';
-      const page = await someone.browser.submit(form, { code });
+      const page = await someone.browser.submit(await someone.browser.submit(form, { code }), { later: '1' });
       expect(ids(page, 'approve').length).toBe(1);
       // The same session, as if it had been begun with the password alone.
       await db.raw(`update sessions set payload = jsonb_set(payload, '{amr}', '["pwd"]') where user_id = ?`, [userId]);

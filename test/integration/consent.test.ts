@@ -110,13 +110,9 @@ describe('consent', () => {
     const isActive = async ({ client }: RelyingParty, token: string) =>
       (await post(server, '/oauth/introspect', { token }, basic(client))).body.active;
 
-    const account = await person.browser.go('/account');
-    const withdrawn = await person.browser.go('/account/applications/withdraw', {
-      method: 'POST',
-      headers: { origin: server.issuer },
-      body: new URLSearchParams({ id: rp.client.client_id }),
-    });
-    expect(account.html).toContain(rp.client.client_id);
+    const applications = await person.browser.go('/account/applications');
+    expect(applications.html).toContain(rp.client.client_id);
+    const withdrawn = await person.browser.submit(applications, { id: rp.client.client_id }, 'withdraw');
     expect(withdrawn.url.search).toBe('?notice=consentWithdrawn');
 
     for (const { access_token, refresh_token } of [opaque, jwt, offline]) {

@@ -53,7 +53,12 @@ const expectCalm = (page: Page, peer: OpenIdPeer) => {
     expect(page.html).not.toContain(word);
 };
 
-const texts = { invalid: 'socialInvalid', unavailable: 'socialUnavailable', expired: 'socialExpired' } as const;
+const texts = {
+  invalid: 'socialInvalid',
+  unavailable: 'socialUnavailable',
+  expired: 'socialExpired',
+  misconfigured: 'socialMisconfigured',
+} as const;
 const textOf = (reason: keyof typeof texts) => words(`problems.${texts[reason]}`).replace(/\{\{?\w+\}?\}/g, 'Upstream');
 
 describe('an upstream that', () => {

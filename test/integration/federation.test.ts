@@ -205,20 +205,22 @@ describe('every preset', () => {
     await staff.stop();
   });
 
-  it('Microsoft: `consumers` takes personal accounts, and one tenant nobody else’s', async () => {
+  it('Microsoft: `consumers` takes personal accounts, `organizations` none, and one tenant nobody else’s', async () => {
     const rows = [
       { tenant: 'consumers', tid: personalTenant, expected: '/check-mail' },
       { tenant: companyTenant, tid: companyTenant, expected: '/check-mail' },
       { tenant: companyTenant, tid: personalTenant, expected: undefined },
       { tenant: 'consumers', tid: companyTenant, expected: undefined },
+      { tenant: 'organizations', tid: companyTenant, expected: '/check-mail' },
+      { tenant: 'organizations', tid: personalTenant, expected: undefined, problem: 'socialWrongAccount' },
     ];
-    for (const [index, { tenant, tid, expected }] of rows.entries()) {
+    for (const [index, { tenant, tid, expected, problem = 'socialInvalid' }] of rows.entries()) {
       const id = `entra-${index}`;
       const peer = await startMicrosoft([{ ...newAccount.microsoft(address()), extra: { tid, sub: `s${index}` } }]);
       await connectPeer(server, peer, 'microsoft', id, { tenant });
       const page = await throughPeer(new Browser(server.issuer), peer, id);
       if (expected) expect(page.url.pathname).toBe(expected);
-      else expect(page.html).toContain(words('problems.socialInvalid').split('{{provider}}')[1]);
+      else expect(page.html).toContain(words(`problems.${problem}`).split('{{provider}}')[1]);
       await (await administrator(server)).request('DELETE', `/identity-providers/${id}`);
       await peer.stop();
     }
@@ -236,6 +238,8 @@ describe('an address that has an account already', () => {
     const done = await browser.submit(page, { email, password });
     expect(done.url.pathname).toBe('/account');
     expect(await identitiesOf(email)).toMatchObject([{ providerId: 'google', subject: account.id }]);
+    const used = await server.database.db('identities').where({ subject: account.id }).first('lastUsedAt');
+    expect(used.lastUsedAt).toBeInstanceOf(Date);
     await server.mail(email, /linked/i);
     const elsewhere = new Browser(server.issuer);
     expect((await goThrough(elsewhere)).url.pathname).toBe('/account');
@@ -355,6 +359,26 @@ describe('account takeover by linking', () => {
     expect(await whoIsSignedIn(server, attacker.browser)).toBeUndefined();
   });
 
+  it('a link that confirms, opened elsewhere, asks for no password where there is none, and leads to one', async () => {
+    const person = newcomer('facebook');
+    await person.goThrough();
+    const { links } = await server.mail(person.email);
+    const elsewhere = new Browser(server.issuer);
+    const page = await elsewhere.go(links.find((link) => link.includes('/verify')) as string);
+    expect(page.html).toContain(words('verify.withoutPassword'));
+    expect(page.html).not.toContain('name="password"');
+    expect(formsOf(page.html).some(({ action }) => action === '/verify')).toBe(false);
+    await elsewhere.submit(page, {}, '/forgot');
+    const mail = await server.mail(person.email, /password/i);
+    expect(mail.links.some((link) => link.includes('/reset'))).toBe(true);
+    // By the way they signed up: what is mailed then is of this browser.
+    const again = await throughPeer(elsewhere, facebook, 'facebook', { login: person.account.login });
+    expect(again.url.pathname).toBe('/check-mail');
+    const [link = ''] = (await server.mail(person.email, /confirm/i)).links.filter((link) => link.includes('/verify'));
+    await elsewhere.submit(await elsewhere.go(link), {}, '/verify');
+    expect((await users(person.email).first('emailVerifiedAt')).emailVerifiedAt).not.toBeNull();
+  });
+
   it('nor does confirming the address in another browser let the one in who registered it', async () => {
     const victim = address();
     const attacker = newcomer('facebook', victim);
@@ -362,16 +386,21 @@ describe('account takeover by linking', () => {
     const { links } = await server.mail(victim);
     const owner = new Browser(server.issuer);
     const page = await owner.go(links.find((link) => link.includes('/verify')) as string);
-    await owner.submit(page, { password: '' }, '/verify');
-    await owner.submit(page, { password }, '/verify');
+    const token = new URL(links.find((link) => link.includes('/verify')) as string).searchParams.get('token') as string;
+    for (const typed of ['', password])
+      await owner.go('/verify', {
+        method: 'POST',
+        headers: { 'content-type': 'application/x-www-form-urlencoded', origin: server.issuer },
+        body: new URLSearchParams({ ...formsOf(page.html)[0]?.fields, token, password: typed }),
+      });
     expect((await users(victim).first('emailVerifiedAt')).emailVerifiedAt).toBeNull();
     await attacker.goThrough();
     expect(await whoIsSignedIn(server, attacker.browser)).toBeUndefined();
     // An application that confirms it takes the account back from whoever was in it.
     await eventually(() => mailCount(server, victim) === 2, 'another mail, which the attempt to sign in has sent');
     const [link = ''] = (await server.mail(victim)).links.filter((link) => link.includes('/verify'));
-    const token = new URL(link).searchParams.get('token');
-    expect((await postJson(`${server.address}/auth/verify`, { token })).status).toBe(200);
+    const latest = new URL(link).searchParams.get('token');
+    expect((await postJson(`${server.address}/auth/verify`, { token: latest })).status).toBe(200);
     expect(await identitiesOf(victim)).toEqual([]);
   });
 
@@ -431,6 +460,26 @@ describe('the page of linked accounts', () => {
       expect(done.url.search).toBe('?notice=disconnected');
       expect(await identitiesOf(email)).toEqual([]);
       await server.mail(email, /was unlinked/);
+    });
+
+  for (const how of ['page', 'REST'] as const)
+    it(`taken apart by ${how}, signs whoever came in by it out, and nobody who asks for it`, async () => {
+      const { email, browser } = await member();
+      const { account } = newcomer('google');
+      await linkThrough(browser, 'google', account.login);
+      const thief = new Browser(server.issuer);
+      await throughPeer(thief, google, 'google', { login: account.login });
+      expect(await whoIsSignedIn(server, thief)).toBe(email);
+      if (how === 'page') await browser.submit(await browser.go('/account/linked'), {}, '/account/linked/unlink');
+      else {
+        const { json } = await postJson(`${server.address}/auth/login`, { email, password });
+        const request = requester(server, json.accessToken);
+        const [{ id }] = (await request('GET', '/auth/me/identities')).json.data;
+        expect((await request('DELETE', `/auth/me/identities/${id}`)).status).toBe(204);
+        expect((await request('GET', '/auth/me')).status).toBe(200);
+      }
+      expect(await whoIsSignedIn(server, thief)).toBeUndefined();
+      if (how === 'page') expect(await whoIsSignedIn(server, browser)).toBe(email);
     });
 
   it('does not connect what is connected with another account', async () => {
@@ -499,6 +548,20 @@ describe('forged requests', () => {
         // It was good, and still is where it was begun.
         expect((await deliver(attacker.browser, stolen)).url.pathname).toBe('/account');
       }
+    });
+
+  for (const site of ['cross-site', 'same-site'])
+    it(`login CSRF: a link or an image of a page that is ${site} begins nothing, and shows the sign-in page at most`, async () => {
+      const begun = await new Browser(server.issuer).request('/auth/social/google', {
+        redirect: 'manual',
+        headers: { 'sec-fetch-site': site },
+      });
+      expect([begun.status, begun.headers.get('location')]).toEqual([303, '/account']);
+      const own = await new Browser(server.issuer).request('/auth/social/google', {
+        redirect: 'manual',
+        headers: { 'sec-fetch-site': 'same-origin' },
+      });
+      expect([own.status, new URL(own.headers.get('location') ?? '').origin]).toEqual([302, google.origin]);
     });
 
   it('linking CSRF: an answer that another browser began is connected with nothing', async () => {
@@ -633,9 +696,32 @@ describe('an upstream that is down', () => {
     expect(done.url.pathname).toBe('/account');
     const direct = await fetch(`${server.issuer}/auth/social/away`, { headers: { accept: 'application/json' } });
     expect([direct.status, ((await direct.json()) as { code: string }).code]).toEqual([503, 'social_unavailable']);
+    const events = () => server.database.db('auditLogs').count('* as rows');
+    const before = await events();
+    for (let times = 0; times < 3; times++) await fetch(`${server.issuer}/auth/social/away`, { redirect: 'manual' });
+    // Anybody may ask, and it costs nothing: the audit log must not grow by it.
+    expect(await events()).toEqual(before);
     await (await administrator(server)).request('DELETE', '/identity-providers/away');
     await away.stop();
   });
+
+  it('or that nobody can sign in with as it is set up is said to be unavailable, and not our mistake', async () => {
+    const broken = await startApple([newAccount.apple(address())]);
+    await connectPeer(server, broken, 'apple', 'broken', { private_key: 'not a key' });
+    const page = await throughPeer(new Browser(server.issuer), broken, 'broken');
+    expect(page.status).toBe(200);
+    expect(page.html).toContain(words('problems.socialUnavailable').split('{{provider}}')[1]);
+    await (await administrator(server)).request('DELETE', '/identity-providers/broken');
+    await broken.stop();
+  });
+
+  for (const id of ['%00', 'acme%00', '%E0%A4%A', '__proto__', 'ACME'])
+    it(`and one called ${id} is not there`, async () => {
+      for (const accept of ['text/html', 'application/json']) {
+        const response = await fetch(`${server.issuer}/auth/social/${id}`, { redirect: 'manual', headers: { accept } });
+        expect(response.status).toBe(404);
+      }
+    });
 });
 
 describe('what the provider publishes', () => {
@@ -686,6 +772,27 @@ describe('what the provider says', () => {
     }
     acme.alsoSays = {};
     expect(await whoIsSignedIn(server, browser)).toBe(account.email);
+  });
+
+  it('is taken as far as people themselves could say it: no text that turns, no odd language, no date before there were any', async () => {
+    const odd = await startOpenIdPeer({
+      misdeed: {
+        claims: (honest) => ({
+          ...honest,
+          name: 'Ada \u202Eecalevol\u2069',
+          locale: 'en-12345678-12345678',
+          auth_time: -Number.MAX_SAFE_INTEGER,
+        }),
+      },
+    });
+    await connectPeer(server, odd, 'oidc', 'odd', { trust_email: true, claims: { name: 'name', locale: 'locale' } });
+    const browser = new Browser(server.issuer);
+    expect((await throughPeer(browser, odd, 'odd')).status).toBe(200);
+    const email = (await whoIsSignedIn(server, browser)) as string;
+    const { name, locale } = await users(email).first('name', 'locale');
+    expect([name, locale]).toEqual(['Ada ecalevol', 'en']);
+    await (await administrator(server)).request('DELETE', '/identity-providers/odd');
+    await odd.stop();
   });
 
   it('of roles holds for as long as it says so', async () => {

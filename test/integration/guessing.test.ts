@@ -241,7 +241,6 @@ describe('whatever is wrong', () => {
     }
     for (const answer of answers) expect(answer).toEqual(answers[0]);
     expect(answers[0]?.status).toBe(401);
-    expect(answers[0]?.cookies).not.toContain('device');
     expect(answers[0]?.html).toContain(words('problems.wrongCredentials'));
     expect(answers[0]?.html).toContain('href="/verify/resend"');
   });

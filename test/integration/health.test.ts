@@ -161,7 +161,7 @@ describe('without its database', () => {
     expect([problem.status, problem.json.code]).toEqual([503, 'database_unavailable']);
     expect(problem.headers.get('content-type')).toMatch(/^application\/problem\+json/);
     // What needs no database is still there.
-    for (const path of ['/.well-known/openid-configuration', '/.well-known/jwks.json', '/metrics', '/register'])
+    for (const path of ['/.well-known/openid-configuration', '/.well-known/jwks.json', '/metrics', '/forgot'])
       expect([path, (await fetch(`${server.issuer}${path}`)).status]).toEqual([path, 200]);
   });
 

@@ -136,6 +136,39 @@ describe('over REST', () => {
     }
   });
 
+  it('names all that is missing at once', async () => {
+    const { status, json } = await admin.request('POST', '/identity-providers', { id: 'x', preset: 'oidc' });
+    const fields = (json.errors as { field: string }[]).map(({ field }) => field).sort();
+    expect([status, fields]).toEqual([400, ['client_id', 'client_secret', 'issuer']]);
+  });
+
+  for (const [field, url] of [
+    ['issuer', 'https://10.1.2.3/realms/staff'],
+    ['issuer', 'https://sso.localhost'],
+    ['token_endpoint', 'https://[::1]:8443/token'],
+    ['userinfo_endpoint', 'http://[::1]/userinfo'],
+    ['jwks_uri', 'https://169.254.169.254/jwks'],
+  ] as const)
+    it(`refuses a provider that can never be reached: ${field} ${url}`, async () => {
+      const refused = await create(admin, { [field]: url });
+      expect([refused.status, refused.json.errors?.[0]?.field]).toEqual([400, field]);
+      expect(refused.text).toContain('OUTBOUND_ALLOW');
+      const { id } = await create(admin);
+      const changed = await admin.request('PUT', `/identity-providers/${id}`, { ...acme, [field]: url });
+      expect(changed.status).toBe(400);
+    });
+
+  it('takes a host that OUTBOUND_ALLOW names', async () => {
+    expect((await create(admin, { issuer: 'http://127.0.0.1:1' })).status).toBe(201);
+  });
+
+  it('says that a way to sign in does not exist, and blames no app', async () => {
+    const page = await new Browser(server.issuer).go('/auth/social/nope');
+    expect([page.status, page.html.includes('This way to sign in does not exist')]).toEqual([404, true]);
+    const { json } = await admin.request('GET', '/identity-providers/nope');
+    expect(json.title).toBe('No such identity provider');
+  });
+
   it('does not touch what is in the file', async () => {
     const taken = await superAdmin.request('POST', '/identity-providers', { id: 'of-the-file', ...acme });
     expect([taken.status, taken.json.code]).toEqual([409, 'identity_provider_exists']);
@@ -183,6 +216,35 @@ describe('over REST', () => {
     expect(await db('identities').where({ providerId: id })).toEqual([]);
     expect(await db('roleGrants').where({ identityProviderId: id })).toEqual([]);
   });
+
+  for (const [what, announced, method] of [
+    ['nothing', undefined, 'basic'],
+    ['both', ['client_secret_post', 'client_secret_basic'], 'basic'],
+    ['only the body', ['client_secret_post'], 'post'],
+  ] as const)
+    it(`sends the secret as the issuer announces (${what})`, async () => {
+      const metadata = (document: Record<string, unknown>) => ({
+        ...document,
+        token_endpoint_auth_methods_supported: announced,
+      });
+      const peer = await startOpenIdPeer({ misdeed: { metadata } });
+      const { id } = await create(admin, {
+        issuer: peer.origin,
+        client_id: peer.clientId,
+        client_secret: peer.clientSecret,
+        sign_up: false,
+      });
+      peer.redirectUris.push(`${server.issuer}/auth/social/${id}/callback`);
+      const browser = new Browser(server.issuer);
+      const away = await browser.go(`/auth/social/${id}`);
+      await browser.go((await peer.signIn(away.url)).url);
+      const asked = peer.requests.find(({ path }) => path === '/token');
+      expect([asked?.headers.authorization !== undefined, asked?.form.client_secret !== undefined]).toEqual([
+        method === 'basic',
+        method === 'post',
+      ]);
+      await peer.stop();
+    });
 
   it('a provider of an administrator signs in no super_admin, even one that is connected', async () => {
     const peer = await startOpenIdPeer();

@@ -549,7 +549,9 @@ describe('an identity provider of Keycloak', () => {
       expect.objectContaining({ providerId: alias, issuer: '', subject: 'subject-1' }),
     ]);
     expect(note(report, 'provider-disabled')?.items).toEqual([alias]);
-    expect(note(report, 'provider-callback')?.items).toEqual([`${alias}: /auth/social/${alias}/callback`]);
+    expect(note(report, 'provider-callback')?.items).toEqual([
+      `${alias}: ${server.issuer}/auth/social/${alias}/callback`,
+    ]);
     expect(note(report, 'provider-unsupported')?.items).toEqual(['twitter (twitter)']);
     expect(note(report, 'link-left-out')?.items).toEqual([`${username}: twitter`]);
   });
@@ -576,6 +578,17 @@ describe('an identity provider of Keycloak', () => {
     } finally {
       await peer.stop();
     }
+  });
+
+  it('whose alias is the name of an endpoint here gets another id, by which it can be changed and deleted', async () => {
+    const config = {
+      issuer: 'https://id.corp.example',
+      clientId: 'keycloak',
+      clientSecret: 'a secret of the provider',
+    };
+    await importRealm(keycloakRealm({ identityProviders: [{ alias: 'Token', providerId: 'oidc', config }] }));
+    expect(await db()('identityProviders').where({ id: 'token' })).toEqual([]);
+    expect(await db()('identityProviders').where({ id: 'keycloak-token' }).delete()).toBe(1);
   });
 
   it('is not taken for another one of the same name: links to that would sign in strangers', async () => {
@@ -612,8 +625,10 @@ describe('the files', () => {
   });
 
   for (const [name, write, message] of [
-    ['is not there', () => '/nowhere/at-all.json', /ENOENT/],
+    ['is not there', () => '/nowhere/at-all.json', /there is no such file or folder/],
     ['is no JSON', () => writeText('hello'), /not a JSON object/],
+    ['is a text with brackets', () => writeText('# Read me\n[a link]'), /not a JSON object/],
+    ['begins with a link', () => writeText('[a link](https://x.example)'), /not a JSON object/],
     ['breaks off', () => writeText('{ "realm": "acme", "users": [ {'), /not whole/],
     ['has several realms', () => writeText('[ { "realm": "acme" } ]'), /several realms/],
     ['is another document', () => writeText('{ "hello": "world" }'), /no realm export/],

@@ -140,6 +140,24 @@ describe('somebody who is new', () => {
       expect(counts(await sync())).toEqual({});
     });
 
+  it('409: somebody who says that this service made them, and has not proven the address there', async () => {
+    const { id, email } = await person();
+    const before = peer.add({ username: 'eve', email, emailVerified: false, attributes: { countersign_id: [id] } });
+    expect(counts(await sync())).toEqual({ conflict: 1 });
+    expect(there()).toEqual([before]);
+  });
+
+  it('409: whoever has proven the address there is not taken for an account whose address is no longer proven here', async () => {
+    const { id, email } = await person();
+    await sync();
+    peer.users.clear();
+    const address = `new-${email}`;
+    const before = peer.add({ username: 'ada', email: address });
+    await change(id, { email: address, emailVerifiedAt: null });
+    expect(counts(await sync())).toEqual({ conflict: 1 });
+    expect(there()).toEqual([before]);
+  });
+
   it('409: the address is somebody’s username', async () => {
     const { email } = await person();
     peer.add({ username: email, email: 'other@example.com' });

@@ -70,6 +70,7 @@ describe('POST /auth/login', () => {
     expect(decodeJwt(json.accessToken).roles).toEqual(['moderator']);
     const again = await finish(mfaToken, code);
     expect([again.status, again.json.code]).toEqual([401, 'invalid_mfa_code']);
+    expect(again.json.title).toMatch(/was used before/);
     const session = await server.database.db('sessions').where({ userId: id }).first('payload');
     expect(session.payload.amr).toEqual(['pwd', 'otp', 'mfa']);
   });

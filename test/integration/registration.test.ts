@@ -305,6 +305,6 @@ describe('settings', () => {
     await postJson(`${lenient.issuer}/auth/register`, { email, password, name: 'Ada' });
     const page = await signIn(new Browser(lenient.issuer), email);
     expect(page.url.pathname).toBe('/account');
-    expect(page.html).toContain(words('account.unverified'));
+    expect(page.html).toContain(words('account.attention.unverified'));
   });
 });

@@ -135,6 +135,23 @@ describe('the factors of a sign-in', () => {
     expect(rows.map(({ score }) => score)).toEqual([0, 25]);
   });
 
+  it('know the device on which somebody registered over REST', async () => {
+    const signing = await startServer({ REGISTER_SIGNS_IN: 'true', REQUIRE_VERIFIED_EMAIL: 'false' });
+    const who = `${uuid()}@example.com`;
+    const headers = { 'user-agent': firefox };
+    const registered = await postJson(
+      `${signing.address}/auth/register`,
+      { name: 'Ada', email: who, password },
+      headers,
+    );
+    await postJson(`${signing.address}/auth/login`, { email: who, password }, headers);
+    const { id } = await signing.database.db('users').where({ email: who }).first('id');
+    const rows = await kept(id, signing);
+    await signing.stop();
+    expect(registered.status).toBe(201);
+    expect(rows.map((row) => valuesOf(row)['new-device'])).toEqual(['unknown', 'known']);
+  });
+
   it('of what an application relayed are unknown where they would be its own', async () => {
     const before = await kept();
     expect(before).toEqual([]);

@@ -216,6 +216,23 @@ describe('brute force through every door at once (REST, page, password grant, OT
     expect(tries).toBe(5);
   });
 
+  it('wrong passkeys as the second factor are counted for the address, so that they do not fill the audit log', async () => {
+    const afresh = await startServer({ RATE_LIMIT_FACTOR: '0.2' });
+    const somebody = await person(afresh);
+    const browser = new Browser(afresh.issuer);
+    const page = await browser.submit(await browser.go('/account'), { email: somebody.email, password });
+    const id = 'abcd';
+    const response = { clientDataJSON: id, authenticatorData: id, signature: id };
+    const passkey = JSON.stringify({ id, rawId: id, type: 'public-key', clientExtensionResults: {}, response });
+    const answers: number[] = [];
+    for (let index = 0; index < 15; index++) answers.push((await browser.submit(page, { passkey })).status);
+    const failed = { targetId: somebody.id, action: 'session.sign_in_failed' };
+    const written = await afresh.database.db('auditLogs').where(failed);
+    await afresh.stop();
+    expect([answers.filter((status) => status === 401).length, answers.at(-1)]).toEqual([10, 429]);
+    expect(written).toHaveLength(10);
+  });
+
   it('a new password gives no tries back: whoever has the mailbox could set one', async () => {
     const at = nobody(limited);
     const somebody = await person(limited);

@@ -1,11 +1,12 @@
 /** Why a sign-in needs a second factor, at every door: the page, REST and the password grant ask for the same reasons. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { recordEvent } from '../../src/audit/logs.commands.ts';
-import { freshCode, setUpTotp } from '../support/authenticator.ts';
+import { freshCode, setUpTotp, shownCode } from '../support/authenticator.ts';
 import { Browser, type Page, password, registerAccount } from '../support/browser.ts';
 import { callerOf, giveRole, nobody, type TestCaller } from '../support/callers.ts';
 import { basic, post, type RelyingParty, registerRelyingParty } from '../support/relying-party.ts';
 import { eventually, words } from '../support/requests.ts';
+import { SecurityKey } from '../support/security-key.ts';
 import type { RegisteredClient, TestServer } from '../support/server.ts';
 import { startServer } from '../support/server.ts';
 
@@ -173,7 +174,7 @@ describe('risk', () => {
   describe('refuses', () => {
     let refusing: TestServer;
     beforeAll(async () => {
-      refusing = await startServer({ RISK_REFUSE: '25', RATE_LIMIT_FACTOR: '1' });
+      refusing = await startServer({ RISK_STEP_UP: '25', RISK_REFUSE: '25', RATE_LIMIT_FACTOR: '1' });
     });
     afterAll(() => refusing.stop());
     const rest = async (email: string, secret: string) => {
@@ -435,6 +436,51 @@ describe('setting one up at sign-in', () => {
     const done = await finish();
     expect([done.status, done.json.user?.id]).toEqual([200, id]);
     expect((await finish()).json.code).toBe('invalid_mfa_token');
+  });
+
+  it('one that was set up elsewhere meanwhile is the one to show: no other sign-in that waits goes on without it, or adds one', async () => {
+    const { id, email } = await account(server, 'manager');
+    const waiting = async () => {
+      const { json } = await anybody.request('post', '/auth/login', { email, password });
+      const before = mailedCodes(server, email).length;
+      await anybody.request('post', '/auth/otp/send', { channel: 'email', mfaToken: json.mfaToken });
+      await eventually(() => mailedCodes(server, email).length > before, 'a code');
+      const code = mailedCodes(server, email)[0] as string;
+      return (await anybody.request('post', '/auth/mfa/verify', { mfaToken: json.mfaToken, code })).json.mfaToken;
+    };
+    await begin(new Browser(server.issuer), email);
+    await endGrace(id);
+    const [owner, stranger] = [await waiting(), await waiting()];
+    const browser = new Browser(server.issuer);
+    const { page } = await begin(browser, email);
+    const early = (await anybody.request('post', '/auth/login', { email, password })).json.mfaToken;
+    const enable = (mfaToken: string) => anybody.request('post', '/auth/mfa/totp/enable', { mfaToken });
+    const finish = (mfaToken: string) => anybody.request('post', '/auth/mfa/verify', { mfaToken });
+    const { options } = (await anybody.request('post', '/auth/mfa/passkeys/options', { mfaToken: stranger })).json;
+    const credential = new SecurityKey(server.issuer).create(options);
+    // A token whose second factor is still due sets up none.
+    expect((await enable(early)).json).toMatchObject({
+      code: 'invalid_mfa_token',
+      title: expect.stringMatching(/second factor/),
+    });
+    const { json } = await enable(owner);
+    const code = shownCode(json.secret);
+    expect((await anybody.request('post', '/auth/mfa/totp/verify', { mfaToken: owner, code })).status).toBe(200);
+
+    for (const refused of [
+      await finish(stranger),
+      await enable(stranger),
+      await enable(owner),
+      await anybody.request('post', '/auth/mfa/totp/verify', { mfaToken: stranger, code }),
+      await anybody.request('post', '/auth/mfa/passkeys', { mfaToken: stranger, credential }),
+    ])
+      expect([refused.status, refused.json.code]).toEqual([401, 'invalid_mfa_token']);
+    const again = await browser.submit(page, { later: '1' });
+    expect([again.url.origin, again.html.includes('name="password"')]).toEqual([server.issuer, true]);
+    expect((await finish(owner)).status).toBe(200);
+    expect((await enable(owner)).json.code).toBe('invalid_mfa_token');
+    expect((await server.database.db('totpDevices').where({ userId: id })).length).toBe(1);
+    expect(await server.database.db('passkeys').where({ userId: id })).toEqual([]);
   });
 
   it('takes the token of no other step', async () => {

@@ -310,6 +310,27 @@ describe('brute force', () => {
     }
   });
 
+  it('of an app that is being set up has five tries too, over REST and on the page together', async () => {
+    const limited = await startServer({ RATE_LIMIT_FACTOR: '1' });
+    try {
+      const caller = await callerOf(limited);
+      const browser = new Browser(limited.issuer);
+      await browser.submit(await browser.go('/account'), { email: caller.email, password });
+      const page = await browser.submit(await browser.go('/account/two-step'));
+      const { json } = await caller.request('post', '/mfa/totp/enable');
+      const wrong = shownCode(json.secret) === '000000' ? '000001' : '000000';
+      const doors = [
+        () => caller.request('post', '/mfa/totp/verify', { code: wrong }),
+        () => browser.submit(page, { code: wrong }),
+      ];
+      const answers = await Promise.all([0, 1, 2, 3].flatMap(() => doors.map((door) => door())));
+      expect(answers.map(({ status }) => status).sort()).toEqual([400, 400, 400, 400, 400, 429, 429, 429]);
+      expect((await caller.request('post', '/mfa/totp/verify', { code: shownCode(json.secret) })).status).toBe(429);
+    } finally {
+      await limited.stop();
+    }
+  });
+
   it('a right code gives its try back', async () => {
     const limited = await startServer({ RATE_LIMIT_FACTOR: '1' });
     try {

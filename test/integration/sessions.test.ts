@@ -41,6 +41,30 @@ const idsOf = async (token: string, path = '/sessions') =>
   (await ask('GET', path, token)).json.data.map(({ id }: { id: string }) => id);
 const idOf = async (email: string) => (await server.database.db('users').where({ email }).first('id')).id as string;
 
+describe('a sign-in that is finished, and held back from its session', () => {
+  it.each([
+    ['all', (token: string) => ask('DELETE', '/sessions', token)],
+    [
+      'all, by an administrator',
+      async (_token: string, id: string) => admin.request('DELETE', `/users/${id}/sessions`),
+    ],
+  ])('never has one once %s have been ended', async (_which, end) => {
+    const email = await registerAccount(server);
+    const { token } = await login(email);
+    const browser = new Browser(server.issuer);
+    const form = await browser.go('/account');
+    const answer = await browser.request(form.url, {
+      method: 'POST',
+      headers: { origin: server.issuer, 'content-type': 'application/x-www-form-urlencoded' },
+      body: new URLSearchParams({ email, password }),
+    });
+    expect(answer.status).toBe(303);
+    await end(token, await idOf(email));
+    await browser.go(answer.headers.get('location') as string);
+    expect((await browser.go('/account')).url.pathname).not.toBe('/account');
+  });
+});
+
 describe('GET /sessions', () => {
   it('shows device, address, times and applications, and which one the token is of', async () => {
     const email = await registerAccount(server);

@@ -116,6 +116,14 @@ describe('an essential acr claim', () => {
   });
 });
 
+it.each([{ values: null }, { value: single, values: null }, { values: [] }, null])(
+  'an acr claim of %j asks for no more than it names',
+  async (acr) => {
+    const { asked, claims } = await enter(await newPerson(server), { claims: JSON.stringify({ id_token: { acr } }) });
+    expect([asked, claims?.acr]).toEqual([false, single]);
+  },
+);
+
 describe('access tokens say how their person signed in (RFC 9068 section 2.2.1, RFC 9470 section 6)', () => {
   const expected = (claims: Record<string, unknown>) =>
     expect(claims).toMatchObject({ acr: multi, amr: ['pwd', 'otp', 'mfa'], auth_time: expect.any(Number) });

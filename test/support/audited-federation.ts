@@ -48,6 +48,7 @@ const providerDeps = ({ server, db }: World) => ({
   db,
   secrets: server.app.secrets,
   providers: { isReserved: () => false },
+  refusalOf: () => undefined,
 });
 
 /** Somebody with every right who has signed in here. */
@@ -135,7 +136,7 @@ export const federationCommands: Record<string, (world: World) => Promise<Arrang
   unlinkIdentity: async (world) => {
     const { user, identityId } = await linked(world);
     const actor: Actor = { ...anybody, type: 'user', id: user.id };
-    const input = { userId: user.id, id: identityId, offered: new Map([['acme', 'Acme']]) };
+    const input = { userId: user.id, sessionUid: 'of-this-one', id: identityId, offered: new Map([['acme', 'Acme']]) };
     return {
       run: () => identities.unlinkIdentity(depsOf(world), actor, input),
       expected: () => [

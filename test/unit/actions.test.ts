@@ -20,6 +20,27 @@ it('is in order, and says what each means', () => {
   }
 });
 
+/** What only the service and applications do, to nobody's account: it stands on no person's activity page. */
+const ofNobody = new Set([
+  'audit.expire',
+  'client.expire',
+  'introspection.refuse',
+  'key.create',
+  'key.delete',
+  'key.retire',
+  'revocation.refuse',
+  'token.refuse',
+]);
+
+for (const locale of ['en', 'de', 'fr', 'es', 'ar'])
+  it(`has words for whatever stands on an activity page: ${locale}`, () => {
+    const file = new URL(`../../views/locales/${locale}.json`, import.meta.url);
+    const { other, ...labels } = JSON.parse(readFileSync(file, 'utf8')).activity.actions;
+    const shown = Object.keys(actions).filter((name) => !ofNobody.has(name));
+    expect(Object.keys(labels).sort()).toEqual(shown.map((name) => name.replace('.', '-')).sort());
+    expect(other).toEqual(expect.any(String));
+  });
+
 it('names nothing that is not recorded', () => {
   expect(Object.keys(actions).filter((name) => !code.includes(`'${name}'`))).toEqual([]);
 });

@@ -66,6 +66,18 @@ describe('configuration', () => {
     expect(() => load({ PORT: 'x', LOG_LEVEL: 'loud' })).toThrow(/PORT: [\s\S]*LOG_LEVEL: /);
   });
 
+  it('refuses to ask for a second factor only where it refuses already', () => {
+    const named = (environment: Environment) => mistakesOf(environment).map((line) => line.split(':')[0]);
+    expect(named({ RISK_STEP_UP: '71', RISK_REFUSE: '70' })).toEqual(['RISK_STEP_UP']);
+    expect(named({ RISK_REFUSE: '69' })).toEqual(['RISK_STEP_UP']);
+    for (const [RISK_STEP_UP, RISK_REFUSE] of [
+      ['70', '70'],
+      ['100', '0'],
+      ['0', '1'],
+    ])
+      expect(named({ RISK_STEP_UP, RISK_REFUSE })).toEqual([]);
+  });
+
   it('never repeats the value of a secret in a mistake', () => {
     expect(
       mistakesOf({ DATABASE_URL: 'mysql://u:hunter22@h', REDIS_URL: 'hunter22', SMTP_URL: 'hunter22' }).join(),

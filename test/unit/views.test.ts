@@ -100,7 +100,7 @@ describe('pages', () => {
       const html = views.render(sample.view, sample.props, pageOf(sample));
       for (const [form] of html.matchAll(/<form[^>]*>/g)) expect(form).toMatch(/method="post" action="\//);
       for (const [input] of html.matchAll(/<input[^>]*type="password"[^>]*>/g)) {
-        expect(input).toMatch(/autocomplete="(current|new)-password"/);
+        expect(input).toMatch(/autocomplete="(current|new)-password( webauthn)?"/);
         expect(input).not.toContain('value=');
       }
     }
@@ -151,9 +151,9 @@ describe('pages', () => {
     expect(text({ code: 'no_such_code' })).toContain('Das hat nicht geklappt');
   });
 
-  it('weigh under 30 KB with styles, and the styles under 13 KB', () => {
+  it('weigh under 30 KB with styles, and the styles under 14 KB', () => {
     const styles = views.asset('styles.css')?.body.length ?? Number.POSITIVE_INFINITY;
-    expect(styles).toBeLessThan(13_000);
+    expect(styles).toBeLessThan(14_000);
     for (const sample of samples.filter(({ view }) => view === 'sign-in')) {
       const html = views.render(sample.view, sample.props, pageOf(sample));
       expect(Buffer.byteLength(html) + styles).toBeLessThan(30_000);

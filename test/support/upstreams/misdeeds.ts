@@ -10,7 +10,7 @@ export interface NamedMisdeed {
   /** Where it shows: `start` before the browser leaves, so nobody gets there; `callback` when it comes back. */
   at: 'start' | 'callback';
   /** Why the person could not be signed in: it is down (502, 503), or not to be believed (4xx). */
-  reason: 'unavailable' | 'invalid' | 'expired';
+  reason: 'unavailable' | 'invalid' | 'expired' | 'misconfigured';
 }
 
 const another = 'https://another.example';
@@ -221,6 +221,12 @@ export const misdeeds: NamedMisdeed[] = [
         error_description: '<script>alert(document.domain)</script>',
       }),
     },
+  },
+  {
+    name: 'a refusal of the service itself, whose secret is another one',
+    at: 'callback',
+    reason: 'misconfigured',
+    misdeed: { token: () => ({ status: 401, body: { error: 'invalid_client' } }) },
   },
   { name: 'no id_token', ...callback, misdeed: { token: ({ id_token: _, ...body }) => ({ body }) } },
   { name: 'a token response that is a list', ...callback, misdeed: { token: (body) => ({ body: [body] }) } },
