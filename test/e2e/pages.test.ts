@@ -133,7 +133,7 @@ const states: State[] = [
     name: 'demo-home access ended',
     open: async (page) => {
       await signInToDemo(page);
-      await go(page, '/account');
+      await go(page, '/account/applications');
       await send(page, 'form[action="/account/applications/withdraw"]');
       await go(page, '/demo');
       await send(page, 'form[action="/demo/refresh"]');

@@ -79,7 +79,12 @@ const newAccount: Record<Id, (email: string) => Account> = {
     name: 'The Octocat',
     extra: { emails: [{ email, verified: true, primary: true, visibility: 'private' }] },
   }),
-  facebook: (email) => ({ login: `fb-${++people}`, id: String(10 ** 16 + people), email, name: 'Grace Hopper' }),
+  facebook: (email) => ({
+    login: `fb-${++people}`,
+    id: `1015${String(people).padStart(13, '0')}`,
+    email,
+    name: 'Grace Hopper',
+  }),
   microsoft: (email) => ({
     login: email,
     id: uuid(),
