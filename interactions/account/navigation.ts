@@ -26,7 +26,6 @@ export const navigation: readonly Entry[] = [
   { key: 'linked', href: '/account/linked', group: 'security' },
   { key: 'sessions', href: '/account/sessions', group: 'access' },
   { key: 'applications', href: '/account/applications', group: 'access' },
-  { key: 'api-keys', href: '/account/api-keys', group: 'access' },
   { key: 'requests', href: requestsPath, group: 'access' },
   { key: 'activity', href: '/account/activity', group: 'records' },
   { key: 'data', href: dataPath, group: 'records' },

@@ -1,7 +1,6 @@
 /** `/account`: who one is here, and what one may want to see to. */
 import type Router from '@koa/router';
 import type { Db } from '../../db/connect.ts';
-import { countLiveApiKeys } from '../../src/api-keys/api-keys.queries.ts';
 import { requestsPath } from '../../src/auth/backchannel.commands.ts';
 import { countWaiting } from '../../src/auth/backchannel.queries.ts';
 import { findFactors, hasStrongFactor } from '../../src/mfa/factors.queries.ts';
@@ -54,7 +53,6 @@ export const mountOverview = (
       passkeys: counted(passkeys),
       sessions: counted((await listSessions(db, user.id)).length),
       applications: counted((await listConsents(db, user.id)).length),
-      'api-keys': counted(await countLiveApiKeys(db, user.id)),
     };
     return servedPages(router).flatMap(({ key, href }) => (all[key] ? [{ key, href, ...all[key] }] : []));
   };

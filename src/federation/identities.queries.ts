@@ -77,11 +77,11 @@ export const deleteIdentity = async (db: Db, userId: string, id: string): Promis
 };
 
 /**
- * The person's ways in beside identities: a password, or a passkey. Pass a transaction that has locked the person's row.
+ * The person's ways in beside identities: a password, or a passkey that needs no name. Pass a transaction that has locked the person's row.
  */
 export const hasOwnWayIn = async (db: Db, userId: string): Promise<boolean> => {
   const { rows } = (await db.raw(
-    `select password_hash is not null or exists (select from passkeys where user_id = users.id) as has
+    `select password_hash is not null or exists (select from passkeys where user_id = users.id and discoverable) as has
        from users where id = ?`,
     [userId],
   )) as { rows: { has: boolean }[] };

@@ -27,7 +27,6 @@ const overview: ViewProps['account'] = {
     { key: 'passkeys', href: '/account/passkeys', text: 'count', values: { count: 2 } },
     { key: 'sessions', href: '/account/sessions', text: 'count', values: { count: 3 } },
     { key: 'applications', href: '/account/applications', text: 'count', values: { count: 12 } },
-    { key: 'api-keys', href: '/account/api-keys', text: 'none' },
   ],
   problems: [],
 };

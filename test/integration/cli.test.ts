@@ -96,7 +96,7 @@ describe('while the server runs on the embedded database', () => {
   });
   for (const [args, message] of [
     [['import', 'keycloak'], /name the file/],
-    [['import', 'keycloak', 'nowhere.json'], /ENOENT/],
+    [['import', 'keycloak', 'nowhere.json'], /there is no such file or folder/],
     [['import', 'keycloak', 'a.json', 'b.json'], /one argument is enough/],
     [['import', 'auth0', 'a.json'], /no such command: import auth0/],
     [['import'], /no such command: import/],

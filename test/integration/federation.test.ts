@@ -532,6 +532,17 @@ describe('the page of linked accounts', () => {
   });
 });
 
+it('a passkey is a way in when it can be used without a name', async () => {
+  const { email, browser, goThrough } = newcomer('google');
+  await goThrough();
+  const { id: userId } = await users(email).first('id');
+  const key = { publicKey: Buffer.alloc(1), counter: 0, aaguid: uuid(), backedUp: false, name: 'Key' };
+  for (const discoverable of [false, true]) {
+    await server.database.db('passkeys').insert({ ...key, id: uuid(), userId, credentialId: uuid(), discoverable });
+    expect(unlinkForms((await browser.go('/account/linked')).html)).toHaveLength(discoverable ? 1 : 0);
+  }
+});
+
 describe('forged requests', () => {
   for (const [how, begin] of [
     ['the button', async (browser: Browser, id: Id) => (await press(browser, await signInPage(browser), id)).url.href],

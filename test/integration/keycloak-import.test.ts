@@ -1,6 +1,6 @@
 /** `countersign import keycloak`: what becomes of a realm, that doing it again changes nothing, and what it says it could not do. */
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -33,7 +33,13 @@ beforeAll(async () => {
   server = await startServer();
   anybody = nobody(server);
 });
-afterAll(() => server.stop());
+afterAll(async () => {
+  rmSync(scratch, { recursive: true });
+  await server.stop();
+});
+
+const scratch = mkdtempSync(join(tmpdir(), 'countersign-realms-'));
+const newFolder = () => mkdtempSync(join(scratch, 'realm-'));
 
 const db = () => server.database.db;
 const command = commands['import keycloak'] as NonNullable<(typeof commands)[string]>;
@@ -611,7 +617,7 @@ describe('an identity provider of Keycloak', () => {
 
 describe('the files', () => {
   it('users of a folder in several files come over, in the order of their numbers', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'countersign-realm-'));
+    const folder = newFolder();
     const names = Array.from({ length: 12 }, () => unique('ada'));
     writeFileSync(join(folder, 'acme-realm.json'), JSON.stringify(keycloakRealm()));
     for (const [at, name] of names.entries())
@@ -632,7 +638,7 @@ describe('the files', () => {
     ['breaks off', () => writeText('{ "realm": "acme", "users": [ {'), /not whole/],
     ['has several realms', () => writeText('[ { "realm": "acme" } ]'), /several realms/],
     ['is another document', () => writeText('{ "hello": "world" }'), /no realm export/],
-    ['is a folder without a realm', () => mkdtempSync(join(tmpdir(), 'countersign-realm-')), /found none/],
+    ['is a folder without a realm', () => newFolder(), /found none/],
   ] as const)
     it(`is refused when it ${name}`, async () => {
       await expect(importFrom(write())).rejects.toThrow(message);
@@ -648,7 +654,7 @@ describe('the files', () => {
 });
 
 const writeText = (text: string): string => {
-  const path = join(mkdtempSync(join(tmpdir(), 'countersign-realm-')), 'realm.json');
+  const path = join(newFolder(), 'realm.json');
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, text);
   return path;
