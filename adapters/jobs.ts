@@ -46,8 +46,8 @@ export type QueueName = keyof typeof queues;
 
 export interface Jobs {
   /**
-   * Queues a job; with a transaction as `db` it exists when that commits. Of a group one job runs at a time, on all replicas: one
-   * receiver that hangs holds up no other.
+   * Queues a job; with a transaction as `db` it exists when that commits. Of a group one job is taken
+   * while none runs, on all replicas: one receiver that hangs holds up no other. Two that are taken in the same instant both run.
    * @throws AppError 503 until `start` has resolved.
    */
   send<Q extends QueueName>(db: Db, queue: Q, data: JobData[Q], group?: string): Promise<void>;
