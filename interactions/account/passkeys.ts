@@ -1,8 +1,10 @@
 /** `/account/passkeys`: one's passkeys. Adding one takes a script; naming and removing them does not. */
+
 import type Router from '@koa/router';
 import type Koa from 'koa';
 import { z } from 'zod';
 import { AppError } from '../../src/errors.ts';
+import { FactorName } from '../../src/mfa/factor-fields.ts';
 import { removeFactor, renameFactor } from '../../src/mfa/factors.commands.ts';
 import { findFactors } from '../../src/mfa/factors.queries.ts';
 import {
@@ -21,18 +23,11 @@ import type { MountPage } from './account.ts';
 import { codesAction } from './two-step.ts';
 
 export const passkeysPath = '/account/passkeys';
-/** Gives backup codes back as a file. */
 
 const notices = new Set(['passkeyAdded', 'passkeyRenamed', 'passkeyRemoved']);
 
-const Name = z
-  .string()
-  .trim()
-  .min(1)
-  .max(100)
-  .regex(/^[^\p{Cc}\p{Cs}]*$/u);
 const IdForm = z.object({ id: z.uuid() });
-const NameForm = IdForm.extend({ name: Name });
+const NameForm = IdForm.extend({ name: FactorName });
 /** What a refusal says on the page. */
 const refusals: Record<string, string> = {
   invalid_passkey: 'passkeyNotAdded',

@@ -1,4 +1,5 @@
 /** `/account/two-step`: authenticator apps, backup codes and remembered browsers. Works without scripts. */
+
 import type Router from '@koa/router';
 import type Koa from 'koa';
 import { z } from 'zod';
@@ -7,6 +8,7 @@ import { AppError } from '../../src/errors.ts';
 import { isBackupCode, normalizeBackupCode, regenerateBackupCodes } from '../../src/mfa/backup-codes.commands.ts';
 import type { FactorDeps } from '../../src/mfa/factor-changes.ts';
 import type { FactorLimits } from '../../src/mfa/factor-codes.commands.ts';
+import { FactorName } from '../../src/mfa/factor-fields.ts';
 import { forgetAllBrowsers, removeFactor, renameFactor } from '../../src/mfa/factors.commands.ts';
 import { findFactors, hasStrongFactor, listFactors } from '../../src/mfa/factors.queries.ts';
 import { qrCode } from '../../src/mfa/qr.ts';
@@ -22,15 +24,9 @@ export const codesAction = `${twoStepPath}/codes.txt`;
 
 const notices = new Set(['factorRemoved', 'factorRenamed', 'browsersForgotten']);
 
-const Name = z
-  .string()
-  .trim()
-  .min(1)
-  .max(100)
-  .regex(/^[^\p{Cc}\p{Cs}]*$/u);
 const IdForm = z.object({ id: z.uuid() });
-const NameForm = IdForm.extend({ name: Name });
-const CodeForm = z.object({ code: z.string().max(40), name: Name });
+const NameForm = IdForm.extend({ name: FactorName });
+const CodeForm = z.object({ code: z.string().max(40), name: FactorName });
 const CodesForm = z.object({
   codes: z
     .string()

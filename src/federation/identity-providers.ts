@@ -165,13 +165,6 @@ export interface IdentityProvider {
   source: 'file' | 'row';
 }
 
-/** What the pages show of a provider. */
-export interface ProviderSummary {
-  id: string;
-  preset: Preset;
-  name: string;
-}
-
 /** Where a provider sends people back to; to be registered there. */
 export const callbackPath = (id: string): string => `/auth/social/${id}/callback`;
 
