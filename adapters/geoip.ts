@@ -1,5 +1,6 @@
 /** Where addresses are, by files in MaxMind's format (MMDB): a city database, one of autonomous systems, or both. */
-import { readFileSync, unwatchFile, watchFile } from 'node:fs';
+import { readFileSync, type Stats, statSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { Reader, type Response } from 'maxmind';
 import type { Log } from '../src/log.ts';
@@ -49,6 +50,9 @@ const read = (path: string): Reader<Response> => {
   return reader;
 };
 
+/** Tells two states of a file apart. */
+const stateOf = ({ ino, size, mtimeMs }: Stats): string => `${ino} ${size} ${mtimeMs}`;
+
 /**
  * Opens the files. A newer one takes the place of an older one while the service runs; one that cannot be read is told in
  * the log, and the older one stays.
@@ -57,14 +61,20 @@ const read = (path: string): Reader<Response> => {
  */
 export const openGeoIp = (paths: readonly string[], log: Pick<Log, 'info' | 'error'>, watchMs = 5000): GeoIp => {
   const readers = new Map<string, Reader<Response>>();
+  // Looked at before the file is read, so that what is written meanwhile is a change (`watchFile` looks some time after).
+  const states = new Map<string, string>();
   for (const path of paths) {
     try {
+      states.set(path, stateOf(statSync(path)));
       readers.set(path, read(path));
     } catch (error) {
       throw new Error(`GEOIP_DB: ${path} cannot be read as an MMDB file (${(error as Error).message})`);
     }
   }
-  const reload = (path: string) => () => {
+  const reload = async (path: string) => {
+    const state = await stat(path).then(stateOf, () => 'gone');
+    if (state === states.get(path)) return;
+    states.set(path, state);
     try {
       readers.set(path, read(path));
       log.info({ path }, 'GEOIP_DB has changed and was read again');
@@ -72,8 +82,7 @@ export const openGeoIp = (paths: readonly string[], log: Pick<Log, 'info' | 'err
       log.error({ err: error, path }, 'GEOIP_DB has changed and cannot be read; what was read before stays');
     }
   };
-  const watched = paths.map((path) => [path, reload(path)] as const);
-  for (const [path, listener] of watched) watchFile(path, { interval: watchMs, persistent: false }, listener);
+  const timer = paths.length ? setInterval(() => void Promise.all(paths.map(reload)), watchMs).unref() : undefined;
 
   return {
     locate: (address) => {
@@ -85,8 +94,6 @@ export const openGeoIp = (paths: readonly string[], log: Pick<Log, 'info' | 'err
         return undefined;
       }
     },
-    close: () => {
-      for (const [path, listener] of watched) unwatchFile(path, listener);
-    },
+    close: () => clearInterval(timer),
   };
 };

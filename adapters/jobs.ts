@@ -8,6 +8,7 @@ import type { MailRequest } from '../src/auth/accounts.commands.ts';
 import type { CodeRequest } from '../src/auth/otp.commands.ts';
 import { overloaded } from '../src/errors.ts';
 import type { Log } from '../src/log.ts';
+import { jobRuns, runJob, traceOrigin } from '../src/observing.ts';
 import type { Secrets } from '../src/secrets.ts';
 import type { Mail } from './mailer.ts';
 import type { Sms } from './sms.ts';
@@ -57,6 +58,8 @@ export interface Jobs {
   every(name: string, intervalSeconds: number, handler: () => Promise<void>): Promise<void>;
   /** Makes the tables if need be, and begins to work. Replicas may start together. After a failure it may be repeated. */
   start(): Promise<void>;
+  /** Whether `start` has resolved and `stop` was not asked for: before, whatever sends a job is answered 503. */
+  isReady(): boolean;
   /** Takes no more jobs and waits for those that run; what has not ended after 10 s is left to be retried. */
   stop(): Promise<void>;
 }
@@ -70,7 +73,8 @@ const stopSeconds = 10;
 /** Trouble repeats with every poll; one line in this time is enough. */
 const quietSeconds = 60;
 
-type Options = Pick<Database, 'db'> & Partial<Pick<Database, 'listen'>> & { secrets: Secrets; log: Log };
+type Options = Pick<Database, 'db'> &
+  Partial<Pick<Database, 'listen'>> & { secrets: Secrets; log: Log; pollSeconds?: number };
 
 interface Worker {
   queue: string;
@@ -138,8 +142,9 @@ const createReport = (log: Log): ((error: unknown) => void) => {
 /**
  * @param listen lets a job start the moment it is committed, on any replica (one connection beside the pool); without
  * it each worker polls every second.
+ * @param pollSeconds how often a worker looks for jobs although nothing was told
  */
-export const createJobs = ({ db, listen, secrets, log }: Options): Jobs => {
+export const createJobs = ({ db, listen, secrets, log, pollSeconds = 5 }: Options): Jobs => {
   const report = createReport(log);
   const registered: Worker[] = [];
   const timers: NodeJS.Timeout[] = [];
@@ -147,17 +152,26 @@ export const createJobs = ({ db, listen, secrets, log }: Options): Jobs => {
   let starting: Promise<void> | undefined;
   let ready = false;
 
-  const seal = (queue: string, data: unknown) => ({
-    sealed: secrets.seal('job', queue, JSON.stringify(data)).toString('base64'),
-  });
+  const seal = (queue: string, data: unknown) => {
+    const trace = traceOrigin();
+    const sealed = secrets.seal('job', queue, JSON.stringify(data)).toString('base64');
+    return { sealed, ...(trace === undefined ? {} : { trace }) };
+  };
   const open = (queue: string, data: unknown): unknown =>
     JSON.parse(secrets.open('job', queue, Buffer.from((data as { sealed: string }).sealed, 'base64')).toString());
 
   const attempt = async ({ queue, options, run }: Worker, job: Job): Promise<void> => {
     const { retryLimit = 0, expireInSeconds = 0 } = options;
+    const { trace } = (job.data ?? {}) as { trace?: string };
+    const end = jobRuns.tell?.(queue);
     try {
-      await within(expireInSeconds - 5, run(job));
+      await within(
+        expireInSeconds - 5,
+        runJob(queue, trace, () => run(job)),
+      );
+      end?.();
     } catch (error) {
+      end?.(error);
       const reason = reasonOf(error);
       const { permanent = false } = error as { permanent?: boolean };
       const last = permanent || job.retryCount >= retryLimit;
@@ -243,8 +257,9 @@ export const createJobs = ({ db, listen, secrets, log }: Options): Jobs => {
       if ((error as { code?: unknown }).code !== '23505') throw error;
       return instance.start();
     });
-    for (const [name, options] of Object.entries(queues)) await prepare(instance, name, options);
-    for (const worker of registered) await begin(instance, worker);
+    // All at the same time: each waits for the database a few times, and requests wait for them all.
+    await Promise.all(Object.entries(queues).map(([name, options]) => prepare(instance, name, options)));
+    await Promise.all(registered.map((worker) => begin(instance, worker)));
     ready = true;
   };
 
@@ -259,7 +274,7 @@ export const createJobs = ({ db, listen, secrets, log }: Options): Jobs => {
         queue,
         options: queues[queue],
         workers: concurrency,
-        pollSeconds: 5,
+        pollSeconds,
         run: (job) => handler(open(queue, job.data) as Parameters<typeof handler>[0]),
       }),
 
@@ -286,6 +301,8 @@ export const createJobs = ({ db, listen, secrets, log }: Options): Jobs => {
       });
       return starting;
     },
+
+    isReady: () => ready,
 
     stop: async () => {
       await starting?.catch(() => {});

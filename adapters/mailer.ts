@@ -3,7 +3,6 @@
  * error means that the job is tried again. An address or a body is in no error and in no log line.
  */
 import { randomUUID } from 'node:crypto';
-import { createTransport } from 'nodemailer';
 import type { Log } from '../src/log.ts';
 
 export interface Mail {
@@ -45,25 +44,32 @@ const assertSafe = ({ to, subject }: Mail): void => {
 /** @param smtpUrl `smtp://` (STARTTLS when the server offers it; `?requireTLS=true` insists) or `smtps://` */
 export const createMailer = ({ smtpUrl, from, log }: { smtpUrl: string; from: string; log: Log }): Mailer => {
   if (/\p{Cc}/u.test(from)) throw new Error('MAIL_FROM has control characters');
-  const transport = createTransport({
-    url: smtpUrl,
-    pool: true,
-    maxConnections: 3,
-    dnsTimeout: 5000,
-    connectionTimeout: 5000,
-    greetingTimeout: 5000,
-    socketTimeout: 15_000,
-    disableFileAccess: true,
-    disableUrlAccess: true,
-  });
-  // An idle pooled connection that breaks; the next mail opens another.
-  transport.on('error', ({ code }: Error & { code?: string }) => log.debug({ reason: code }, 'SMTP connection lost'));
+  const open = async () => {
+    const { createTransport } = await import('nodemailer');
+    const transport = createTransport({
+      url: smtpUrl,
+      pool: true,
+      maxConnections: 3,
+      dnsTimeout: 5000,
+      connectionTimeout: 5000,
+      greetingTimeout: 5000,
+      socketTimeout: 15_000,
+      disableFileAccess: true,
+      disableUrlAccess: true,
+    });
+    // An idle pooled connection that breaks; the next mail opens another.
+    transport.on('error', ({ code }: Error & { code?: string }) => log.debug({ reason: code }, 'SMTP connection lost'));
+    return transport;
+  };
+  // Loaded for the first mail: a process that sends none has no use for it.
+  let opened: ReturnType<typeof open> | undefined;
   return {
     deliver: async (mail) => {
       assertSafe(mail);
       try {
         const { subject, text, html } = mail;
-        await transport.sendMail({ from, to: { name: '', address: mail.to }, subject, text, html });
+        opened ??= open();
+        await (await opened).sendMail({ from, to: { name: '', address: mail.to }, subject, text, html });
       } catch (error) {
         // The original quotes the recipient, so it is not even kept as the cause.
         const { code = 'unknown', responseCode } = error as { code?: string; responseCode?: number };
@@ -74,7 +80,7 @@ export const createMailer = ({ smtpUrl, from, log }: { smtpUrl: string; from: st
         );
       }
     },
-    close: async () => transport.close(),
+    close: async () => (await opened)?.close(),
   };
 };
 

@@ -12,6 +12,7 @@ import { hashToken } from '../src/secrets.ts';
 import { type BoundDevice, isSameBrowser } from '../src/sessions/device-binding.ts';
 import { endExcessSessions, endSessions } from '../src/sessions/sessions.commands.ts';
 import { lockUser } from '../src/users/users.queries.ts';
+import { beginsSession, saveBegun } from './begun-sessions.ts';
 import {
   assertFreshSignIn,
   directSignIn,
@@ -21,9 +22,7 @@ import {
   type SessionRules,
   unused,
 } from './oidc-storage.ts';
-
-/** How exactly `last_seen_at` is kept where a session is used by refreshing tokens alone: not a row written per refresh. */
-const touchSeconds = 60;
+import { cameWithToken, forgetRead, touchSeconds } from './token-reads.ts';
 
 /** Notes that a session is used. Pass no transaction: whatever else it holds would be locked in another order. */
 export const touchSession = async (db: Db, uid: string): Promise<void> => {
@@ -37,6 +36,7 @@ export const createSessionAdapter = ({ db, sessions: rules }: Pick<OidcStorage, 
   ...unused('Session'),
 
   upsert: async (id, { jti: _jti, ...payload }, expiresIn = 0) => {
+    forgetRead();
     const { ctx } = Provider;
     const direct = directSignIn();
     const state = requestState();
@@ -55,6 +55,16 @@ export const createSessionAdapter = ({ db, sessions: rules }: Pick<OidcStorage, 
           ? { userAgent: ctx.get('user-agent').slice(0, 500), address: ctx.ip }
           : {}),
     };
+    const { begun } = state;
+    delete state.begun;
+    if (payload.accountId && beginsSession(rules)) {
+      const { uid = '', accountId: userId } = payload;
+      if (await saveBegun(db, { ...row, uid, userId, ...shownDevice(userId, rules) }, begun)) {
+        state.sessionFrom = row.idHash;
+        return;
+      }
+    }
+    await begun?.saveGrant();
     await db.transaction(async (db) => {
       const { accountId: userId, uid = '' } = payload;
       const fresh = freshLogin().credential !== undefined;
@@ -70,7 +80,9 @@ export const createSessionAdapter = ({ db, sessions: rules }: Pick<OidcStorage, 
       if (userId && limit && rules)
         await endExcessSessions(db, system, { userId, begun: uid, limit }, rules.queueLogout);
     });
+    // By now it is there: should what follows fail, the engine saves it once more.
     state.sessionFrom = row.idHash;
+    if (begun?.code) await db('oidcPayloads').insert(begun.code);
   },
 
   find: async (id) => {
@@ -82,9 +94,13 @@ export const createSessionAdapter = ({ db, sessions: rules }: Pick<OidcStorage, 
   },
 
   // Without `jti`, which only the cookie knows: the engine reads such a session and never saves it.
-  findByUid: async (uid) => (await live(db, { uid }))?.payload,
+  findByUid: async (uid) => {
+    const known = cameWithToken('sessions', uid);
+    return known ? known.found : (await live(db, { uid }))?.payload;
+  },
 
   destroy: async (id) => {
+    forgetRead();
     // The engine destroys an identifier that it is about to replace; the save that follows moves the row.
     const session = Provider.ctx?.oidc.session as { oldId?: string; uid?: string } | undefined;
     if (session?.oldId === id && requestState().sessionFrom === hashToken(id)) return;
@@ -136,11 +152,15 @@ const beginning = async (db: Db, userId: string, uid: string, rules: SessionRule
   const { signInId } = freshLogin();
   const place = signInId ? await bindSignIn(db, signInId, uid) : {};
   if (!place) throw new errors.AccessDenied('the sign-in was taken back by the owner of the account');
+  return { ...place, ...shownDevice(userId, rules) };
+};
+
+/** No browser has the cookie of a session that REST began. */
+const shownDevice = (userId: string, rules: SessionRules | undefined) => {
   const { ctx } = Provider;
-  // No browser has the cookie of a session that REST began.
-  if (directSignIn() || !ctx || !rules) return place;
+  if (directSignIn() || !ctx || !rules) return {};
   const { deviceHash, userAgent } = rules.shown(ctx, userId);
-  return { ...place, deviceHash: deviceHash ?? null, deviceUserAgent: deviceHash ? userAgent : null };
+  return { deviceHash: deviceHash ?? null, deviceUserAgent: deviceHash ? userAgent : null };
 };
 
 /** A request for a page of ours, which the engine does not see, and what was found out about it. */

@@ -1,13 +1,18 @@
 /** What the adapters of all models share. */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { type Adapter, type AdapterPayload, errors, type KoaContextWithOIDC, Provider } from 'oidc-provider';
+import type { Bind } from '../db/bindings.ts';
 import type { Db } from '../db/connect.ts';
 import { transact } from '../db/transact.ts';
 import { type Actor, recordEvent, system } from '../src/audit/logs.commands.ts';
-import type { Client } from '../src/clients/clients.queries.ts';
+import type { Meetings } from '../src/resource-servers/meetings.ts';
 import type { Secrets } from '../src/secrets.ts';
 import type { DeviceBinding } from '../src/sessions/device-binding.ts';
 import { type QueueLogout, revokeGrants } from '../src/sessions/sessions.commands.ts';
+import type { Begun } from './begun-sessions.ts';
+import type { Redemption } from './code-redemptions.ts';
+import type { FindClientMetadata } from './oidc-clients.ts';
+import type { TokenReads } from './token-reads.ts';
 
 /** What holds for sessions beyond their lifetimes. */
 export interface SessionRules {
@@ -26,8 +31,8 @@ export interface SessionRules {
 
 export interface OidcStorage {
   db: Db;
-  /** @param address of whoever asks for the client; undefined within the service itself */
-  findClient(clientId: string, address?: string): Promise<Client | undefined>;
+  findClientMetadata: FindClientMetadata;
+  meetings: Meetings;
   secrets: Secrets;
   /** For how long a refresh whose answer was lost may be repeated. */
   refreshTokenGraceSeconds: number;
@@ -37,10 +42,10 @@ export interface OidcStorage {
   ownAudience: string;
   /** Whether people may give tokens for APIs that are not known here. */
   openResources: boolean;
-  /** Whether every client but our own must push its authorization requests. */
-  requirePushedRequests: boolean;
   /** Unless given, nothing more holds. */
   sessions?: SessionRules | undefined;
+  /** Reads a token with what its life hangs on. */
+  reads: TokenReads;
   /** Turns the opaque name of a JWT access token into the payload that the engine would have stored, if it is alive. */
   findJwt(model: 'AccessToken' | 'ClientCredentials', name: string): Promise<AdapterPayload | undefined>;
 }
@@ -59,6 +64,16 @@ export const unused = (model: string): Adapter => {
   };
 };
 
+/** A token as it is stored. */
+export interface TokenRow {
+  model: string;
+  idHash: string;
+  payload: string;
+  grantId: string | null;
+  userCodeHash: string | null;
+  expiresAt: Date | null;
+}
+
 /** What the adapters remember of the request that they serve. */
 export interface RequestState {
   /** Under which identifier (hashed) the browser's session was read or last saved. */
@@ -71,6 +86,24 @@ export interface RequestState {
   apiKeyId?: string;
   /** The grant of the token that is exchanged, and the session that this token is bound to. */
   source?: { grantId: string; sessionUid: string | null };
+  /** The refresh token (hashed) that its successor is to take the place of. */
+  rotates?: string;
+  /**
+   * Puts the successor into its place, with the access token that is stored at the same time. Until then nothing is written: a
+   * refresh that fails leaves the token as it was.
+   * @throws InvalidGrant when the token was used before, and may not be presented again
+   */
+  rotation?(accessToken?: TokenRow): Promise<void>;
+  /** The same, once it is under way. */
+  rotated?: Promise<void>;
+  /** The interaction (hashed) that was deleted when it was read. */
+  taken?: string;
+  /** What is saved with the session that begins. */
+  begun?: Begun;
+  /** Of the client's row, by which it was the operator's own to this person a moment ago; undefined where it was not. */
+  trust?: { clientId: string; userId: string; version: string | undefined };
+  /** The code that is exchanged, and what it gives. */
+  redemption?: Redemption;
   /** Writes the exchange down, in the transaction that saves its Grant. */
   recordExchange?(db: Db, grantId: string): Promise<void>;
 }
@@ -82,6 +115,12 @@ export const requestState = (): RequestState => {
   ctx.state.storage ??= {};
   return ctx.state.storage as RequestState;
 };
+
+/** To be called when an access token was made: a refresh that gives one that is stored nowhere has not replaced its token yet. */
+export const startRotation = async (): Promise<void> => requestState().rotation?.();
+
+/** To be called before anything that a refresh gives is handed out. @throws InvalidGrant when the refresh token was used before */
+export const finishRotation = async (): Promise<void> => requestState().rotated;
 
 /** Whose session the engine's request has, unless its cookie comes from another device than the one that signed in. */
 export const sessionAccount = ({ oidc }: KoaContextWithOIDC): string | undefined =>
@@ -127,6 +166,11 @@ export const assertFreshSignIn = async (db: Db, userId: string): Promise<void> =
   if (!user || Number(user.passwordChangedAt ?? 0) !== credential)
     throw new errors.AccessDenied('the password has changed since this sign-in');
 };
+
+/** SQL of what `assertFreshSignIn` asks, for a statement that writes only where it holds: one row, locked. */
+export const freshPerson = (userId: string, credential: number, bind: Bind): string =>
+  `select from users where id = ${bind(userId)} and status = 'active'
+     and coalesce(floor(extract(epoch from password_changed_at) * 1000)::bigint, 0) = ${bind(credential)}::bigint for share`;
 
 /** A single-use value was used again: whatever came of it ends, and the log says so (RFC 9700 section 4.14.2). */
 export const endFamily = (db: Db, grantId: string): Promise<void> =>

@@ -19,6 +19,8 @@ import { type IncomingMessage, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { BlockList, isIP, type LookupFunction } from 'node:net';
 import { Readable } from 'node:stream';
+import type { SecureContextOptions } from 'node:tls';
+import { type Answered, type FetchPurpose, fetches } from '../src/observing.ts';
 
 const timeoutMs = 5000;
 const bodyBytesMax = 256 * 1024;
@@ -176,9 +178,11 @@ const send = (
   { url, exempt }: Target,
   { method, headers, body, signal }: { method: string; headers: Headers; body: Uint8Array; signal: AbortSignal },
   resolve: Resolve,
+  tls: OperatorTls = {},
 ): Promise<Response> =>
   new Promise((fulfil, reject) => {
     const options = {
+      ...tls,
       method,
       headers: Object.fromEntries(headers),
       lookup: guardedLookup(resolve, exempt),
@@ -206,14 +210,28 @@ const send = (
     request.end(body);
   });
 
+/** Whom to trust and what to show, in PEM, where the platform does not know. */
+export type OperatorTls = Pick<SecureContextOptions, 'ca' | 'cert' | 'key'>;
+
 interface OutboundOptions {
   /** `host` (any port) or `host:port`, as OUTBOUND_ALLOW has them; an IPv6 address in brackets. */
   allow: readonly string[];
   resolve?: Resolve;
+  /** What is asked for, as metrics and traces have it. */
+  purpose?: FetchPurpose;
+  /** It belongs to the operator, who may learn which request it belongs to. Others are told nothing of ours. */
+  trusted?: boolean;
+  tls?: OperatorTls;
 }
 
 /** A `fetch` that takes a URL and an init; what is refused rejects with the code `outbound_refused`. */
-export const createOutboundFetch = ({ allow, resolve = resolveByDns }: OutboundOptions): typeof fetch => {
+export const createOutboundFetch = ({
+  allow,
+  resolve = resolveByDns,
+  purpose = 'other',
+  trusted = false,
+  tls = {},
+}: OutboundOptions): typeof fetch => {
   const allowed = new Set(allow.map((host) => host.toLowerCase()));
   return async (input, init = {}) => {
     const target = targetOf(input instanceof Request ? input.url : String(input), allowed);
@@ -224,7 +242,19 @@ export const createOutboundFetch = ({ allow, resolve = resolveByDns }: OutboundO
     headers.set('accept-encoding', 'identity');
     if (body.byteLength || !['GET', 'HEAD'].includes(method)) headers.set('content-length', String(body.byteLength));
     const signal = AbortSignal.any([AbortSignal.timeout(timeoutMs), ...(init.signal ? [init.signal] : [])]);
-    return send(target, { method, headers, body, signal }, resolve);
+    if (!fetches.tell) return send(target, { method, headers, body, signal }, resolve, tls);
+    const answered: Answered = trusted ? { headers: {} } : {};
+    const end = fetches.tell(purpose, method, target.url, answered);
+    for (const [name, value] of Object.entries(answered.headers ?? {})) headers.set(name, value);
+    try {
+      const response = await send(target, { method, headers, body, signal }, resolve, tls);
+      answered.status = response.status;
+      end();
+      return response;
+    } catch (error) {
+      end(error);
+      throw error;
+    }
   };
 };
 
@@ -232,7 +262,12 @@ export const createOutboundFetch = ({ allow, resolve = resolveByDns }: OutboundO
  * The same, with an exemption for the host of one URL: the operator chose it, and what is their own is likely to have a private
  * address. Time limit, size limit and the refusal to follow redirects stay.
  */
-export const createOperatorFetch = (url: string): typeof fetch => {
+export const createOperatorFetch = (
+  url: string,
+  purpose: FetchPurpose = 'other',
+  tls: OperatorTls = {},
+): typeof fetch => {
   const { protocol, hostname, port } = new URL(url);
-  return createOutboundFetch({ allow: [`${hostname}:${port || (protocol === 'https:' ? 443 : 80)}`] });
+  const allow = [`${hostname}:${port || (protocol === 'https:' ? 443 : 80)}`];
+  return createOutboundFetch({ allow, purpose, trusted: purpose !== 'breached-passwords' && purpose !== 'sms', tls });
 };

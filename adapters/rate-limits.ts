@@ -4,10 +4,11 @@
  */
 import { createHash } from 'node:crypto';
 import { isIPv6 } from 'node:net';
-import { Redis } from 'ioredis';
 import { type RateLimiterAbstract, RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible';
 import { tooMany } from '../src/errors.ts';
+import { createGrowingCache } from '../src/growing-cache.ts';
 import type { Log } from '../src/log.ts';
+import { limitCounts } from '../src/observing.ts';
 
 const minute = 60;
 const hour = 60 * minute;
@@ -53,6 +54,11 @@ const limits = {
   mailRecipient: { points: 20, seconds: hour },
   /** Mails that one address has sent to anybody. */
   mailClient: { points: 30, seconds: hour },
+  /** Invitations that one person sends, that one organization does, and that both send to one address; and DNS lookups of an organization’s. */
+  invitationsPerson: { points: 100, seconds: hour },
+  invitationsOrganization: { points: 1000, seconds: day },
+  invitationsPair: { points: 5, seconds: day },
+  domainLookups: { points: 60, seconds: hour },
   /** One-time codes that one address tries, and that anybody tries of those that one recipient was sent for a purpose, the right ones aside. */
   codeAddress: { points: 50, seconds: 15 * minute },
   codeRecipient: { points: 25, seconds: 24 * hour },
@@ -120,6 +126,14 @@ export interface RateLimits {
   take(limit: LimitName, key: string): Promise<Quota>;
   /** @throws AppError 429 when a limit that counts failures is used up; takes nothing */
   assertLeft(limit: LimitName, key: string): Promise<void>;
+  /**
+   * As `assertLeft`, by what this process has heard: at its last `count` for the key, and in Redis by all processes until then. What
+   * succeeds costs no question to Redis that way, and of what others have counted since then one more try learns here: altogether
+   * there are as many as the limit says, one more for each further process, and those in flight when it is reached.
+   * @param key is not worked out where nothing is used up
+   * @throws AppError 429
+   */
+  assertUnspent(limit: FailureLimit, key: () => string): void;
   /** Counts one more, however many there are. @returns how many there are beyond the limit; 0: this was the last one within */
   count(limit: LimitName, key: string): Promise<number>;
   /** Takes a hold for some seconds, of many at the same time one only. @returns whether it was free */
@@ -132,27 +146,6 @@ export interface RateLimits {
   reset(limit: LimitName, key: string): Promise<void>;
   close(): Promise<void>;
 }
-
-const quietMs = 60_000;
-
-const connectRedis = (url: string, log: Log): Redis => {
-  const redis = new Redis(url, {
-    connectionName: 'countersign',
-    connectTimeout: 2000,
-    commandTimeout: 250,
-    // A command fails at once while there is no connection, so that memory takes over.
-    enableOfflineQueue: false,
-    maxRetriesPerRequest: 0,
-    retryStrategy: (attempt) => Math.min(attempt * 200, 5000),
-  });
-  let quietUntil = 0;
-  redis.on('error', ({ message }: Error) => {
-    if (Date.now() < quietUntil) return;
-    quietUntil = Date.now() + quietMs;
-    log.warn({ message }, 'Redis is away: rate limits are counted in memory');
-  });
-  return redis;
-};
 
 /**
  * What an address is counted by: of IPv6 the first 64 bits, since whoever has one such address has them all; IPv4 that
@@ -174,6 +167,14 @@ const hashKey = (key: string): string => createHash('sha256').update(key).digest
 
 const secondsUntil = ({ msBeforeNext }: RateLimiterRes): number => Math.max(1, Math.ceil(msBeforeNext / 1000));
 
+/** What is asked before every request of an application. */
+const failureLimits = ['clientFailures', 'addressFailures'] as const;
+type FailureLimit = (typeof failureLimits)[number];
+const isFailureLimit = (name: string): boolean => (failureLimits as readonly string[]).includes(name);
+
+/** How many keys are known to be used up. */
+const spentMax = 10_000;
+
 interface RateLimitOptions {
   redisUrl?: string;
   /** REDIS_KEY_PREFIX */
@@ -189,7 +190,7 @@ interface RateLimitOptions {
   log: Log;
 }
 
-export const createRateLimits = ({
+export const createRateLimits = async ({
   redisUrl,
   keyPrefix = 'countersign:',
   factor,
@@ -197,8 +198,10 @@ export const createRateLimits = ({
   smsPerHour = 500,
   onRefusal = () => {},
   log,
-}: RateLimitOptions): RateLimits => {
-  const redis = redisUrl ? connectRedis(redisUrl, log) : undefined;
+}: RateLimitOptions): Promise<RateLimits> => {
+  const redis = redisUrl
+    ? (await import('./redis.ts')).connectRedis(redisUrl, log, 'limits', 'rate limits are counted in memory')
+    : undefined;
   const limiters = new Map<string, RateLimiterAbstract>();
   const add = (name: string, points: number, duration: number) => {
     const options = { keyPrefix: `${keyPrefix}limit:${name}`, points, duration };
@@ -220,7 +223,12 @@ export const createRateLimits = ({
   for (const [role, points] of Object.entries(roles)) add(`role:${role}`, multiplied(points), roleWindowSeconds);
   add(smsTotal, smsPerHour, hour);
   for (const name of holds) add(name, 1, 1);
-  const limiter = (name: LimitName | HoldName): RateLimiterAbstract => limiters.get(name) as RateLimiterAbstract;
+  /** Until when what was counted up to a limit is refused, in milliseconds since the epoch. Filled by failures alone. */
+  const spent = createGrowingCache<number>(spentMax);
+  const limiter = (name: LimitName | HoldName): RateLimiterAbstract => {
+    limitCounts.tell?.(redis?.status === 'ready' ? 'redis' : 'memory');
+    return limiters.get(name) as RateLimiterAbstract;
+  };
 
   /** What is left after taking points; a refusal is an answer as well. */
   const attempt = async (
@@ -261,9 +269,19 @@ export const createRateLimits = ({
       onRefusal(limit);
       throw tooMany(secondsUntil(state));
     },
+    assertUnspent: (limit, key) => {
+      if (!spent.size) return;
+      const endsAt = spent.get(`${limit} ${key()}`);
+      if (endsAt === undefined || endsAt <= Date.now()) return;
+      onRefusal(limit);
+      throw tooMany(Math.max(1, Math.ceil((endsAt - Date.now()) / 1000)));
+    },
     count: async (limit, key) => {
-      const { consumedPoints } = await limiter(limit).penalty(hashKey(key));
-      return consumedPoints - limiter(limit).points;
+      const { consumedPoints, msBeforeNext } = await limiter(limit).penalty(hashKey(key));
+      const beyond = consumedPoints - limiter(limit).points;
+      if (isFailureLimit(limit) && beyond >= 0 && msBeforeNext > 0)
+        spent.set(`${limit} ${key}`, Date.now() + msBeforeNext, { ttl: msBeforeNext });
+      return beyond;
     },
     hold: async (name, key, seconds) => !(await attempt(name, key, 1, seconds)).exceeded,
     isHeld: async (name, key) => {

@@ -26,12 +26,12 @@ export const createSmsSender = ({
   if (provider === 'console' && mailbox) return createSender(showInMailbox(mailbox), { log, count });
   if (provider === 'webhook') {
     const { SMS_WEBHOOK_URL: url = '', SMS_WEBHOOK_SECRET: secret = '' } = config;
-    return createSender(sendByWebhook({ url, secret, fetch: createOperatorFetch(url) }), { log, count });
+    return createSender(sendByWebhook({ url, secret, fetch: createOperatorFetch(url, 'sms') }), { log, count });
   }
   if (provider === 'twilio') {
     const { TWILIO_API_URL: apiUrl, TWILIO_ACCOUNT_SID: accountSid = '', TWILIO_AUTH_TOKEN: authToken = '' } = config;
     const from = config.TWILIO_FROM ?? '';
-    const options = { apiUrl, accountSid, authToken, from, fetch: createOperatorFetch(apiUrl) };
+    const options = { apiUrl, accountSid, authToken, from, fetch: createOperatorFetch(apiUrl, 'sms') };
     // Twilio refuses a message whose callback is not a public address.
     const callback = statusCallback.startsWith('https:') ? { statusCallback } : {};
     return createSender(sendByTwilio({ ...options, ...callback }), { log, count });

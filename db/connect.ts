@@ -2,15 +2,29 @@
  * One Knex over two backends: PostgreSQL when a URL is given, else PGlite in a folder. SQL is snake_case, code is
  * camelCase; the mapping is made here and nowhere else.
  */
+import type { PGliteOptions } from '@electric-sql/pglite';
 import knex, { type Knex } from 'knex';
+import { queries } from '../src/observing.ts';
+import { createListening, type Listening } from './listening.ts';
+import { prepareStatements } from './preparing.ts';
+import { prepareEmbedded } from './preparing-embedded.ts';
+import { watchReachability } from './reachability.ts';
+import { countWrites } from './writes.ts';
 
 /** A pool or a transaction: every query takes one as its first argument, so that it cannot escape its transaction. */
 export type Db = Knex;
 
 export interface Database {
   db: Db;
-  /** Calls back for each notification on the channel; resolves to a function that stops listening. */
-  listen(channel: string, callback: (payload: string) => void): Promise<() => Promise<void>>;
+  /**
+   * Calls back for each notification on the channel, and with an empty payload after some may have been missed; resolves to a
+   * function that stops listening.
+   */
+  listen: Listening['listen'];
+  /** Whether whoever listens has been told of everything that was committed before this was called; false if that takes longer. */
+  catchUp: Listening['catchUp'];
+  /** How often this process has written something that whoever listens may have to know. */
+  writes(): number;
   close(): Promise<void>;
 }
 
@@ -55,22 +69,65 @@ const mapping: Pick<Knex.Config, 'wrapIdentifier' | 'postProcessResponse' | 'log
   },
 };
 
-const connectPostgres = (url: string, poolMax: number, statementSeconds: number): Database => {
+interface PostgresOptions {
+  url: string;
+  /** For what is listened to, where `url` leads to a pooler. */
+  listenUrl?: string | undefined;
+  poolMax: number;
+  statementSeconds: number;
+  tell?: ((isAway: boolean) => void) | undefined;
+}
+
+/** A connection of its own, opened, asked and closed within that time. */
+const probePostgres = (url: string) => async (withinMs: number) => {
+  const { default: pg } = await import('pg');
+  const client = new pg.Client({
+    connectionString: url,
+    application_name: 'countersign probe',
+    connectionTimeoutMillis: withinMs,
+    query_timeout: withinMs,
+  });
+  client.on('error', () => {});
+  const timer = setTimeout(() => client.end().catch(() => {}), 2 * withinMs);
+  try {
+    await client.connect();
+    await client.query('select 1');
+  } finally {
+    clearTimeout(timer);
+    void client.end().catch(() => {});
+  }
+};
+
+const connectPostgres = ({ url, listenUrl = url, poolMax, statementSeconds, tell }: PostgresOptions): Database => {
+  // One without a connection, for its class, which is not exported.
+  const prepared = prepareStatements(knex({ client: 'pg', ...mapping }).client.constructor);
+  const watched = watchReachability(prepared.Client, {
+    probe: probePostgres(url),
+    statementSeconds,
+    tell,
+  });
+  const counted = countWrites(watched.Client);
   const db = knex({
-    client: 'pg',
+    client: counted.Client,
     connection: {
       connectionString: url,
       application_name: 'countersign',
       keepAlive: true,
+      keepAliveInitialDelayMillis: 10_000,
       connectionTimeoutMillis: 3000,
     },
     pool: {
       min: 0,
       max: poolMax,
-      // Not a parameter of the connection, which some poolers refuse. Zero means for ever.
+      // Not parameters of the connection, which some poolers refuse. Zero means for ever. What is asked here is answered by
+      // indexes in milliseconds, while the compiler, which the estimates of recursive queries call for, takes half a second.
       afterCreate: (connection: DriverConnection, done: (error: unknown, connection: unknown) => void) => {
-        connection.query(`set statement_timeout = '${statementSeconds}s'`).then(
-          () => done(undefined, connection),
+        const begin = `set statement_timeout = '${statementSeconds}s'; set jit = off; select pg_backend_pid() as pid`;
+        (connection.query(begin) as Promise<unknown> as Promise<{ rows: { pid: number }[] }[]>).then(
+          (answers) => {
+            prepared.trust(connection, answers.at(-1)?.rows[0]?.pid as number);
+            done(undefined, connection);
+          },
           (error: unknown) => done(error, connection),
         );
       },
@@ -78,49 +135,26 @@ const connectPostgres = (url: string, poolMax: number, statementSeconds: number)
     acquireConnectionTimeout: 5000,
     ...mapping,
   });
-  return { db, listen: listenPostgres(url), close: () => db.destroy() };
+  return {
+    db,
+    ...createListening(listenUrl),
+    writes: counted.writes,
+    close: async () => {
+      watched.stop();
+      await db.destroy();
+    },
+  };
 };
 
-/** LISTEN on a connection of its own; reconnects by itself, and tells listeners (with an empty payload) that it did. */
-const listenPostgres =
-  (url: string): Database['listen'] =>
-  async (channel, callback) => {
-    const { default: pg } = await import('pg');
-    let stopped = false;
-    let client: InstanceType<typeof pg.Client> | undefined;
-    let retry: NodeJS.Timeout | undefined;
-    const start = async (): Promise<void> => {
-      const next = new pg.Client({ connectionString: url, application_name: 'countersign listen', keepAlive: true });
-      client = next;
-      next.on('notification', (message) => callback(message.payload ?? ''));
-      next.on('error', () => {
-        void next.end().catch(() => {});
-        if (stopped || client !== next) return;
-        client = undefined;
-        retry = setTimeout(() => start().then(() => callback(''), again), 1000);
-      });
-      await next.connect();
-      await next.query(`listen ${next.escapeIdentifier(channel)}`);
-    };
-    const again = () => {
-      if (!stopped) retry = setTimeout(() => start().then(() => callback(''), again), 1000);
-    };
-    await start();
-    return async () => {
-      stopped = true;
-      clearTimeout(retry);
-      await client?.end();
-    };
-  };
-
-const connectEmbedded = async (directory: string | undefined): Promise<Database> => {
-  const [{ PGlite }, { default: ClientPgLite }] = await Promise.all([
+const connectEmbedded = async (directory: string | undefined, files: PGliteOptions['fs']): Promise<Database> => {
+  const [{ PGlite, protocol }, { default: ClientPgLite }] = await Promise.all([
     import('@electric-sql/pglite'),
     import('knex-pglite'),
   ]);
-  const pglite = await PGlite.create(directory);
+  const pglite = await PGlite.create(directory, files ? { fs: files } : {});
+  const counted = countWrites(prepareEmbedded(ClientPgLite, protocol.serialize));
   const db = knex({
-    client: ClientPgLite,
+    client: counted.Client,
     // The package takes an instance through a function; its types do not know it.
     connection: (() => ({ pglite })) as unknown as Knex.StaticConnectionConfig,
     ...mapping,
@@ -133,6 +167,9 @@ const connectEmbedded = async (directory: string | undefined): Promise<Database>
   return {
     db,
     listen: (channel, callback) => pglite.listen(channel, callback),
+    // What a commit tells is told within the process, before whoever committed goes on.
+    catchUp: () => new Promise((resolve) => setImmediate(resolve, true)),
+    writes: counted.writes,
     close: async () => {
       await db.destroy();
       if (!pglite.closed) await pglite.close();
@@ -143,20 +180,22 @@ const connectEmbedded = async (directory: string | undefined): Promise<Database>
 /**
  * Opens the database. Nothing is migrated here.
  * @param url PostgreSQL; without it, PGlite in `directory` (in memory without that, for tests)
+ * @param files what the embedded database keeps its files in instead
  * @param statementSeconds how long a statement of PostgreSQL may take, its waiting for locks included
+ * @param tell called when PostgreSQL stops to answer without a word, and when it answers again
  */
 export const connect = ({
   url,
+  listenUrl,
   directory,
+  files,
   poolMax = 10,
   statementSeconds = 30,
-}: {
-  url?: string;
-  directory?: string;
-  poolMax?: number;
-  statementSeconds?: number;
-}): Promise<Database> =>
-  url ? Promise.resolve(connectPostgres(url, poolMax, statementSeconds)) : connectEmbedded(directory);
+  tell,
+}: Partial<PostgresOptions> & { directory?: string; files?: PGliteOptions['fs'] }): Promise<Database> =>
+  url
+    ? Promise.resolve(connectPostgres({ url, listenUrl, poolMax, statementSeconds, tell }))
+    : connectEmbedded(directory, files);
 
 /** Sends a notification; inside a transaction it leaves when that commits. */
 export const notify = async (db: Db, channel: string, payload: string): Promise<void> => {
@@ -179,10 +218,46 @@ export const executeSql = async (
   const connection = (await db.client.acquireConnection()) as DriverConnection & {
     exec?: (sql: string) => Promise<{ rows: Record<string, unknown>[] }[]>;
   };
+  const end = queries.tell?.(text);
   try {
-    if (connection.exec && !values?.length) return (await connection.exec(text)).at(-1) ?? { rows: [] };
-    return await connection.query(text, values);
+    const result =
+      connection.exec && !values?.length
+        ? ((await connection.exec(text)).at(-1) ?? { rows: [] })
+        : await connection.query(text, values);
+    end?.();
+    return result;
+  } catch (error) {
+    end?.(error);
+    throw error;
   } finally {
     await db.client.releaseConnection(connection);
+  }
+};
+
+interface DirectClient {
+  acquireConnection(): Promise<object>;
+  query(connection: object, query: DirectQuery): Promise<unknown>;
+  releaseConnection(connection: object): Promise<void>;
+}
+
+interface DirectQuery {
+  sql: string;
+  bindings: unknown[];
+  response?: { rows: unknown[] };
+}
+
+/**
+ * Runs a statement as it stands (`$1`) on a connection of the pool, watched over and counted like any other. Nothing is put
+ * together and no row is mapped, which for what is asked all the time costs more than the asking.
+ */
+export const queryDirectly = async <Row>(db: Db, sql: string, bindings: unknown[]): Promise<Row[]> => {
+  const client = db.client as DirectClient;
+  const connection = await client.acquireConnection();
+  try {
+    const query: DirectQuery = { sql, bindings };
+    await client.query(connection, query);
+    return (query.response as { rows: Row[] }).rows;
+  } finally {
+    await client.releaseConnection(connection);
   }
 };

@@ -5,7 +5,7 @@ import type { Db } from './connect.ts';
 const attempts = 3;
 
 /** PostgreSQL ended it so that another one, or the order of all, could stand: serialization_failure, deadlock_detected. */
-const isClash = (error: unknown): boolean =>
+export const isClash = (error: unknown): boolean =>
   error instanceof Error && ['40001', '40P01'].includes(String((error as { code?: unknown }).code));
 
 /**

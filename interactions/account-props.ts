@@ -71,6 +71,36 @@ export interface ApplicationsView extends AccountPageView {
   withdrawAction: string;
 }
 
+/** The organizations that one belongs to. */
+export interface OrganizationsView extends AccountPageView {
+  organizations: {
+    name: string;
+    kind: 'organization' | 'company';
+    /** One that is not gives nothing. */
+    isActive: boolean;
+    isOwner: boolean;
+    /** Nobody else owns it, so that one cannot leave. */
+    isOnlyOwner: boolean;
+    /** Names of the roles that one holds there. */
+    roles: string[];
+    since: Date;
+    /** Absent where one may not leave. */
+    leaveHref?: string;
+  }[];
+  /** That one is in oneself, by name. */
+  groups: { name: string; kind: 'group' | 'team' }[];
+  /** Names of business domains. */
+  domains: string[];
+}
+
+/** Posts `id`. */
+export interface OrganizationLeaveView extends AccountPageView {
+  id: string;
+  name: string;
+  action: string;
+  stayHref: string;
+}
+
 /** An event: `activity.actions.<action>` says what happened, `activity.by.<by>` who did it. Texts are empty where unknown. */
 export interface AccountEvent {
   at: Date;
@@ -271,6 +301,8 @@ export interface AccountViews {
   'change-password': ChangePasswordView;
   sessions: SessionsView;
   applications: ApplicationsView;
+  organizations: OrganizationsView;
+  'organization-leave': OrganizationLeaveView;
   activity: ActivityView;
   'change-email': ChangeEmailView;
   data: DataView;

@@ -120,8 +120,7 @@ export const apiDocs = ({
     ctx.body = createReadStream(path);
   };
 
-  return async (ctx, next) => {
-    if (ctx.method !== 'GET' && ctx.method !== 'HEAD') return next();
+  const send: Koa.Middleware = async (ctx, next) => {
     if (canonicalPath(ctx.path) === '/openapi.json') return sendDocument(ctx);
     if (pages.has(ctx.path)) return sendHtml(ctx, pageHtml(brand, views, await version()));
     if (ctx.path === oauthRedirect) return sendHtml(ctx, redirectHtml(await version()));
@@ -130,4 +129,8 @@ export const apiDocs = ({
     if (asked === undefined || !type || asked !== (await version())) return next();
     return sendFile(ctx, name, type);
   };
+  const isOurs = ({ path, method }: Koa.Context) =>
+    (method === 'GET' || method === 'HEAD') &&
+    (pages.has(path) || path === oauthRedirect || path.startsWith('/docs/') || path.endsWith('/openapi.json'));
+  return (ctx, next) => (isOurs(ctx) ? send(ctx, next) : next());
 };

@@ -14,10 +14,8 @@ const themeCss = ({ accent, accentDark, radius, font }: ClientTheme): string => 
   return `:root{${declarations({ accent, radius, font })}}${dark}`;
 };
 
-export const assets =
-  ({ views, pages }: { views: Views; pages: Pages }): Koa.Middleware =>
-  async (ctx, next) => {
-    if (!ctx.path.startsWith('/assets/') || (ctx.method !== 'GET' && ctx.method !== 'HEAD')) return next();
+export const assets = ({ views, pages }: { views: Views; pages: Pages }): Koa.Middleware => {
+  const send: Koa.Middleware = async (ctx, next) => {
     const name = ctx.path.slice('/assets/'.length);
     if (name === 'client-theme.css') {
       const client = await pages.client(typeof ctx.query.client === 'string' ? ctx.query.client : undefined);
@@ -38,3 +36,6 @@ export const assets =
       ctx.body = null;
     }
   };
+  return (ctx, next) =>
+    ctx.path.startsWith('/assets/') && (ctx.method === 'GET' || ctx.method === 'HEAD') ? send(ctx, next) : next();
+};

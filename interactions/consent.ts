@@ -5,11 +5,12 @@ import { AppError } from '../src/errors.ts';
 import { actorOf } from '../src/http/actor.ts';
 import type { Detail, DetailsTypes } from '../src/provider/authorization-details.ts';
 import { fillIn, inLanguage, readMembers } from '../src/provider/authorization-details-text.ts';
-import { findUserAccess } from '../src/roles/roles.queries.ts';
+import { findUserAccess } from '../src/roles/access.queries.ts';
 import { grantConsent } from '../src/sessions/sessions.commands.ts';
 import { findConsent } from '../src/sessions/sessions.queries.ts';
 import { findUser } from '../src/users/users.queries.ts';
 import { type Interaction, isForDevice, type Step } from './interactions.ts';
+import { organizationFor } from './organization.ts';
 import type { Pages } from './pages.ts';
 import { describeResources } from './resources.ts';
 
@@ -54,9 +55,10 @@ export const consent = ({ db, pages, detailsTypes }: { db: Db; pages: Pages; det
       const { scopes, claims, resources } = missingOf(interaction);
       const before = await findConsent(db, user.id, client.clientId);
       const standing = await findStanding(db, client.clientId);
-      const rank = (await findUserAccess(db, user.id))?.rank;
-      const trusted = isOwnTo(standing, rank);
+      const access = await findUserAccess(db, user.id);
+      const trusted = isOwnTo(standing, access);
       const action = `/interaction/${uid}`;
+      const chosen = await organizationFor(db, interaction, client, user.id);
       pages.show(
         ctx,
         'consent',
@@ -67,10 +69,11 @@ export const consent = ({ db, pages, detailsTypes }: { db: Db; pages: Pages; det
             ? {}
             : { switchAccountAction: `${action}/switch`, redirectHost: redirectHostOf(params.redirect_uri) }),
           account: { name: user.name, email: user.email },
+          ...(chosen?.kind === 'chosen' ? { organization: chosen.organization.name } : {}),
           ...(client.clientUri ? { clientUri: client.clientUri } : {}),
           ...(client.policyUri ? { policyUri: client.policyUri } : {}),
           ...(client.tosUri ? { tosUri: client.tosUri } : {}),
-          verified: trusted || isVouchedFor(standing, rank),
+          verified: trusted || isVouchedFor(standing, access?.rank),
           ...(client.kind === 'metadata-document' ? { comesFrom: new URL(client.clientId).host } : {}),
           firstParty: trusted,
           scopes,

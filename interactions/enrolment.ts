@@ -78,7 +78,7 @@ export const enrolment = ({
 
   const frame = async ({ uid, params }: Interaction, user: User, status: number) => ({
     status,
-    client: await pages.client(params.client_id as string),
+    client: await pages.shownClient(params.client_id as string),
     uiLocales: params.ui_locales as string | undefined,
     signedInAs: user.email,
     path: `/interaction/${uid}`,

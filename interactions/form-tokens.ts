@@ -28,7 +28,7 @@ export interface FormTokens {
 }
 
 export const createFormTokens = (
-  secrets: Pick<Secrets, 'mac'>,
+  secrets: Pick<Secrets, 'mac' | 'macs'>,
   devices: Pick<DeviceCookie, 'device' | 'rememberDevice' | 'hasDevice'>,
 ): FormTokens => {
   const tokenOf = (ctx: Koa.Context) => secrets.mac('csrf', devices.device(ctx));
@@ -45,7 +45,8 @@ export const createFormTokens = (
     isSigned: (ctx) => {
       if (!isUnsafe(ctx) || isSentFromElsewhere(ctx.path)) return true;
       const given = (ctx.request.body as Record<string, unknown> | undefined)?.[tokenField];
-      return devices.hasDevice(ctx) && typeof given === 'string' && equalInConstantTime(given, tokenOf(ctx));
+      if (!devices.hasDevice(ctx) || typeof given !== 'string') return false;
+      return secrets.macs('csrf', devices.device(ctx)).some((token) => equalInConstantTime(given, token));
     },
   };
 };

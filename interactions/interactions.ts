@@ -28,6 +28,8 @@ export interface InteractionDeps {
   pages: Pages;
   postedRequests: PostedRequests;
   provider(): Provider;
+  /** @throws AppError 503 in a flood of sign-ins for which there is no room */
+  assertNoFlood(): void;
   /** Counts a request that is kept for a while. @throws AppError 429 */
   limitPosted(address: string): Promise<void>;
   steps: Record<string, Step>;
@@ -44,6 +46,7 @@ export const interactions = ({
   pages,
   postedRequests,
   provider,
+  assertNoFlood,
   limitPosted,
   steps,
 }: InteractionDeps): Koa.Middleware => {
@@ -57,25 +60,34 @@ export const interactions = ({
     return { interaction, step };
   };
 
-  const finish = async (ctx: Koa.Context, result: InteractionResult, mergeWithLastSubmission = true) => {
-    const returnTo = await provider().interactionResult(ctx.req, ctx.res, result, { mergeWithLastSubmission });
+  const finish = async (ctx: Koa.Context, interaction: Interaction, result: InteractionResult) => {
+    const isAborted = 'error' in result;
+    // Of somebody who was signed in already it is looked at once more whose session that is.
+    if (interaction.session?.uid)
+      await provider().interactionResult(ctx.req, ctx.res, result, { mergeWithLastSubmission: !isAborted });
+    else {
+      interaction.result = isAborted ? result : { ...interaction.lastSubmission, ...result };
+      await interaction.persist();
+    }
     // It is answered: nothing to come back to.
     pages.remember(ctx, { interaction: undefined, client: undefined });
     ctx.status = 303;
-    ctx.redirect(returnTo);
+    ctx.redirect(interaction.returnTo);
   };
 
   router.get('/', async (ctx) => {
     const { interaction, step } = await load(ctx);
     pages.remember(ctx, { interaction: interaction.uid, client: interaction.params.client_id as string });
     const result = await step.show(ctx, interaction);
-    if (result) await finish(ctx, result);
+    if (result) await finish(ctx, interaction, result);
   });
 
   router.post('/', async (ctx) => {
+    // In a flood not even the interaction is read, and what is answered is no page to type in.
+    if ((ctx.request.body as { password?: unknown } | undefined)?.password) assertNoFlood();
     const { interaction, step } = await load(ctx);
     const result = await step.submit(ctx, interaction);
-    if (result) await finish(ctx, result);
+    if (result) await finish(ctx, interaction, result);
   });
 
   router.get('/passkey', async (ctx) => {
@@ -87,8 +99,8 @@ export const interactions = ({
   });
 
   router.post('/abort', async (ctx) => {
-    await load(ctx);
-    await finish(ctx, { error: 'access_denied', error_description: 'End-User aborted interaction' }, false);
+    const { interaction } = await load(ctx);
+    await finish(ctx, interaction, { error: 'access_denied', error_description: 'End-User aborted interaction' });
   });
 
   // Somebody else is at the keyboard: the same request again, and its sign-in page cannot be skipped.

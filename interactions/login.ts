@@ -6,6 +6,7 @@ import type { AccountDeps } from '../src/auth/accounts.commands.ts';
 import { proceed, type SignInDeps } from '../src/auth/proceed.commands.ts';
 import { signIn } from '../src/auth/sign-in.commands.ts';
 import { actorOf } from '../src/http/actor.ts';
+import type { SignInMethod } from '../src/organizations/sign-in-rules.queries.ts';
 import { otherDevice } from '../src/provider/consent.ts';
 import { findUser } from '../src/users/users.queries.ts';
 import { type Interaction, type InteractionResult, isForDevice, type Step } from './interactions.ts';
@@ -31,6 +32,14 @@ const Credentials = z.object({
 const registrationMs = 300_000;
 
 const notices = new Set(['accountCreated', 'emailVerified', 'passwordChanged']);
+
+const wrongCredentials: Problem = { field: 'email', code: 'wrongCredentials' };
+
+/** What to do instead, for somebody who has shown who they are in a way that an organization of theirs does not allow. */
+const otherWays = (ctx: Koa.Context): Problem[] | undefined => {
+  const instead = ctx.state.signInInstead as readonly SignInMethod[] | undefined;
+  return instead && [{ code: 'methodNotAllowed' }, ...instead.map((method) => ({ code: `instead-${method}` }))];
+};
 
 /** Where the account is given, the password alone can be wrong. */
 const wrongPassword: Problem = { field: 'password', code: 'currentPasswordWrong' };
@@ -100,20 +109,20 @@ export const login = ({
       },
       {
         status,
-        client: await pages.client(params.client_id as string),
+        client: await pages.shownClient(params.client_id as string),
         uiLocales: params.ui_locales as string | undefined,
       },
     );
   };
 
-  /** The page, unless there is a result or another page was shown. Nobody learns more of a refusal than that it is one. */
+  /** The page, unless there is a result or another page was shown. Before the proof nobody learns more of a refusal than that it is one. */
   const settled = async (
     ctx: Koa.Context,
     interaction: Interaction,
     became: InteractionResult | 'refused' | 'restart' | undefined,
     email: string,
   ): Promise<InteractionResult | undefined> => {
-    if (became === 'refused') await page(ctx, interaction, email, [{ field: 'email', code: 'wrongCredentials' }], 401);
+    if (became === 'refused') await page(ctx, interaction, email, otherWays(ctx) ?? [wrongCredentials], 401);
     else if (became === 'restart') await page(ctx, interaction, email, []);
     else return became;
     return undefined;
@@ -186,7 +195,7 @@ export const login = ({
           return await settled(ctx, interaction, became, mailed.email);
         }
         const shown = await passkeys.submit(ctx, interaction, context);
-        if (shown && shown.kind !== 'refused') {
+        if (shown && (shown.kind !== 'refused' || shown.instead)) {
           const known = emailOf(ctx, interaction);
           return await settled(ctx, interaction, await steps.goOn(ctx, interaction, shown, known), known);
         }

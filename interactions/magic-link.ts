@@ -87,7 +87,7 @@ export const magicLink = ({ pages, deps, signInDeps }: MagicLinkPageDeps): Magic
       { action: `/interaction/${uid}`, email: pages.flow(ctx).magicLink?.email ?? '', minutes: linkMinutes, problems },
       {
         status,
-        client: await pages.client(params.client_id as string),
+        client: await pages.shownClient(params.client_id as string),
         uiLocales: params.ui_locales as string | undefined,
       },
     );

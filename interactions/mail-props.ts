@@ -37,6 +37,15 @@ export interface InvitationMail {
   minutes: number;
 }
 
+/** An organization wants the person to join. Who that is nobody knows before they answer, so the name is empty. */
+export interface OrganizationInvitationMail {
+  name: '';
+  organization: string;
+  inviter: string;
+  link: string;
+  expiresAt: Date;
+}
+
 /** A security notice: when, where, and what to press if it was not you. */
 export interface NoticeMail {
   name: string;
@@ -117,6 +126,7 @@ export interface MailProps {
   'reset-password': ResetPasswordMail;
   'sign-in-link': SignInLinkMail;
   invitation: InvitationMail;
+  'organization-invitation': OrganizationInvitationMail;
   'password-changed': PasswordChangedMail;
   'api-key-created': ApiKeyCreatedMail;
   'new-sign-in': NewSignInMail;

@@ -14,9 +14,11 @@ import { actorOf } from '../src/http/actor.ts';
 import { sendProblem } from '../src/http/problem.ts';
 import type { Log } from '../src/log.ts';
 import type { NeedsMfa } from '../src/provider/consent.ts';
+import type { AccessCache } from '../src/roles/access-cache.ts';
 import type { Secrets } from '../src/secrets.ts';
 import { findUser, type User } from '../src/users/users.queries.ts';
 import { accountClientId } from './account/account-client.ts';
+import { invitationsPath } from './account/navigation.ts';
 import { toAppError } from './app-error.ts';
 import { createDeviceCookie, createFactorCookie, type DeviceCookie, type FactorCookie } from './device-cookie.ts';
 import type { EnrolmentFlow } from './enrolment.ts';
@@ -24,6 +26,7 @@ import { commandProblems, FormError, readForm } from './form-problems.ts';
 import { createFormTokens, isSentFromElsewhere } from './form-tokens.ts';
 import type { MagicLinkFlow } from './magic-link.ts';
 import type { SecondFactorFlow } from './second-factor.ts';
+import { createShownClients, type ShownClient } from './shown-client.ts';
 import type { SocialFlow } from './social-sign-in.ts';
 import type { ErrorView, PageContext, Problem, ViewProps } from './view-props.ts';
 import type { Views } from './views.ts';
@@ -37,6 +40,8 @@ export interface PageDeps {
   /** The engine's instance that serves now. */
   provider(): Provider;
   needsMfa: NeedsMfa;
+  /** What is remembered of applications until they change. */
+  shelf: AccessCache['shelf'];
 }
 
 /** What a browser remembers between pages on the way to signing in. */
@@ -70,6 +75,8 @@ export interface Flow {
   social?: SocialFlow | undefined;
   /** What went wrong there, for the sign-in page to say once. */
   socialProblem?: { interaction: string; code: string; provider: string } | undefined;
+  /** An invitation waits on the account page. */
+  invited?: boolean | undefined;
   /** What was just done, for the sign-in page to say once. */
   notice?: string | undefined;
 }
@@ -90,8 +97,10 @@ export interface Pages extends DeviceCookie, FactorCookie {
   /** Whose session the browser's cookie is; undefined when nobody is signed in. */
   visitor(ctx: Koa.Context): Promise<Visitor | undefined>;
   client(clientId: string | undefined): Promise<Client | undefined>;
-  /** The application that the browser is on the way to. */
-  flowClient(ctx: Koa.Context): Promise<Client | undefined>;
+  /** What a page shows of the application that it is for; remembered until that changes. */
+  shownClient(clientId: string | undefined): Promise<ShownClient | undefined>;
+  /** Likewise of the application that the browser is on the way to. */
+  flowClient(ctx: Koa.Context): Promise<ShownClient | undefined>;
   flow(ctx: Koa.Context): Flow;
   remember(ctx: Koa.Context, flow: Flow): void;
   locale(ctx: Koa.Context, uiLocales?: string): string;
@@ -109,7 +118,7 @@ export interface Pages extends DeviceCookie, FactorCookie {
 
 interface ShowOptions {
   status?: number;
-  client?: Client | undefined;
+  client?: ShownClient | undefined;
   signedInAs?: string | undefined;
   uiLocales?: string | undefined;
   /** Where the language links lead; empty hides them. This page's own address unless given. */
@@ -142,7 +151,8 @@ const localeCookieMs = 365 * 86_400_000;
 const flowCookieMs = 3_600_000;
 
 /** The cookie is signed, so what is in it is ours, perhaps of another version. */
-const readFlow = (cookie = ''): Flow => {
+const readFlow = (cookie: string | undefined): Flow => {
+  if (!cookie) return {};
   try {
     return JSON.parse(Buffer.from(cookie, 'base64url').toString()) as Flow;
   } catch {
@@ -161,7 +171,7 @@ const isCrossSite = (ctx: Koa.Context, issuer: string): boolean => {
 
 const crossSite = () => new AppError(403, 'cross_site', 'The form is not one that this browser was shown');
 
-export const createPages = ({ config, db, log, secrets, views, provider, needsMfa }: PageDeps): Pages => {
+export const createPages = ({ config, db, log, secrets, views, provider, needsMfa, shelf }: PageDeps): Pages => {
   const secure = config.JWT_ISSUER.startsWith('https:');
   const cookieName = (name: string) => (secure ? `__Host-${name}` : name);
   const cookie = { httpOnly: true, sameSite: 'lax', secure, signed: true, overwrite: true } as const;
@@ -233,7 +243,9 @@ export const createPages = ({ config, db, log, secrets, views, provider, needsMf
 
     client: (clientId) => (clientId ? findClient(db, clientId) : Promise.resolve(undefined)),
 
-    flowClient: (ctx) => pages.client(pages.flow(ctx).client),
+    shownClient: createShownClients(db, shelf),
+
+    flowClient: (ctx) => pages.shownClient(pages.flow(ctx).client),
 
     flow: (ctx) => {
       ctx.state.flow ??= readFlow(ctx.cookies.get(cookieName('flow'), { signed: true }));
@@ -247,8 +259,9 @@ export const createPages = ({ config, db, log, secrets, views, provider, needsMf
     },
 
     signInHref: (ctx) => {
-      const { interaction } = pages.flow(ctx);
-      return interaction ? `/interaction/${interaction}` : '/account';
+      const { interaction, invited } = pages.flow(ctx);
+      if (interaction) return `/interaction/${interaction}`;
+      return invited ? invitationsPath : '/account';
     },
 
     refused: (ctx, error) => {
@@ -277,6 +290,8 @@ export const createPages = ({ config, db, log, secrets, views, provider, needsMf
       const error = toAppError(ctx, thrown, log);
       const { retryAfterSeconds } = error.details;
       if (retryAfterSeconds !== undefined) ctx.set('Retry-After', String(retryAfterSeconds));
+      // What failed at last may have been a redirect until then, with a code.
+      ctx.remove('Location');
       const developerDetail = detail ?? (error.status < 500 ? error.message : undefined);
       const props: ErrorView = {
         status: error.status,

@@ -49,7 +49,7 @@ export const protocolPages = (db: Db, pages: () => Pages): ProtocolPages => ({
   signOut: async (ctx, form) => {
     const id = sessionAccount(ctx);
     const user = id ? await findUser(db, id) : undefined;
-    const client = await pages().client(ctx.oidc.client?.clientId);
+    const client = await pages().shownClient(ctx.oidc.client?.clientId);
     pages().show(
       ctx,
       'sign-out',
@@ -63,7 +63,7 @@ export const protocolPages = (db: Db, pages: () => Pages): ProtocolPages => ({
       ctx,
       'signed-out',
       { signInHref: '/account' },
-      { client: await pages().client(ctx.oidc.client?.clientId) },
+      { client: await pages().shownClient(ctx.oidc.client?.clientId) },
     );
   },
 });

@@ -69,7 +69,7 @@ export const secondFactor = ({ pages, deps }: { pages: Pages; deps: SignInDeps }
       },
       {
         status,
-        client: await pages.client(params.client_id as string),
+        client: await pages.shownClient(params.client_id as string),
         uiLocales: params.ui_locales as string | undefined,
         path: action,
         ...(stepUp ? { signedInAs: email } : {}),

@@ -79,6 +79,7 @@ export const createSignInSteps = ({
     email: string,
     stepUp = false,
   ): Promise<InteractionResult | 'refused' | undefined> => {
+    if (outcome.kind === 'refused') ctx.state.signInInstead = outcome.instead;
     if (outcome.kind === 'refused' || outcome.kind === 'wrong-code') return 'refused';
     // Until the sign-in is finished no account knows it; then it must be the one that the first factor came with.
     pages.rememberDevice(ctx, pages.device(ctx));

@@ -144,7 +144,7 @@ export const socialSignIn = (deps: SocialDeps): SocialSignIn => {
       },
       {
         status: problems.length ? ctx.status : 200,
-        client: await pages.client(interaction.params.client_id as string),
+        client: await pages.shownClient(interaction.params.client_id as string),
         uiLocales: interaction.params.ui_locales as string | undefined,
       },
     );
@@ -273,7 +273,7 @@ export const socialSignIn = (deps: SocialDeps): SocialSignIn => {
     await linkIdentity(people, actorOf(ctx), provider, { userId, person: kept.person, signsIn: true }).catch(
       (error: unknown) => {
         // Connected with another account meanwhile: they are signed in all the same.
-        log.info({ code: problemOf(error) }, 'an identity was not connected');
+        log.info({ reason: problemOf(error) }, 'an identity was not connected');
       },
     );
   };

@@ -2,7 +2,10 @@
 
 import type { QrCode } from '../src/mfa/qr.ts';
 import type { AccountMenu, AccountViews } from './account-props.ts';
+import type { DemoViews } from './demo-props.ts';
 import type { DeviceCodeView, DeviceConfirmView, DeviceDoneView, RequestsView } from './elsewhere-props.ts';
+import type { InvitationClosedView, InvitationsView, InvitationView } from './joining-props.ts';
+import type { OrganizationViews } from './organization-props.ts';
 import type { LinkedView, SocialButtons, SocialProfileView } from './social-props.ts';
 
 /**
@@ -223,7 +226,9 @@ export interface ConsentView {
   /** The host of the document that describes the app, where nobody registered it. */
   comesFrom?: string;
   firstParty: boolean;
-  /** Newly asked identity scopes: openid, profile, email, address, phone, offline_access. */
+  /** The name of the organization that the person signs in for. */
+  organization?: string;
+  /** Newly asked identity scopes: openid, profile, email, address, phone, offline_access, … */
   scopes: string[];
   /** Claims asked one by one. */
   claims: string[];
@@ -287,23 +292,6 @@ export interface HomeView {
   docs: { api: string; discovery: string };
 }
 
-/** The demo relying party before sign-in. */
-export interface DemoHomeView {
-  signInHref: string;
-  /** A key under `notices`. */
-  notice?: string;
-}
-
-/** The demo relying party after sign-in. `actions` are POSTs without fields. */
-export interface DemoSignedInView {
-  claims: Record<string, unknown>;
-  userinfo?: Record<string, unknown>;
-  tokens: { label: string; value: string }[];
-  actions: { refresh: string; userinfo: string; signOut: string };
-  /** A key under `notices`. */
-  notice?: string;
-}
-
 /** Carries an answer on by POST: by itself with a script, by its button without. */
 export interface ContinueView {
   action: string;
@@ -311,7 +299,7 @@ export interface ContinueView {
 }
 
 /** Every page and its props. */
-export interface ViewProps extends AccountViews {
+export interface ViewProps extends AccountViews, DemoViews, OrganizationViews {
   'sign-in': SignInView;
   register: RegisterView;
   'social-profile': SocialProfileView;
@@ -335,6 +323,9 @@ export interface ViewProps extends AccountViews {
   'device-confirm': DeviceConfirmView;
   'device-done': DeviceDoneView;
   requests: RequestsView;
+  invitation: InvitationView;
+  'invitation-closed': InvitationClosedView;
+  invitations: InvitationsView;
   'sign-out': SignOutView;
   'signed-out': SignedOutView;
   continue: ContinueView;
@@ -342,6 +333,4 @@ export interface ViewProps extends AccountViews {
   setup: SetupView;
   'dev-mail': DevMailView;
   home: HomeView;
-  'demo-home': DemoHomeView;
-  'demo-signed-in': DemoSignedInView;
 }

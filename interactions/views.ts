@@ -147,18 +147,43 @@ const lookup = (locales: readonly string[], wanted: readonly string[]): string =
   return 'en';
 };
 
+/** How many texts are remembered of a language; there are fewer. */
+const textsMax = 5000;
+
 /** What one language says: texts, dates and durations. */
 const languageTools = (translations: i18n, locale: string) => {
   const translate = translations.getFixedT(locale);
-  const t = (key: string | string[], values: Values = {}): string => String(translate(key, values));
+  /** What is said without values is looked up once: a page has thirty such texts. */
+  const said = new Map<string, string>();
+  const t = (key: string | string[], values?: Values): string => {
+    if (values) return String(translate(key, values));
+    const name = String(key);
+    let text = said.get(name);
+    if (text === undefined) {
+      text = String(translate(key));
+      if (said.size < textsMax) said.set(name, text);
+    }
+    return text;
+  };
   const numerals = `${locale}-u-nu-latn`;
-  const dates = new Intl.DateTimeFormat(numerals, { dateStyle: 'medium', timeStyle: 'short', timeZone: 'UTC' });
+  // Made when a date is first told: what Intl knows takes megabytes.
+  let dates: Intl.DateTimeFormat | undefined;
 
+  /** Such texts, escaped, with marks where values go. */
+  const marked = new Map<string, string>();
+  const markedText = (key: string, names: readonly string[]): string => {
+    const id = `${key} ${names}`;
+    let text = marked.get(id);
+    if (text === undefined) {
+      text = escapeHtml(t(key, Object.fromEntries(names.map((name, index) => [name, `\uE000${index}\uE001`]))));
+      if (marked.size < textsMax) marked.set(id, text);
+    }
+    return text;
+  };
   /** The translation, escaped, its values each in a <bdi> so that a name can't disturb the sentence around it. */
   const rich = (key: string, values: Values): string => {
     const names = Object.keys(values);
-    const marks = Object.fromEntries(names.map((name, index) => [name, `\uE000${index}\uE001`]));
-    return escapeHtml(t(key, marks)).replace(
+    return markedText(key, names).replace(
       /\uE000(\d+)\uE001/g,
       (_, index) => `<bdi>${escapeHtml(String(values[names[Number(index)] ?? ''] ?? ''))}</bdi>`,
     );
@@ -175,7 +200,10 @@ const languageTools = (translations: i18n, locale: string) => {
     return (name: string) => (Object.hasOwn(bundle[group], name) ? t(`${group}.${name}`) : undefined);
   };
   const placeName = (place: { country?: string; city?: string }) => describePlace(place, locale);
-  const when = (date: Date): string => `${dates.format(date)} UTC`;
+  const when = (date: Date): string => {
+    dates ??= new Intl.DateTimeFormat(numerals, { dateStyle: 'medium', timeStyle: 'short', timeZone: 'UTC' });
+    return `${dates.format(date)} UTC`;
+  };
   const time = (date: Date): string =>
     `<time datetime="${date.toISOString()}"><bdi>${escapeHtml(when(date))}</bdi></time>`;
 
@@ -218,15 +246,14 @@ export const createViews = ({ overlay, brand }: { overlay?: string; brand: strin
     const asset = assets.get(name);
     return asset && `/assets/${name}?v=${asset.etag.slice(1, -1)}`;
   };
+  const linksTo = (url: URL, current: string) =>
+    locales.map((locale) => {
+      url.searchParams.set('lang', locale);
+      const { t, dir } = toolsFor(locale);
+      return { locale, name: t('language.name'), dir, href: url.pathname + url.search, current: locale === current };
+    });
   const languageLinks = (path: string, current: string) =>
-    safeHref(path) === ''
-      ? []
-      : locales.map((locale) => {
-          const url = new URL(path, 'http://same.origin');
-          url.searchParams.set('lang', locale);
-          const { name, dir } = { name: toolsFor(locale).t('language.name'), dir: toolsFor(locale).dir };
-          return { locale, name, dir, href: url.pathname + url.search, current: locale === current };
-        });
+    safeHref(path) === '' ? [] : linksTo(new URL(path, 'http://same.origin'), current);
 
   return {
     locales,

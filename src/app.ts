@@ -1,6 +1,6 @@
 /** The composition root: every part is built and mounted here. Read it top to bottom. */
+import type { RequestListener } from 'node:http';
 import Koa from 'koa';
-import compose from 'koa-compose';
 import { createJobs, type Jobs } from '../adapters/jobs.ts';
 import type { DevMailbox } from '../adapters/mailer.ts';
 import { createOutboundFetch } from '../adapters/outbound.ts';
@@ -8,13 +8,10 @@ import { addressKey, createRateLimits } from '../adapters/rate-limits.ts';
 import { cleanExpired } from '../db/clean.ts';
 import type { Database } from '../db/connect.ts';
 import { accountClient, accountClientId } from '../interactions/account/account-client.ts';
-import { passkeysPath } from '../interactions/account/passkeys.ts';
 import { apiDocs } from '../interactions/api-docs.ts';
 import { toAppError } from '../interactions/app-error.ts';
 import { assets } from '../interactions/assets.ts';
-import { isDeviceOutcome } from '../interactions/device.ts';
-import { formPost } from '../interactions/form-post.ts';
-import { oauthErrors } from '../interactions/oauth-errors.ts';
+import { refuseUnseen } from '../interactions/oauth-errors.ts';
 import { protocolPages } from '../interactions/protocol.ts';
 import { createViews } from '../interactions/views.ts';
 import { createApprovals } from './approvals.ts';
@@ -23,56 +20,66 @@ import type { AccountDeps } from './auth/accounts.commands.ts';
 import { answerMailRequest } from './auth/mail-requests.commands.ts';
 import { answerCodeRequest, type OtpDeps } from './auth/otp.commands.ts';
 import type { SignInDeps } from './auth/proceed.commands.ts';
+import { rememberRules } from './auth/second-factor-policy.ts';
 import { signIn } from './auth/sign-in.commands.ts';
+import { createCachedAccess } from './cached-access.ts';
+import type { ClientAccess } from './clients/client-access.ts';
 import { ensureClient } from './clients/clients.commands.ts';
 import { expireClients } from './clients/self-registration.commands.ts';
 import { type Config, isDevelopment } from './config.ts';
+import { createCookieKeys } from './cookie-keys.ts';
+import { createDecisions } from './decisions.ts';
 import { createDelivery } from './delivery.ts';
 import { health } from './health/health.routes.ts';
 import { createHostedPages } from './hosted-pages.ts';
+import { authzenRequestId } from './http/authzen.ts';
 import { trustProxies } from './http/client-address.ts';
+import { createLoadShedding } from './http/load-shedding.ts';
+import { rememberNegotiation } from './http/negotiation.ts';
 import type { OpenApiDocument } from './http/openapi.ts';
-import { passkeyDocumentPaths, passkeyDocuments } from './http/passkey-documents.ts';
+import { servePrebuilt } from './http/prebuilt.ts';
 import { logRequests } from './http/request-log.ts';
 import type { Route } from './http/route.ts';
-import { securityHeaders } from './http/security-headers.ts';
+import { buildSecurityHeaders, securityHeaders } from './http/security-headers.ts';
+import { createJoining, scheduleDomainChecks } from './joining.ts';
+import { scheduleKeyRotation } from './key-schedule.ts';
 import { scheduleKeycloakSync } from './keycloak-sync.ts';
 import { deleteRetiredKeys, ensureKeys } from './keys/keys.commands.ts';
+import { openSecrets } from './lasting-keys.ts';
 import { readProxyAddresses, readRoleLimits } from './limit-settings.ts';
 import type { Log } from './log.ts';
-import { createMetrics, exposeMetrics } from './metrics/metrics.ts';
+import type { JoinMetrics, Metrics } from './metrics/metrics.ts';
 import type { FactorDeps } from './mfa/factor-changes.ts';
+import { observe } from './observe.ts';
 import { createPeople } from './people.ts';
-import { limitAnonymous } from './provider/anonymous-limits.ts';
+import { createProtocol, frequentPaths, isForApplications, isProtocol, protocolPaths } from './protocol.ts';
 import { readDetailsTypes } from './provider/authorization-details.ts';
-import { cacheProtocol } from './provider/cache-control.ts';
-import { registrationPath } from './provider/client-registration.ts';
 import { routes as oauth } from './provider/configuration.ts';
-import { untypeEmptyAnswers } from './provider/empty-answers.ts';
-import { exactPaths } from './provider/exact-paths.ts';
-import { limitFailures } from './provider/failure-limits.ts';
-import { fapiInteractionId } from './provider/fapi-interaction-id.ts';
 import { createProviderHost, type ProviderHost } from './provider/host.ts';
 import { restClient, restClientId } from './provider/issue-tokens.ts';
-import { discoveryPaths, metadataDocuments } from './provider/metadata-documents.ts';
+import { createMetadataDocuments } from './provider/metadata-documents.ts';
 import { certificateOrigin, onlyAliases } from './provider/mutual-tls.ts';
 import { createPostedRequests } from './provider/posted-requests.ts';
-import { protectedResource, protectedResourcePaths } from './provider/protected-resource.ts';
-import { pinOrigin, prepareRequest } from './provider/requests.ts';
+import { pinOrigin } from './provider/requests.ts';
 import { resourceTokenSecondsMax } from './provider/resource-servers.ts';
 import { requestToken } from './provider/token-endpoint.ts';
-import { webfinger, webfingerPath } from './provider/webfinger.ts';
 import { createRestApi } from './rest-api.ts';
-import { createSecrets, type Secrets } from './secrets.ts';
+import type { Secrets } from './secrets.ts';
 import { createSessionRules } from './session-rules.ts';
 import type { QueueLogout } from './sessions/sessions.commands.ts';
 import { createUnregisteredClients } from './unregistered-clients.ts';
 
 export interface App {
   config: Config;
+  database: Database;
   secrets: Secrets;
+  /** Who may do what, as requests ask it. */
+  access: ClientAccess;
   koa: Koa;
+  /** What answers requests. */
+  handler: RequestListener;
   jobs: Jobs;
+  metrics: Metrics;
   provider: ProviderHost;
   accounts: AccountDeps;
   otp: OtpDeps;
@@ -90,40 +97,41 @@ export interface App {
   stop(): Promise<void>;
 }
 
-/** Whether the engine answers at a path, and not a page of ours. */
-const isProtocol = (path: string): boolean =>
-  /^\/((oauth|\.well-known)\/|device(\/|$))/.test(path) && !isDeviceOutcome(path);
-
 export const createApp = async ({
   config,
   database,
   log,
+  joinMetrics = (own) => own,
 }: {
   config: Config;
   database: Database;
   log: Log;
+  /** Whose measures `/metrics` tells; its own unless given. */
+  joinMetrics?: JoinMetrics | undefined;
 }): Promise<App> => {
   const { db } = database;
   const issuer = config.JWT_ISSUER;
   const development = isDevelopment(config);
-  const secrets = createSecrets(config.ENCRYPTION_MASTER_KEY);
+  const secrets = await openSecrets(db, config);
   let stopping = false;
+  const { metrics, ...observed } = await observe({ config, database, log, joinMetrics });
 
   // What we talk to
   const roleLimits = readRoleLimits(config.RATE_LIMITS);
-  const limits = createRateLimits({
+  const limits = await createRateLimits({
     ...(config.REDIS_URL ? { redisUrl: config.REDIS_URL } : {}),
     keyPrefix: config.REDIS_KEY_PREFIX,
     factor: config.RATE_LIMIT_FACTOR,
     roles: roleLimits,
     smsPerHour: config.SMS_PER_HOUR,
-    onRefusal: (limit) => metrics.countRefusal(limit),
+    onRefusal: metrics.countRefusal,
     log,
   });
+  const access = await createCachedAccess({ config, database, secrets, log, count: metrics.countCache });
   const jobs = createJobs({ db, listen: database.listen, secrets, log });
-  const outboundFetch = createOutboundFetch({ allow: config.OUTBOUND_ALLOW });
+  const outboundFetch = createOutboundFetch({ allow: config.OUTBOUND_ALLOW, purpose: 'client' });
   const views = createViews({ brand: config.BRAND_NAME, ...(config.VIEWS_DIR ? { overlay: config.VIEWS_DIR } : {}) });
-  const countSms = (outcome: string) => metrics.countSms(outcome);
+  const { countSms } = metrics;
   const delivery = createDelivery({ config, jobs, views, log, countSms });
   const { mailbox } = delivery;
 
@@ -135,11 +143,12 @@ export const createApp = async ({
     ...{ config, db, secrets, limits, jobs, delivery, queueLogout, log },
     count: {
       sms: countSms,
-      signIn: (outcome) => metrics.countSignIn(outcome),
-      federation: (outcome) => metrics.countFederation(outcome),
+      signIn: observed.countSignIn,
+      federation: metrics.countFederation,
     },
   });
   const { accounts, otp, signInDeps, needsMfa } = people;
+  const joining = createJoining(config, accounts, limits);
   const approvals = createApprovals({ accounts, limits, jobs, needsMfa, provider: () => provider.provider() });
 
   // The provider
@@ -162,6 +171,7 @@ export const createApp = async ({
     {
       config,
       db,
+      access,
       ...unregistered.lookup,
       secrets,
       log,
@@ -173,8 +183,8 @@ export const createApp = async ({
       sessions: createSessionRules(config, accounts, queueLogout),
       userCodeLimits: approvals.userCodeLimits,
       backchannel: approvals.backchannel,
-      signIn: (actor, input) => signIn(signInDeps, actor, input),
-      needsMfa,
+      signIn: (actor, input) => signIn({ ...signInDeps, countSignIn: observed.countTokenSignIn }, actor, input),
+      needsMfa: rememberRules(access, needsMfa),
       countUnasked: async (clientId, address) =>
         (await limits.count('recordedRefusals', `${clientId} ${addressKey(address)}`)) <= 0,
     },
@@ -198,31 +208,23 @@ export const createApp = async ({
       queueLogout,
       postedRequests,
       limitPosted,
+      joining,
       demoApp,
     },
     provider: provider.provider,
+    shelf: access.shelf,
   });
   const { pages } = hosted;
-  const protocol = compose([
-    oauthErrors(pages, log),
-    formPost(pages),
-    cacheProtocol,
-    untypeEmptyAnswers,
-    fapiInteractionId,
-    webfinger(issuer),
-    passkeyDocuments({ issuer, relatedOrigins: config.WEBAUTHN_ORIGINS, page: passkeysPath }),
-    protectedResource(config),
-    unregistered.registration,
-    exactPaths,
-    prepareRequest(postedRequests, limitPosted),
-    limitAnonymous({ ...limits, addressKey }),
-    limitFailures({ ...limits, addressKey }),
-    approvals.limitDeviceRequests,
-    provider.middleware,
-  ]);
+  const protocol = createProtocol({
+    ...{ config, log, limits, pages, postedRequests, limitPosted },
+    registration: unregistered.registration,
+    limitDeviceRequests: approvals.limitDeviceRequests,
+    engine: provider.middleware,
+  });
 
   // The work behind it
   await delivery.work();
+  await observed.work(jobs);
   await jobs.work('code-request', (request) => answerCodeRequest(otp, request));
   await jobs.work('mail-request', (request) => answerMailRequest(accounts, request));
   await jobs.work('backchannel-logout', ({ clientId, sub, sid = '' }) =>
@@ -230,7 +232,7 @@ export const createApp = async ({
   );
   await jobs.work('ciba-ping', provider.deliverPing);
   await jobs.every('clean', 600, async () => {
-    await cleanExpired(db, config.SIGN_IN_RETENTION);
+    await cleanExpired(db, config.SIGN_IN_RETENTION, config.DECISION_RETENTION);
     await expireClients(db);
     // An id_token is a hint at sign-out for as long as the session that it is of.
     await deleteRetiredKeys(db, Math.max(config.SESSION_TTL, resourceTokenSecondsMax));
@@ -238,15 +240,21 @@ export const createApp = async ({
   await jobs.every('audit-retention', 3600, async () => {
     await expireEvents(db, config.AUDIT_RETENTION);
   });
+  await scheduleDomainChecks(joining, jobs, log);
+  await scheduleKeyRotation(config, db, secrets, jobs, log);
   await scheduleKeycloakSync(config, db, secrets, jobs, log);
 
   // The request's way
+  const decisions = await createDecisions(database, { access, retention: config.DECISION_RETENTION });
   const rest = createRestApi({
     config,
     db,
+    decisions,
+    access,
     secrets,
     limits,
     ...people,
+    joining,
     handoffs: postedRequests,
     provider,
     smsReports: delivery.smsReports,
@@ -257,39 +265,54 @@ export const createApp = async ({
     askTokenEndpoint: (actor, parameters) => requestToken(koa, protocol, actor, parameters),
     toError: (ctx, error) => toAppError(ctx, error, log),
   });
-  const wellKnown = [
-    ...discoveryPaths,
-    webfingerPath,
-    ...passkeyDocumentPaths,
-    ...protectedResourcePaths,
-    registrationPath,
-  ];
-  const metrics = createMetrics([...Object.values(oauth), ...wellKnown, ...rest.routes.map(({ path }) => path)]);
-  const koa = new Koa({ keys: [secrets.mac('cookie', '1')] });
+  const koa = new Koa();
+  koa.keys = createCookieKeys(secrets.macs('cookie', '1'));
   pinOrigin(koa, issuer, certificateOrigin(config));
-  trustProxies(koa, config.TRUST_PROXY, readProxyAddresses(config.TRUST_PROXY_ADDRESSES));
+  rememberNegotiation(koa);
+  trustProxies(koa, config.TRUST_PROXY, readProxyAddresses(config.TRUST_PROXY_ADDRESSES), config.MTLS_PORT);
   koa.on('error', (error: NodeJS.ErrnoException) => {
-    if (!['EPIPE', 'ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE'].includes(error.code ?? ''))
+    // Whoever asked is gone, in the middle of a body perhaps; or the request went on after its time.
+    if (!/^(EPIPE|ECONNRESET|ERR_STREAM_PREMATURE_CLOSE|ERR_HTTP_HEADERS_SENT|HPE_\w+)$/.test(error.code ?? ''))
       log.error({ err: error }, 'a response failed');
   });
-  koa.use(logRequests(issuer, log, () => stopping));
-  koa.use(metrics.middleware);
-  koa.use(health({ db, stopping: () => stopping }));
-  if (config.PROMETHEUS_ENABLED) koa.use(exposeMetrics(metrics));
-  koa.use(await securityHeaders(issuer));
+  if (observed.trace) koa.use(observed.trace);
+  koa.use(logRequests(issuer, log, () => stopping, frequentPaths));
+  koa.use(metrics.middleware([...protocolPaths, ...rest.routes.map(({ path }) => path)]));
+  koa.use(health({ db, available: () => !stopping && jobs.isReady() }));
+  koa.use(observed.expose);
+  const headers = await buildSecurityHeaders(issuer);
+  koa.use(securityHeaders(headers));
+  const shedding = createLoadShedding(config, { answer: refuseUnseen(pages, isProtocol), count: metrics.countShed });
+  koa.use(shedding.middleware);
+  koa.use((ctx, next) => (isForApplications(ctx.path) ? protocol(ctx, next) : next()));
   koa.use(assets({ views, pages }));
   koa.use(apiDocs({ views, brand: config.BRAND_NAME, createDocument: rest.createDocument }));
   koa.use(hosted.federation);
+  koa.use(authzenRequestId);
   koa.use(rest.middleware);
   koa.use(onlyAliases(config, oauth));
-  koa.use(metadataDocuments(provider.provider));
+  const documents = createMetadataDocuments(provider.provider);
+  koa.use(documents.middleware);
   koa.use((ctx, next) => (isProtocol(ctx.path) ? protocol(ctx, next) : hosted.middleware(ctx, next)));
+  const certificatesAt = certificateOrigin(config);
+  const handler = servePrebuilt({
+    find: documents.find,
+    headers,
+    isOff: () => stopping || observed.trace !== undefined || log.isLevelEnabled('debug'),
+    otherHost: certificatesAt && new URL(certificatesAt).host,
+    count: metrics.countRequest,
+    next: koa.callback(),
+  });
 
   return {
     config,
+    database,
     secrets,
+    access,
     koa,
+    handler,
     jobs,
+    metrics,
     provider,
     accounts,
     otp,
@@ -302,11 +325,15 @@ export const createApp = async ({
       stopping = true;
     },
     stop: async () => {
+      shedding.stop();
       people.close();
+      await decisions.stop();
       await provider.stop();
       await jobs.stop();
       await delivery.close();
       await limits.close();
+      await access.close();
+      await observed.stop();
     },
   };
 };

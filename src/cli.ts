@@ -3,18 +3,23 @@
  *
  * The service is loaded only where it is needed: a command that a running server answers needs none of it.
  */
+import cluster from 'node:cluster';
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
 import type { Database, Db } from '../db/connect.ts';
 import type { App } from './app.ts';
-import { createSetupToken } from './auth/administrators.commands.ts';
-import { type Command, commands } from './commands.ts';
-import { type Config, ConfigError, isDevelopment, loadConfig } from './config.ts';
+import type { Command } from './command.ts';
+import { type Config, ConfigError, loadConfig } from './config.ts';
 import { askOwner, becomeOwner, type ControlReply, type ControlRequest } from './control.ts';
 import { AppError } from './errors.ts';
 import { createLog } from './log.ts';
 
-const usage = `countersign serve
+type Commands = Readonly<Record<string, Command>>;
+
+/** Not of the process that only holds the port for others. */
+const loadCommands = async (): Promise<Commands> => (await import('./commands.ts')).commands;
+
+const usage = (commands: Commands): string => `countersign serve
             Serve (npm start)
 countersign migrate
             Bring the database schema up to date
@@ -46,12 +51,13 @@ const migrateNow = async (db: Db): Promise<string[]> => (await import('../db/mig
 const answerWith =
   (app: () => App | undefined) =>
   async ({ command, input }: ControlRequest): Promise<ControlReply> => {
-    const known = commands[command];
+    const known = (await loadCommands())[command];
     const running = app();
     if (!known && command !== 'migrate') return { error: `no such command: ${command}` };
     if (!running) return { error: 'the database is in use by a process that is starting or stopping; try again' };
     try {
       if (!known) return { result: { migrated: await migrateNow(running.accounts.db) } };
+      if (known.runWithoutApp) return { error: 'stop the service first' };
       return { result: await known.run(running, input) };
     } catch (error) {
       return { error: explain(error) };
@@ -85,9 +91,10 @@ const runCommand = async (
   await withDatabase(config, async (database) => {
     const [{ createApp }, { prepareSchema }] = await Promise.all([import('./app.ts'), import('./main.ts')]);
     await prepareSchema(config, database);
+    if (command.runWithoutApp) return tell(await command.runWithoutApp(database, config, input));
     const app = await createApp({ config, database, log: createLog('warn') });
     try {
-      tell(await command.run(app, input));
+      tell(await command.run(app, input, (line) => process.stderr.write(`${line}\n`)));
     } finally {
       await app.stop();
     }
@@ -103,8 +110,8 @@ const withDatabase = async (config: Config, work: (database: Database) => Promis
         answerWith(() => undefined),
       );
   try {
-    const { openDatabase } = await import('./main.ts');
-    const database = await openDatabase(config);
+    const { reachDatabase } = await import('./main.ts');
+    const database = await reachDatabase(config);
     try {
       await work(database);
     } finally {
@@ -115,70 +122,24 @@ const withDatabase = async (config: Config, work: (database: Database) => Promis
   }
 };
 
-const banner = async (config: Config, app: App): Promise<string> => {
-  const token = await createSetupToken(app.accounts.db);
-  return `
-  ${config.BRAND_NAME} is a development server: do not use it for real accounts.
-
-  Issuer       ${config.JWT_ISSUER}
-  Demo app     ${config.JWT_ISSUER}/demo
-  Account      ${config.JWT_ISSUER}/account
-  REST API     ${config.JWT_ISSUER}/docs
-  ${config.SMTP_URL ? 'Mail         sent through SMTP_URL' : `Mail         ${config.JWT_ISSUER}/dev/mail`}
-  Database     ${config.DATABASE_URL ? 'PostgreSQL' : `embedded, in ${config.DATA_DIR}`}
-  Secrets      ${config.DATA_DIR}/master-key unless ENCRYPTION_MASTER_KEY is set
-${token ? `\n  Create the first administrator, once, at\n  ${config.JWT_ISSUER}/setup?token=${token}\n` : ''}
-`;
-};
-
-const runServer = async (config: Config): Promise<void> => {
-  const log = createLog(config.LOG_LEVEL);
-  let app: App | undefined;
-  const owner = config.DATABASE_URL
-    ? undefined
-    : await becomeOwner(
-        config.DATA_DIR,
-        answerWith(() => app),
-      );
-  const { serve } = await import('./main.ts');
-  const running = await serve(config, log);
-  app = running.app;
-  log.info({ port: running.port, issuer: config.JWT_ISSUER }, 'listening');
-  if (isDevelopment(config)) process.stdout.write(await banner(config, app));
-  if (!isDevelopment(config) && new URL(config.JWT_ISSUER).hostname === 'localhost')
-    log.warn({ issuer: config.JWT_ISSUER }, 'JWT_ISSUER names this machine: nobody else can sign in');
-  if (!isDevelopment(config) && !config.SMTP_URL)
-    log.warn('SMTP_URL is not set: no mail is delivered, so nobody can verify an address or reset a password');
-
-  let stopping = false;
-  const stop = (signal: string) => {
-    if (stopping) return;
-    stopping = true;
-    log.info({ signal }, 'stopping');
-    app = undefined;
-    running
-      .stop()
-      .then(() => owner?.release())
-      .then(
-        () => process.exit(0),
-        (error: unknown) => {
-          log.error({ err: error }, 'could not stop cleanly');
-          process.exit(1);
-        },
-      );
-  };
-  process.on('SIGTERM', stop);
-  process.on('SIGINT', stop);
+/** It must work when nothing else does. */
+const doctor = async (args: string[]): Promise<void> => {
+  const { values } = parseArgs({ args, options: { json: { type: 'boolean', default: false } } });
+  const { text, exitCode } = await (await import('./doctor/doctor.ts')).runDoctor(process.env, values);
+  process.stdout.write(text);
+  process.exitCode = exitCode;
 };
 
 const dispatch = async (args: string[]): Promise<void> => {
   const [first = 'help'] = args;
+  if (first === 'serve') return (await import('./serve.ts')).runServer(loadConfig(process.env), answerWith);
+  if (first === 'doctor') return doctor(args.slice(1));
+  const commands = await loadCommands();
   const isGroup = Object.keys(commands).some((name) => name.startsWith(`${first} `));
   const name = isGroup ? args.slice(0, 2).join(' ') : first;
   const command = commands[name];
-  if (first === 'help' || first === '--help') return void process.stdout.write(usage);
-  if (!command && name !== 'serve' && name !== 'migrate')
-    throw new Error(`There is no such command: ${name}\n\n${usage}`);
+  if (first === 'help' || first === '--help') return void process.stdout.write(usage(commands));
+  if (!command && name !== 'migrate') throw new Error(`There is no such command: ${name}\n\n${usage(commands)}`);
   const config = loadConfig(process.env);
   if (command) {
     const { positional, options } = command;
@@ -186,8 +147,6 @@ const dispatch = async (args: string[]): Promise<void> => {
     const { values, positionals } = parseArgs({ args: rest, options, allowPositionals: positional !== undefined });
     if (positionals.length > 1) throw new Error(`one argument is enough: ${positionals.join(' ')}`);
     await runCommand(config, name, command, { ...values, ...(positional ? { [positional]: positionals[0] } : {}) });
-  } else if (name === 'serve') {
-    await runServer(config);
   } else if (!(await runElsewhere(config, { command: name, input: {} }))) {
     await withDatabase(config, async ({ db }) => print({ migrated: await migrateNow(db) }));
   }
@@ -198,7 +157,11 @@ export const main = async (args: string[]): Promise<void> => {
   try {
     await dispatch(args);
   } catch (error) {
-    process.stderr.write(`${explain(error)}\n`);
+    const message = explain(error);
+    // Of many that fail alike the process that started them says so once.
+    if (cluster.isWorker && process.send)
+      await new Promise((resolve) => process.send?.({ kind: 'failed', message }, undefined, {}, resolve));
+    else process.stderr.write(`${message}\n`);
     process.exit(1);
   }
 };

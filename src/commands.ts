@@ -1,9 +1,7 @@
 /** What the command line can do besides serving. Each runs on an app: the command's own, or that of a running server. */
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import type { ParseArgsOptionsConfig } from 'node:util';
 import { z } from 'zod';
-import type { App } from './app.ts';
 import { operator } from './audit/logs.commands.ts';
 import { createAdministrator } from './auth/administrators.commands.ts';
 import { Email, Password, PersonName } from './auth/credentials.ts';
@@ -12,6 +10,10 @@ import { createClient, deleteClient, operatorPowers, rotateClientSecret } from '
 import { listClients } from './clients/clients.queries.ts';
 import { createInitialToken } from './clients/software-policies.commands.ts';
 import { NewInitialAccessToken } from './clients/software-policies.routes.ts';
+import { type Command, command } from './command.ts';
+import { doctorCommand } from './doctor/doctor-command.ts';
+import { notFound } from './errors.ts';
+import { Id, RoleName, Time } from './http/schemas.ts';
 import { importKeycloak } from './keycloak/import.commands.ts';
 import {
   type ProvisionReport,
@@ -23,36 +25,15 @@ import { exitCodeOf, type ImportReport, toText } from './keycloak/report.ts';
 import { keycloakSyncDeps } from './keycloak-sync.ts';
 import { fileRotation } from './keys/key-set.ts';
 import { rotateKeys } from './keys/keys.commands.ts';
+import { operationCommands } from './operation-commands.ts';
 import { relyingPartyOf } from './passkey-settings.ts';
+import { deactivatePolicy } from './policies/policies.commands.ts';
+import { listPolicies } from './policies/policies.queries.ts';
+import { restoreDefaults } from './roles/defaults.commands.ts';
+import { type GrantDeps, grantRole } from './roles/grants.commands.ts';
+import { operatorCaller } from './roles/passing-on.ts';
 import { revokeGrantsOf } from './sessions/sessions.commands.ts';
-
-export interface Command {
-  usage: string;
-  summary: string;
-  options: ParseArgsOptionsConfig;
-  /** The name under which `read` is given what stands on the line without one. */
-  positional?: string;
-  /** What the command needs of this machine's files and terminal, read where it was typed. */
-  read(values: Record<string, unknown>): unknown;
-  /** @returns a text, or an object that is printed as JSON */
-  run(app: App, input: unknown): Promise<unknown>;
-  /** The result as it is printed, where that is not as it is. */
-  show?(result: unknown, values: Record<string, unknown>): unknown;
-  /** What a script is told by the exit code; 0 unless it says so, and 1 is a failure. */
-  exitCode?(result: unknown): number;
-}
-
-const command = <Input extends z.ZodType>(
-  declaration: Omit<Command, 'read' | 'run'> & {
-    input: Input;
-    read?(values: Record<string, unknown>): unknown;
-    run(app: App, input: z.output<Input>): Promise<unknown>;
-  },
-): Command => ({
-  read: (values) => values,
-  ...declaration,
-  run: (app, input) => declaration.run(app, declaration.input.parse(input)),
-});
+import { findUserByEmail } from './users/users.queries.ts';
 
 const withClientId = (values: Record<string, unknown>) => {
   if (values.id === undefined) throw new Error('--id is needed');
@@ -60,6 +41,8 @@ const withClientId = (values: Record<string, unknown>) => {
 };
 
 export const commands: Record<string, Command> = {
+  doctor: doctorCommand,
+
   'create-admin': command({
     usage: 'create-admin --email EMAIL --password PASSWORD (or - for standard input) [--name NAME]',
     summary: 'Create an administrator with a verified address',
@@ -79,6 +62,43 @@ export const commands: Record<string, Command> = {
     }),
   }),
 
+  seed: command({
+    usage: 'seed',
+    summary: 'Put back what is missing of the built-in roles with their permissions, teams and business domains',
+    options: {},
+    input: z.object({}),
+    run: ({ accounts: { db } }) => restoreDefaults(db, operator),
+  }),
+
+  'grant-role': command({
+    usage: 'grant-role --email EMAIL --role ROLE [--organization ID] [--expires TIME]',
+    summary:
+      'Give a person a role beside their primary one, everywhere or in an organization, for good or until a time',
+    options: {
+      email: { type: 'string' },
+      role: { type: 'string' },
+      organization: { type: 'string' },
+      expires: { type: 'string' },
+    },
+    input: z.object({ email: Email, role: RoleName, organization: Id.optional(), expires: Time.optional() }),
+    run: async ({ accounts, signIn }, { email, role, organization, expires }) => {
+      const user = await findUserByEmail(accounts.db, email);
+      if (!user) throw notFound('user');
+      const deps: GrantDeps = {
+        db: accounts.db,
+        requiredRank: signIn.mfa.requiredRank,
+        endSessions: (db, actor, id) => accounts.endSessions(db, actor, id, undefined, 'second_factor_needed'),
+      };
+      return grantRole(
+        deps,
+        operator,
+        operatorCaller,
+        { type: 'user', id: user.id },
+        { role, organizationId: organization, expiresAt: expires === undefined ? undefined : new Date(expires) },
+      );
+    },
+  }),
+
   'rotate-keys': command({
     usage: 'rotate-keys [--now | --revoke]',
     summary:
@@ -92,6 +112,8 @@ export const commands: Record<string, Command> = {
       return rotation;
     },
   }),
+
+  ...operationCommands,
 
   'import keycloak': command({
     usage: 'import keycloak FILE|FOLDER [--dry-run] [--first-party] [--passkeys] [--json]',
@@ -206,6 +228,32 @@ export const commands: Record<string, Command> = {
       ...(expires === undefined ? {} : { expiresIn: Number(expires) }),
     }),
     run: ({ accounts: { db } }, input) => createInitialToken(db, operator, operatorPowers, input),
+  }),
+
+  'policies list': command({
+    usage: 'policies list',
+    summary: 'List the policies about who may do what, and which of them are in force',
+    options: {},
+    input: z.object({}),
+    run: async ({ accounts: { db } }) =>
+      (await listPolicies(db, { limit: 1000 })).map(({ id, name, description, activeVersion, activatedAt }) => ({
+        ...{ id, name, description, activeVersion, activatedAt },
+      })),
+  }),
+
+  'policies deactivate': command({
+    usage: 'policies deactivate NAME',
+    summary: 'Take a policy out of force, whoever activated it: the way back for those who are locked out',
+    options: {},
+    positional: 'name',
+    input: z.object({ name: z.string() }),
+    read: ({ name }) => {
+      if (typeof name !== 'string') throw new Error('name the policy');
+      return { name };
+    },
+    run: async ({ accounts: { db } }, { name }) => ({
+      deactivated: await deactivatePolicy(db, operator, undefined, { name }),
+    }),
   }),
 
   'client delete': command({

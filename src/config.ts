@@ -6,10 +6,12 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { chmodSync, existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { z } from 'zod';
+import { consulMistakes } from './consul-settings.ts';
 import type { IdentityProvider } from './federation/identity-providers.ts';
 import { readProviderFile } from './identity-provider-file.ts';
 import { keycloakMistakes } from './keycloak-settings.ts';
 import { passkeyMistakes } from './passkey-settings.ts';
+import { processMistakes } from './process-settings.ts';
 import { riskMistakes } from './risk-settings.ts';
 import { loopback, secretNames, settings } from './settings.ts';
 import { smsMistakes } from './sms-settings.ts';
@@ -55,6 +57,9 @@ const productionMistakes = (
   const weak =
     values.ENCRYPTION_MASTER_KEY === undefined ? 'is required in production' : weakness(values.ENCRYPTION_MASTER_KEY);
   if (weak) mistakes.push(`ENCRYPTION_MASTER_KEY: ${weak}`);
+  const { ENCRYPTION_MASTER_KEY_ACCEPTED: accepted } = values;
+  const weakToo = accepted === undefined ? undefined : weakness(accepted);
+  if (weakToo) mistakes.push(`ENCRYPTION_MASTER_KEY_ACCEPTED: ${weakToo}`);
   if (values.DATABASE_URL === undefined && !given.DATABASE_URL)
     mistakes.push('DATABASE_URL: is required in production');
   const { protocol, hostname } = new URL(values.JWT_ISSUER ?? 'https://unknown');
@@ -113,6 +118,15 @@ const developmentMasterKey = (directory: string): string => {
   return readFileSync(file, 'utf8').trim();
 };
 
+/** @throws ConfigError where the folder cannot be used */
+const developmentMasterKeyIn = (directory: string): string => {
+  try {
+    return developmentMasterKey(directory);
+  } catch (error) {
+    throw new ConfigError([`DATA_DIR: ${(error as Error).message}`]);
+  }
+};
+
 /** The settings that parse, so that all mistakes can be told at once. */
 const parseable = (given: Record<string, string>): Partial<z.output<typeof settings>> =>
   Object.fromEntries(
@@ -153,6 +167,8 @@ export const loadConfig = (environment: Readonly<Record<string, string | undefin
   if (given.NODE_ENV === 'production') mistakes.push(...productionMistakes(parsed.data ?? parseable(given), given));
   mistakes.push(...tlsMistakes(parsed.data ?? parseable(given), given));
   mistakes.push(...passkeyMistakes(parsed.data ?? parseable(given)));
+  mistakes.push(...processMistakes(parsed.data ?? parseable(given)));
+  mistakes.push(...consulMistakes(parsed.data ?? parseable(given)));
   mistakes.push(...keycloakMistakes(parsed.data ?? parseable(given), given.NODE_ENV === 'production'));
   mistakes.push(...riskMistakes(parsed.data ?? parseable(given)));
   mistakes.push(...smsMistakes(parsed.data ?? parseable(given), given, given.NODE_ENV === 'production'));
@@ -160,6 +176,8 @@ export const loadConfig = (environment: Readonly<Record<string, string | undefin
   if (parsed.data && isExposed(parsed.data) && (!parsed.data.SMTP_URL || parsed.data.SMS_PROVIDER === 'console'))
     mistakes.push('JWT_ISSUER: must be loopback in development without SMTP_URL; set NODE_ENV=production for real use');
   if (parsed.data) mistakes.push(...externalIssuerMistakes(parsed.data));
+  if (given.ENCRYPTION_MASTER_KEY_ACCEPTED && given.ENCRYPTION_MASTER_KEY_ACCEPTED === given.ENCRYPTION_MASTER_KEY)
+    mistakes.push('ENCRYPTION_MASTER_KEY_ACCEPTED: is ENCRYPTION_MASTER_KEY itself; leave it out');
   if (given.JWKS_KEY_ID && !given.JWKS_PRIVATE_KEY_PATH) mistakes.push('JWKS_KEY_ID: needs JWKS_PRIVATE_KEY_PATH');
   const file = given.IDENTITY_PROVIDERS_PATH ? readProviderFile(given.IDENTITY_PROVIDERS_PATH, environment) : undefined;
   mistakes.push(...(file?.mistakes ?? []).map((line) => `IDENTITY_PROVIDERS_PATH: ${line}`));
@@ -167,7 +185,7 @@ export const loadConfig = (environment: Readonly<Record<string, string | undefin
   const values = parsed.data;
   return Object.freeze({
     ...values,
-    ENCRYPTION_MASTER_KEY: values.ENCRYPTION_MASTER_KEY ?? developmentMasterKey(values.DATA_DIR),
+    ENCRYPTION_MASTER_KEY: values.ENCRYPTION_MASTER_KEY ?? developmentMasterKeyIn(values.DATA_DIR),
     identityProviders: file?.providers ?? [],
   });
 };

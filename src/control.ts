@@ -54,15 +54,19 @@ export const askOwner = async (directory: string, request: ControlRequest): Prom
 
 /**
  * Becomes the owner. @param answer runs a request; it must not throw
- * @throws Error when another process is
+ * @throws Error when another process is, or the folder cannot be used
  */
 export const becomeOwner = async (
   directory: string,
   answer: (request: ControlRequest) => Promise<ControlReply>,
 ): Promise<{ release(): Promise<void> }> => {
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
-  // The folder is closed to others, so the socket is too before its own mode is set.
-  chmodSync(directory, 0o700);
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    // The folder is closed to others, so the socket is too before its own mode is set.
+    chmodSync(directory, 0o700);
+  } catch (error) {
+    throw new Error(`DATA_DIR: ${(error as Error).message}`, { cause: error });
+  }
   const path = socketPath(directory);
   const server = createServer((socket) => {
     socket.on('error', () => {});

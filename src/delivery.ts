@@ -13,6 +13,7 @@ import { type SmsReportDeps, twilioStatusPath } from './auth/sms.routes.ts';
 import { type Config, isDevelopment, smsProvider } from './config.ts';
 import type { Log } from './log.ts';
 import type { FactorLimits } from './mfa/factor-codes.commands.ts';
+import { mails } from './observing.ts';
 
 export interface Delivery {
   /** In development: the mails unless there is an SMTP server, and the SMS unless they have a provider. */
@@ -70,7 +71,15 @@ export const createDelivery = ({
       },
     },
     work: async () => {
-      await jobs.work('mail', (mail) => mailer.deliver(mail));
+      await jobs.work('mail', async (mail) => {
+        try {
+          await mailer.deliver(mail);
+        } catch (error) {
+          mails.tell?.('failed');
+          throw error;
+        }
+        mails.tell?.('sent');
+      });
       if (sms) await jobs.work('sms', (message) => sms.deliver(message));
     },
     close: async () => {

@@ -42,12 +42,27 @@ export const forbidden = (code: ProblemCode, message: string, details?: ErrorDet
 /** Refused by the engine or a library, under its own code: one of RFC 6749 and the standards that extend it. */
 export const foreignError = (status: number, code: string, message: string) =>
   new AppError(status, code as ProblemCode, message);
+
+/**
+ * What anybody can be refused with thousands of times in a second. Where in the code that was says nothing, and to write it down
+ * would be a tenth of all that the refusal costs.
+ */
+const refusal = (...parts: ConstructorParameters<typeof AppError>): AppError => {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  try {
+    return new AppError(...parts);
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
+};
+
 export const tooMany = (retryAfterSeconds: number) =>
-  new AppError(429, 'too_many_requests', `Too many attempts; try again in ${retryAfterSeconds} seconds`, {
+  refusal(429, 'too_many_requests', `Too many attempts; try again in ${retryAfterSeconds} seconds`, {
     retryAfterSeconds,
   });
 export const overloaded = (retryAfterSeconds: number) =>
-  new AppError(503, 'overloaded', 'The service is busy; try again shortly', { retryAfterSeconds });
+  refusal(503, 'overloaded', 'The service is busy; try again shortly', { retryAfterSeconds });
 export const databaseAway = () =>
   new AppError(503, 'database_unavailable', 'A database is out of reach; try again shortly', { retryAfterSeconds: 5 });
 
@@ -66,7 +81,7 @@ export const isOutage = (error: unknown): boolean => {
     return true;
   return (
     error.name === 'KnexTimeoutError' ||
-    /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Connection ended|Unable to acquire a connection|PGlite is closed/.test(
+    /Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Connection ended|Unable to acquire a connection|PGlite is clos(?:ed|ing)/.test(
       error.message,
     )
   );

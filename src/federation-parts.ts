@@ -36,6 +36,7 @@ export const createFederation = (
   // The operator chose what is in the file, and what is their own is likely to have a private address.
   const fetchOf = (provider: IdentityProvider) =>
     createOutboundFetch({
+      purpose: 'identity-provider',
       allow: [...config.OUTBOUND_ALLOW, ...(provider.source === 'file' ? hostsOf(provider) : [])],
     });
   const providers = createProviders(db, secrets, config.identityProviders);

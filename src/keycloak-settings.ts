@@ -1,12 +1,11 @@
 /** The settings of provisioning to Keycloak, which `config.ts` takes in with all others. */
 import { z } from 'zod';
+import { duration } from './setting-kinds.ts';
 
-const seconds = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
-const interval = z
-  .string()
-  .regex(/^\d{1,9}[smhd]?$/, 'expected a duration such as 15m, 12h or 1d')
-  .transform((text) => Number.parseInt(text, 10) * seconds[(/[smhd]$/.exec(text)?.[0] ?? 's') as keyof typeof seconds])
-  .refine((value) => value === 0 || (value >= 60 && value <= 7 * 86_400), 'expected 0, or from 1m to 7d');
+const interval = duration.refine(
+  (seconds) => seconds === 0 || (seconds >= 60 && seconds <= 7 * 86_400),
+  'expected 0, or from 1m to 7d',
+);
 
 export const keycloakSettings = {
   KEYCLOAK_SYNC_URL: z

@@ -17,7 +17,7 @@ export const keycloakSyncDeps = (config: Config, db: Db, secrets: Secrets): Prov
     db,
     secrets,
     system: `keycloak-sync:${url.replace(/\/+$/, '')}/realms/${realm}`,
-    keycloak: createKeycloakAdmin({ url, realm, clientId, clientSecret, fetch: createOperatorFetch(url) }),
+    keycloak: createKeycloakAdmin({ url, realm, clientId, clientSecret, fetch: createOperatorFetch(url, 'keycloak') }),
   };
 };
 

@@ -1,37 +1,23 @@
 /** The settings of second factors, which `config.ts` takes in with all others, and what they are where nobody sets them. */
-import { z } from 'zod';
+import { duration, integer, list } from './setting-kinds.ts';
 
 /** The highest roles, which may do everything and to everybody. */
 const productionRoles = ['admin'];
 
-const unitSeconds = { m: 60, h: 3600, d: 86_400 } as const;
-const rememberDaysMax = 180;
-const days = `expected a whole number of days from 0 to ${rememberDaysMax}`;
-
 export const mfaSettings = {
-  MFA_REQUIRED_ROLES: z
-    .string()
-    .transform((text) =>
-      text
-        .split(',')
-        .map((role) => role.trim())
-        .filter((role) => role && role !== 'none'),
-    )
+  MFA_REQUIRED_ROLES: list
+    .transform((roles) => roles.filter((role) => role !== 'none'))
     .optional()
     .meta({
       description:
         'Roles, separated by commas, whose sign-ins need a second factor, as do those of every role above them; `none` for no role. `admin` in production and none in development unless set',
     }),
-  MFA_REMEMBER_DAYS: z.coerce.number(days).int(days).min(0, days).max(rememberDaysMax, days).default(30).meta({
+  MFA_REMEMBER_DAYS: integer(0, 180).default(30).meta({
     description:
       'For how many days a browser is not asked for a second factor that its owner has shown on it and ticked so; applications, `acr_values` and risk ask all the same. 0: it is asked each time',
   }),
-  MFA_ENROLMENT_GRACE: z
-    .string()
-    .regex(/^(0|\d{1,5}[mhd])$/, 'expected a duration such as 12h or 7d, or 0')
-    .transform((text) =>
-      text === '0' ? 0 : Number.parseInt(text, 10) * unitSeconds[text.slice(-1) as keyof typeof unitSeconds],
-    )
+  MFA_ENROLMENT_GRACE: duration
+    .refine((seconds) => seconds <= 3650 * 86_400, 'expected at most 3650d')
     .default(7 * 86_400)
     .meta({
       description:

@@ -8,7 +8,7 @@ import type { AccountDeps } from './auth/accounts.commands.ts';
 import { findRequiredRank, type MfaDeps } from './auth/mfa.commands.ts';
 import type { OtpDeps } from './auth/otp.commands.ts';
 import type { PasskeySignInDeps } from './auth/passkey-sign-in.commands.ts';
-import { createPasswords } from './auth/passwords.ts';
+import { createPasswords, hashConcurrency } from './auth/passwords.ts';
 import type { SignInDeps } from './auth/proceed.commands.ts';
 import { isMfaRequired } from './auth/second-factor-policy.ts';
 import type { Config } from './config.ts';
@@ -20,6 +20,7 @@ import type { FactorDeps } from './mfa/factor-changes.ts';
 import { mfaRoles } from './mfa-settings.ts';
 import { relyingPartyOf } from './passkey-settings.ts';
 import { createPasskeySignIn } from './passkey-sign-in.ts';
+import { workersOf } from './process-settings.ts';
 import { createFactorDeps } from './second-factors.ts';
 import type { Secrets } from './secrets.ts';
 import { describeDevice } from './sessions/device.ts';
@@ -69,12 +70,15 @@ export const createPeople = async ({
 }: PeopleParts): Promise<People> => {
   const passwords = createPasswords({
     minLength: config.PASSWORD_MIN_LENGTH,
-    concurrency: config.HASH_CONCURRENCY,
+    concurrency: hashConcurrency(config.HASH_CONCURRENCY, workersOf(config), config.UV_THREADPOOL_SIZE),
     queue: config.HASH_QUEUE,
     brandName: config.BRAND_NAME,
     log,
     ...(config.PASSWORD_BREACH_URL
-      ? { breachUrl: config.PASSWORD_BREACH_URL, fetch: createOperatorFetch(config.PASSWORD_BREACH_URL) }
+      ? {
+          breachUrl: config.PASSWORD_BREACH_URL,
+          fetch: createOperatorFetch(config.PASSWORD_BREACH_URL, 'breached-passwords'),
+        }
       : {}),
   });
   const accounts: AccountDeps = {

@@ -1,52 +1,6 @@
 /** The flows of the Postman collection that run from top to bottom, and check what they see. */
-import type { Auth } from './postman.docs.ts';
-
-/** One request. `operation` is an operationId; `get` a path of the development server that is no part of the API. */
-export type Step = {
-  name: string;
-  auth?: Auth;
-  params?: Readonly<Record<string, string>>;
-  body?: Readonly<Record<string, unknown>>;
-  /** Scripts, line by line. */
-  before?: readonly string[];
-  test: readonly string[];
-} & ({ operation: string } | { get: string });
-
-export interface Flow {
-  name: string;
-  description: string;
-  steps: readonly Step[];
-}
-
-/** What whoever runs the collection may set, and what the requests hand on. */
-export const variables = {
-  baseUrl: 'http://localhost:3000',
-  adminEmail: 'admin@example.com',
-  adminPassword: 'correct horse battery staple',
-  email: '',
-  password: 'seven wonders of a quiet harbour',
-  verificationToken: '',
-  mailTries: '0',
-  accessToken: '',
-  refreshToken: '',
-  adminToken: '',
-  clientId: '',
-  clientSecret: '',
-  machineToken: '',
-  apiKeyId: '',
-  apiKey: '',
-} as const;
-
-const set = (name: keyof typeof variables, value: string) => `pm.collectionVariables.set('${name}', ${value});`;
-
-/** The status, and that a member is what an expression says it is. */
-const expecting = (status: number, members: Readonly<Record<string, string>> = {}): string[] => [
-  `pm.test('answers ${status}', () => pm.response.to.have.status(${status}));`,
-  ...(Object.keys(members).length ? ['const body = pm.response.json();'] : []),
-  ...Object.entries(members).map(([path, check]) => `pm.test('${path}', () => pm.expect(body.${path})${check});`),
-];
-const isText = ".to.be.a('string').and.not.empty";
-const is = (value: string) => `.to.eql(${value})`;
+import { organization } from './postman-organization.docs.ts';
+import { expecting, type Flow, is, isText, type Step, set, signInAsAdministrator } from './postman-steps.docs.ts';
 
 const person: Flow = {
   name: 'A person',
@@ -163,18 +117,6 @@ const person: Flow = {
       body: { refreshToken: '{{refreshToken}}' },
       test: expecting(401, { code: is("'invalid_refresh_token'") }),
     },
-  ],
-};
-
-/** Signing in as the administrator, whom `npm run create-admin` or the set-up page made. */
-const signInAsAdministrator: Step = {
-  name: 'Sign in as the administrator',
-  operation: 'login',
-  auth: 'none',
-  body: { email: '{{adminEmail}}', password: '{{adminPassword}}' },
-  test: [
-    ...expecting(200, { accessToken: isText, 'user.role': is("'super_admin'") }),
-    set('adminToken', 'body.accessToken'),
   ],
 };
 
@@ -302,4 +244,4 @@ const apiKey: Flow = {
   ],
 };
 
-export const flows: readonly Flow[] = [person, machine, apiKey];
+export const flows: readonly Flow[] = [person, machine, apiKey, organization];

@@ -1,6 +1,7 @@
 /** The Postman collection (format 2.1), made of the OpenAPI document: a folder of flows to run, then every operation. */
 import type { OpenApiDocument } from './http/openapi.ts';
-import { type Flow, flows, type Step, variables } from './postman-flows.docs.ts';
+import { flows } from './postman-flows.docs.ts';
+import { type Flow, type Step, variables } from './postman-steps.docs.ts';
 
 interface Media {
   example?: unknown;

@@ -51,6 +51,9 @@ export const problemCodes = {
   },
   passkey_exists: { 409: 'The passkey was added before, to this account or another.' },
   passkey_limit_reached: { 409: 'The account has as many passkeys as it may have. Remove one.' },
+  sign_in_method_not_allowed: {
+    403: 'The person has shown who they are, but one of their organizations allows other ways to sign in alone; `methods` lists them.',
+  },
   invalid_refresh_token: {
     401: 'The refresh token is not valid, has expired or was used before. Sign in again.',
   },
@@ -98,8 +101,74 @@ export const problemCodes = {
   // Users and roles
   user_not_found: { 404: 'There is no such account, or not any more.' },
   rank_too_low: { 403: 'This concerns somebody, or a role, that ranks above the caller.' },
+  exceeds_yours: {
+    403: 'This gives more than the caller holds there, or for longer than the caller holds it. Nobody gives what they do not have.',
+  },
+  own_denial: { 403: 'Nobody lifts, changes or deletes what is denied to themselves.' },
+  role_not_found: { 404: 'There is no such role, or not any more.' },
+  role_exists: { 409: 'There is a role of that name already, perhaps in another case.' },
+  role_built_in: {
+    409: 'The role is part of the service: it keeps its name and rank and is not deleted, and `super_admin` stays as it is.',
+  },
+  role_in_use: {
+    409: 'Somebody has the role: it is not deleted while it is a primary role, and keeps its rank while anybody holds it.',
+  },
+  role_cycle: { 409: 'The role would include itself.' },
+  role_too_deep: { 409: 'Roles would include one another through more than ten of them.' },
+  role_ranks: { 409: 'A role ranks at least as high as each one that it includes.' },
+  permission_not_found: { 404: 'There is no such permission, or not any more.' },
+  permission_built_in: { 409: 'The permission is one of this service’s own.' },
+  permission_in_use: { 409: 'A role, a person, a group or an API key has the permission. Take it away first.' },
+  not_a_member: { 409: 'The person is no member of the organization, or the group lies elsewhere.' },
+  too_many_grants: { 409: 'As many roles or permissions were given as may be. Take some back first.' },
   last_super_admin: { 409: 'Nobody else would be left who may do everything.' },
   own_account: { 409: 'Nobody does this to their own account.' },
+
+  // Organizations, groups and domains
+  tree_cycle: { 409: 'What is moved would lie beneath itself.' },
+  tree_too_deep: { 409: 'It would lie more than ten levels deep.' },
+  has_children: { 409: 'Other things lie beneath it. Move or delete them first.' },
+  organization_not_found: {
+    404: 'There is no such organization, or not any more, or the caller may not see it. At `/companies` it must be a company.',
+  },
+  member_not_found: { 404: 'The person is no member, or not any more.' },
+  group_not_found: {
+    404: 'There is no such group, or not any more, or the caller may not see it. At `/teams` it must be a team.',
+  },
+  other_organization: { 409: 'A group lies in the organization of the one above it, and stays there.' },
+  domain_not_found: { 404: 'There is no such business domain, or not any more.' },
+  domain_key_taken: { 409: 'Another business domain has this key.' },
+  already_member: { 409: 'The person is a member already.' },
+  has_members: { 409: 'People other than the caller belong to it. Take them out first, or say `force`.' },
+  owner_needed: {
+    403: 'This is for owners of the organization or of one above it, and for who may change every organization.',
+  },
+  last_owner: {
+    409: 'Nobody else owns the organization: make somebody else an owner first. `organizations` names them, where there may be several.',
+  },
+
+  invitation_not_found: { 404: 'There is no such invitation, or not any more.' },
+  invitation_exists: { 409: 'The address is invited already. Send that invitation again, or revoke it.' },
+  invitation_expired: { 410: 'The invitation has expired. Whoever sent it can send another.' },
+  invitation_revoked: { 410: 'The invitation was revoked, or whoever sent it may not invite any more.' },
+  invitation_used: { 410: 'The invitation was accepted or declined before.' },
+  invitation_for_another: { 403: 'The invitation is for another address than that of the account.' },
+  inviter_needed: { 403: 'An invitation names whoever sends it: it takes a person, and no application by itself.' },
+  mail_domain_not_found: { 404: 'The organization has claimed no such mail domain, or not any more.' },
+  mail_domain_exists: { 409: 'The organization has claimed the mail domain already.' },
+  mail_domain_taken: { 409: 'Another organization has shown that the mail domain is its own.' },
+  mail_domain_limit_reached: { 409: 'The organization has claimed as many mail domains as it may.' },
+  mail_domain_not_verified: { 409: 'The record is not there, or not yet: DNS may take a while to show it.' },
+  dns_unavailable: { 503: 'DNS did not answer; try again shortly.' },
+
+  // Policies
+  policy_not_found: { 404: 'There is no such policy, or not any more.' },
+  policy_version_not_found: { 404: 'The policy has no such version, or not any more.' },
+  policy_exists: { 409: 'There is a policy of that name already.' },
+  policy_locks_out: {
+    409: 'With this policy in force the caller could not change policies any more, this one included.',
+  },
+  too_many_policies: { 409: 'There are as many policies as there can be: delete some that are not needed.' },
 
   // Machines
   client_not_found: { 404: 'There is no such client, or not any more.' },

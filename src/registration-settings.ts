@@ -1,19 +1,10 @@
 /** The settings of clients that nobody registered, and of what they may get tokens for; `config.ts` takes them in with all others. */
 import { z } from 'zod';
-
-const flag = z
-  .enum(['true', 'false', '1', '0'], 'expected true or false')
-  .transform((text) => text === 'true' || text === '1');
+import { flag, list } from './setting-kinds.ts';
 
 /** `any`, `off`, or the hosts that documents are read from. */
-const documentHosts = z
-  .string()
-  .transform((text) =>
-    text
-      .split(',')
-      .map((host) => host.trim().toLowerCase())
-      .filter(Boolean),
-  )
+const documentHosts = list
+  .transform((hosts) => hosts.map((host) => host.toLowerCase()))
   .refine(
     (hosts) =>
       hosts.length === 1 && (hosts[0] === 'any' || hosts[0] === 'off')

@@ -8,18 +8,15 @@ import { recordEvent } from './audit/logs.commands.ts';
 import { logRoutes } from './audit/logs.routes.ts';
 import { statisticsRoutes } from './audit/statistics.routes.ts';
 import type { AccountDeps } from './auth/accounts.commands.ts';
-import { dropMailedLinks } from './auth/action-tokens.commands.ts';
 import { activityRoutes } from './auth/activity.routes.ts';
 import { authRoutes } from './auth/auth.routes.ts';
 import { type BackchannelRouteDeps, backchannelRoutes } from './auth/backchannel.routes.ts';
-import { closeAccount } from './auth/closing.commands.ts';
 import { callerOfHeaders } from './auth/dev-headers.commands.ts';
 import { enrolmentRoutes } from './auth/enrolment.routes.ts';
 import { createExternalTokens } from './auth/external-tokens.ts';
-import { createUser } from './auth/invitations.commands.ts';
 import { meRoutes } from './auth/me.routes.ts';
 import type { MfaDeps } from './auth/mfa.commands.ts';
-import { tellOfApiKey, tellOldAddress } from './auth/notices.commands.ts';
+import { tellOfApiKey } from './auth/notices.commands.ts';
 import type { OtpDeps } from './auth/otp.commands.ts';
 import { otpRoutes } from './auth/otp.routes.ts';
 import type { PasskeySignInDeps } from './auth/passkey-sign-in.commands.ts';
@@ -31,25 +28,30 @@ import { signInRoutes } from './auth/sign-ins.routes.ts';
 import type { SmsReportDeps } from './auth/sms.routes.ts';
 import { smsRoutes } from './auth/sms.routes.ts';
 import { type TokenDeps, tokenRoutes } from './auth/tokens.routes.ts';
+import type { ClientAccess } from './clients/client-access.ts';
 import { clientRoutes } from './clients/clients.routes.ts';
 import { softwarePolicyRoutes } from './clients/software-policies.routes.ts';
 import type { Config } from './config.ts';
+import type { Decisions } from './decisions.ts';
 import type { Handoffs } from './federation/handoffs.ts';
 import { identityProviderRoutes } from './federation/identity-providers.routes.ts';
 import { socialRoutes } from './federation/social.routes.ts';
 import type { Federation } from './federation-parts.ts';
 import { personalDataRoutes } from './governance/personal-data.routes.ts';
+import { createGroupRoutes } from './groupings.ts';
 import type { OpenApiDocument } from './http/openapi.ts';
 import { createRoleLimits } from './http/role-limits.ts';
 import type { Route } from './http/route.ts';
 import type { RouterDeps } from './http/router.ts';
 import { mountRoutes } from './http/router.ts';
+import { type Joining, joiningRoutes } from './joining.ts';
 import { keyRoutes } from './keys/keys.routes.ts';
 import { readRoleLimits } from './limit-settings.ts';
 import { createMagicLinkRoutes } from './magic-link-sign-in.ts';
 import type { FactorDeps } from './mfa/factor-changes.ts';
 import { mfaRoutes } from './mfa/mfa.routes.ts';
 import { passkeyRoutes } from './mfa/passkeys.routes.ts';
+import { createOrganizationRoutes } from './organization-parts.ts';
 import { createPasskeyRoutes } from './passkey-sign-in.ts';
 import { findCaller } from './provider/bearer.ts';
 import { challengePath } from './provider/client-attestation.ts';
@@ -62,9 +64,10 @@ import { createProofCheck } from './provider/proofs.ts';
 import { resourceMetadataUrl } from './provider/protected-resource.ts';
 import { isAudience } from './provider/resources.ts';
 import { issueRestTokens, refreshRestTokens } from './provider/rest-tokens.ts';
+import { createRbacRoutes } from './rbac.ts';
 import { resourceServerRoutes } from './resource-servers/resource-servers.routes.ts';
-import { findAccountPermissions, findRanks, findRolePermissions } from './roles/roles.queries.ts';
-import { roleRoutes } from './roles/roles.routes.ts';
+import type { EndSessions } from './roles/roles.commands.ts';
+import { findRanks } from './roles/roles.queries.ts';
 import { createMfaRouteDeps } from './second-factors.ts';
 import type { Secrets } from './secrets.ts';
 import { narrowResource } from './sessions/resources.commands.ts';
@@ -72,11 +75,14 @@ import { endSessionOfRefreshToken, type QueueLogout, revokeGrantsOf } from './se
 import { isSessionLive } from './sessions/sessions.queries.ts';
 import { sessionRoutes } from './sessions/sessions.routes.ts';
 import { tokenRevocationRoutes } from './sessions/tokens.routes.ts';
-import { userRoutes } from './users/users.routes.ts';
+import { createUserRoutes } from './user-routes.ts';
 
 export interface RestParts {
   config: Config;
+  joining: Joining;
   db: Db;
+  access: ClientAccess;
+  decisions: Decisions;
   secrets: Secrets;
   limits: RateLimits;
   accounts: AccountDeps;
@@ -109,7 +115,8 @@ export interface RestApi {
 }
 
 export const createRestApi = (parts: RestParts): RestApi => {
-  const { config, db, secrets, limits, accounts, otp, mfa, signInDeps, provider, queueLogout, hiddenClientId } = parts;
+  const { config, db, access, secrets, limits, accounts, otp, mfa, signInDeps, provider, queueLogout, hiddenClientId } =
+    parts;
   const { askTokenEndpoint, negotiate, smsReports, toError } = parts;
   const issuer = config.JWT_ISSUER;
 
@@ -121,15 +128,16 @@ export const createRestApi = (parts: RestParts): RestApi => {
           audience: config.AUTH_OIDC_AUDIENCE,
           jwksUrl: config.AUTH_OIDC_JWKS_URL as string,
         },
-        createOperatorFetch(config.AUTH_OIDC_JWKS_URL as string),
+        createOperatorFetch(config.AUTH_OIDC_JWKS_URL as string, 'external-issuer'),
       )
     : undefined;
-  const identify = async (token: string) =>
-    (await external?.(token)) ?? findCaller(provider.provider(), db, config, token);
+  const identify = async (token: string, told: boolean) =>
+    (await external?.(token)) ?? findCaller(provider.provider(), { db, access }, config, token, told);
   const limitInvalid = (address: string) => limits.consume('validations', addressKey(address));
-  const issuerOfTokens = () => ({ provider: provider.provider(), db, config });
+  const issuerOfTokens = () => ({ provider: provider.provider(), access, config });
   const tokens: TokenDeps = {
     db,
+    assertRoom: signInDeps.passwords.assertRoom,
     signIn: (actor, input) => signIn(signInDeps, actor, { ...input, clientId: restClientId, putsOff: true }),
     finishSignIn: (actor, input) =>
       finishSignIn(signInDeps, actor, { ...input, clientId: restClientId, putsOff: true }),
@@ -143,6 +151,11 @@ export const createRestApi = (parts: RestParts): RestApi => {
     refresh: (actor, refreshToken) => refreshRestTokens(askTokenEndpoint, actor, refreshToken),
     endSessionOf: (actor, refreshToken) =>
       endSessionOfRefreshToken(db, actor, { clientId: restClientId, refreshToken }, queueLogout),
+  };
+
+  const endSessionsOfRisen: EndSessions = async (db, actor, userId, rank) => {
+    if (mfa.requiredRank !== undefined && rank >= mfa.requiredRank)
+      await accounts.endSessions(db, actor, userId, undefined, 'second_factor_needed');
   };
 
   // What there is
@@ -161,22 +174,12 @@ export const createRestApi = (parts: RestParts): RestApi => {
     ...personalDataRoutes({ db, secrets, issuer }),
     ...signInRoutes({ db }),
     ...backchannelRoutes({ db, secrets, decide: parts.decideRequest }),
-    ...userRoutes({
-      ...accounts,
-      dropMailedLinks,
-      permissionsOf: (role) => findRolePermissions(db, role),
-      permissionsOfAccount: findAccountPermissions,
-      tellOldAddress: (db, account) => tellOldAddress(accounts, db, account),
-      createUser: (actor, by, input) => createUser(accounts, actor, by, input),
-      closeAccount: (actor, by, input) => closeAccount(accounts, actor, by, input),
-    }),
-    ...roleRoutes({
-      db,
-      endSessions: async (db, actor, userId, rank) => {
-        if (mfa.requiredRank !== undefined && rank >= mfa.requiredRank)
-          await accounts.endSessions(db, actor, userId, undefined, 'second_factor_needed');
-      },
-    }),
+    ...createUserRoutes(accounts),
+    ...createRbacRoutes(db, mfa.requiredRank, endSessionsOfRisen),
+    ...createGroupRoutes(accounts, endSessionsOfRisen),
+    // First, because /organizations/invitations is no organization.
+    ...joiningRoutes(parts.joining),
+    ...createOrganizationRoutes(db),
     ...sessionRoutes({ db, queueLogout, hiddenClientId }),
     ...tokenRevocationRoutes({ db, queueLogout }),
     ...clientRoutes({ db, validate: provider.validateClient, revokeGrants: revokeGrantsOf }),
@@ -207,6 +210,7 @@ export const createRestApi = (parts: RestParts): RestApi => {
     ...mfaRoutes(factorRouteDeps),
     ...passkeyRoutes({ ...factorRouteDeps, relyingParty: mfa.relyingParty }),
     ...keyRoutes({ db, secrets, config, reload: provider.reload }),
+    ...parts.decisions.routes,
     ...logRoutes({ db }),
     ...statisticsRoutes({ db }),
   ];
@@ -220,6 +224,8 @@ export const createRestApi = (parts: RestParts): RestApi => {
   // How it is served
   const middleware = mountRoutes(routes, {
     identify,
+    inRequest: parts.decisions.inRequest,
+    recordDecision: parts.decisions.recorder.record,
     assertPossession: createProofCheck({
       provider: provider.provider,
       config,
@@ -235,6 +241,7 @@ export const createRestApi = (parts: RestParts): RestApi => {
               : undefined,
         }
       : {}),
+    findPaths: access.paths,
     limit: createRoleLimits({
       policies: Object.keys(readRoleLimits(config.RATE_LIMITS)),
       windowSeconds: roleWindowSeconds,

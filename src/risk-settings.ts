@@ -1,5 +1,6 @@
 /** The settings of how risky sign-ins are judged and what becomes of them, which `config.ts` takes in with all others. */
 import { z } from 'zod';
+import { list } from './setting-kinds.ts';
 
 const score = (initial: number, description: string) => {
   const message = 'expected a score from 1 to 100, or 0 for never';
@@ -19,19 +20,10 @@ export const riskMistakes = ({
     : [];
 
 export const riskSettings = {
-  GEOIP_DB: z
-    .string()
-    .transform((text) =>
-      text
-        .split(',')
-        .map((path) => path.trim())
-        .filter(Boolean),
-    )
-    .default([])
-    .meta({
-      description:
-        'MMDB files (MaxMind’s format), separated by commas, that tell where addresses are: a city database, one of autonomous systems, or both. Read again when they change',
-    }),
+  GEOIP_DB: list.default([]).meta({
+    description:
+      'MMDB files (MaxMind’s format), separated by commas, that tell where addresses are: a city database, one of autonomous systems, or both. Read again when they change',
+  }),
   RISK_STEP_UP: score(
     70,
     'From which risk score on (docs/risk.md) a sign-in needs a second factor; 0: risk never asks for one',

@@ -9,7 +9,7 @@ import { isMfaRequired } from './auth/second-factor-policy.ts';
 import type { FactorDeps } from './mfa/factor-changes.ts';
 import type { MfaRouteDeps } from './mfa/factor-fields.ts';
 import { usesStrictClient } from './mfa/factors.queries.ts';
-import { findAccountPermissions } from './roles/roles.queries.ts';
+import { assertMayTakeOver } from './roles/accounts-of-others.ts';
 import { findUser } from './users/users.queries.ts';
 
 /** @param requiredRank from which on people must have a second factor; undefined: nobody must */
@@ -31,7 +31,7 @@ export const createMfaRouteDeps = (
   ...factors,
   brand,
   endSessions: accounts.endSessions,
-  permissionsOfAccount: findAccountPermissions,
+  assertMayTakeOver,
   listFallbacks: (userId) => listFallbacks(otp, userId),
   provePassword: async (actor, { userId, sessionUid, password }) => {
     // A session is proof enough to have tries of one's own, whatever others do to the account.

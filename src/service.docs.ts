@@ -13,6 +13,7 @@ import { riskMarkdown } from './auth/risk.docs.ts';
 import { loadConfig } from './config.ts';
 import { errorsMarkdown } from './errors.docs.ts';
 import { createLog } from './log.ts';
+import { observabilityMarkdown } from './metrics/metrics.docs.ts';
 import { postmanCollection } from './postman.docs.ts';
 import { permissionsMarkdown } from './roles/permissions.docs.ts';
 import { listRoles } from './roles/roles.queries.ts';
@@ -35,6 +36,7 @@ export const generatedFiles = async (
     'docs/data-model.md': await dataModelMarkdown(db),
     'docs/permissions.md': permissionsMarkdown(await listRoles(db), app.routes),
     'docs/risk.md': riskMarkdown(),
+    'docs/observability.md': observabilityMarkdown(),
   };
 };
 

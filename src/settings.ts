@@ -1,36 +1,21 @@
 /** Every setting, declared once: `config.ts` parses them, `settings.docs.ts` documents them. */
 import { z } from 'zod';
+import { consulSettings } from './consul-settings.ts';
+import { joiningSettings } from './joining-settings.ts';
 import { keycloakSettings } from './keycloak-settings.ts';
 import { defaultSigningAlgorithms, signingAlgorithms } from './keys/key-algorithms.ts';
 import { proxyAddresses, rateLimitFactor, roleLimits } from './limit-settings.ts';
 import { mfaSettings } from './mfa-settings.ts';
+import { observabilitySettings } from './observability-settings.ts';
+import { overloadSettings } from './overload-settings.ts';
 import { passkeySettings } from './passkey-settings.ts';
+import { processSettings } from './process-settings.ts';
 import { registrationSettings } from './registration-settings.ts';
 import { riskSettings } from './risk-settings.ts';
 import { sessionSettings } from './session-settings.ts';
+import { duration, flag, integer, list } from './setting-kinds.ts';
 import { smsSettings } from './sms-settings.ts';
 import { tlsSettings } from './tls-settings.ts';
-
-const unitSeconds = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
-
-/** `15m`, `30d`, `90s`, `12h`, or a bare number of seconds; parsed to seconds. */
-const duration = z
-  .string()
-  .regex(/^\d+[smhd]?$/, 'expected a duration such as 90s, 15m, 12h or 30d')
-  .transform(
-    (text) => Number.parseInt(text, 10) * unitSeconds[(/[smhd]$/.exec(text)?.[0] ?? 's') as 's' | 'm' | 'h' | 'd'],
-  );
-
-const flag = z
-  .enum(['true', 'false', '1', '0'], 'expected true or false')
-  .transform((text) => text === 'true' || text === '1');
-
-const list = z.string().transform((text) =>
-  text
-    .split(',')
-    .map((item) => item.trim())
-    .filter(Boolean),
-);
 
 /** Origins as browsers write them: a slash at the end, say, would never match. */
 const origins = list.transform((items, context) =>
@@ -41,11 +26,6 @@ const origins = list.transform((items, context) =>
     return z.NEVER;
   }),
 );
-
-const integer = (min: number, max: number) => {
-  const message = `expected a whole number from ${min} to ${max}`;
-  return z.coerce.number(message).int(message).min(min, message).max(max, message);
-};
 
 export const loopback = new Set(['localhost', '127.0.0.1', '[::1]']);
 
@@ -65,12 +45,17 @@ const issuer = z.string().transform((text, context) => {
 /** Settings whose value may be read from the file named by `<NAME>_FILE`. */
 export const secretNames = [
   'ENCRYPTION_MASTER_KEY',
+  'ENCRYPTION_MASTER_KEY_ACCEPTED',
   'DATABASE_URL',
+  'DATABASE_LISTEN_URL',
   'REDIS_URL',
   'SMTP_URL',
   'SMS_WEBHOOK_SECRET',
   'TWILIO_AUTH_TOKEN',
+  'METRICS_TOKEN',
+  'OTEL_EXPORTER_OTLP_HEADERS',
   'KEYCLOAK_SYNC_CLIENT_SECRET',
+  'CONSUL_HTTP_TOKEN',
 ] as const;
 
 /** The settings by name, in the order in which the README lists them. */
@@ -95,6 +80,10 @@ export const settings = z.object({
   REFRESH_TOKEN_GRACE: duration.default(10).meta({
     description: 'For how long a refresh whose answer was lost may be repeated; 0 makes every repeat a replay',
   }),
+  TOKEN_CLAIMS_BYTES: integer(256, 65_536).default(4096).meta({
+    description:
+      'How much of an id_token or access token may be roles, permissions, groups and organizations; what is larger is had elsewhere (`docs/authorization.md`)',
+  }),
   SESSION_TTL: duration.default(14 * 86_400).meta({ description: 'A session that is not used for this long ends' }),
   SESSION_MAX_TTL: duration
     .default(30 * 86_400)
@@ -118,6 +107,10 @@ export const settings = z.object({
     description:
       'At least 32 random characters (`openssl rand -base64 32`); encrypts signing keys and personal data, keys cookies',
   }),
+  ENCRYPTION_MASTER_KEY_ACCEPTED: z.string().min(1).optional().meta({
+    description:
+      'A second master key that opens and never seals: the next one, then the one before, while the key is rotated (`docs/operations/master-key-rotation.md`)',
+  }),
   DATABASE_URL: z
     .string()
     .regex(/^postgres(ql)?:\/\//, 'expected postgres://…')
@@ -130,12 +123,14 @@ export const settings = z.object({
     .refine((seconds) => seconds <= 3600, 'expected at most 1h')
     .default(30)
     .meta({ description: 'How long PostgreSQL may work on a statement, migrations aside; `0` for ever, at most `1h`' }),
+  ...processSettings,
   REDIS_URL: z
     .string()
     .regex(/^rediss?:\/\//, 'expected redis:// or rediss://')
     .optional()
     .meta({
-      description: 'Redis for rate limits shared by replicas; without it they are counted in memory',
+      description:
+        'Redis for rate limits shared by replicas, and for what people may do, remembered for five minutes (sealed); without it both are in memory alone',
     }),
   REDIS_KEY_PREFIX: z.string().max(60).default('countersign:').meta({
     description: 'Put before each key in Redis, so that several installations can share one',
@@ -169,15 +164,27 @@ export const settings = z.object({
     description:
       'Range API of a breached-password service (k-anonymity: the first five hex digits of the SHA-1 are appended); off unless set',
   }),
-  HASH_CONCURRENCY: integer(1, 64).default(2).meta({ description: 'Password hashes computed at the same time' }),
+  HASH_CONCURRENCY: integer(1, 64).optional().meta({
+    description:
+      'Password hashes computed at the same time in each process. Unless set, its share of the processors less one for all else, and one at least: a flood of sign-ins must not take the time of tokens. Never as many as UV_THREADPOOL_SIZE',
+  }),
+  UV_THREADPOOL_SIZE: integer(2, 1024).default(4).meta({
+    description:
+      'Threads of each process that hash passwords, read files and look up names: Node’s own setting, to be set in the environment',
+  }),
   HASH_QUEUE: integer(0, 10_000).default(100).meta({
     description: 'Password hashes that may wait; past it sign-ins are answered 503 with Retry-After',
   }),
   RATE_LIMIT_FACTOR: rateLimitFactor,
   RATE_LIMITS: roleLimits,
+  ...overloadSettings,
   SIGN_IN_RETENTION: duration
     .default(90 * 86_400)
     .meta({ description: 'How long sign-ins are kept: later ones are compared with them (docs/risk.md)' }),
+  DECISION_RETENTION: duration.default(3 * 86_400).meta({
+    description:
+      'How long a sample of the decisions about permissions is kept, for policies to be tried on (docs/authorization.md); 0 keeps none',
+  }),
   AUDIT_RETENTION: duration
     .refine((seconds) => seconds >= 30 * 86_400 && seconds <= 36_525 * 86_400, 'must be between 30d and 36525d')
     .default(2557 * 86_400)
@@ -199,6 +206,7 @@ export const settings = z.object({
   ...sessionSettings,
   ...passkeySettings,
   ...keycloakSettings,
+  ...joiningSettings,
   BRAND_NAME: z
     .string()
     .min(1)
@@ -208,15 +216,12 @@ export const settings = z.object({
   VIEWS_DIR: z.string().optional().meta({
     description: 'Folder whose templates, styles and translations win over those in `views/`',
   }),
-  LOG_LEVEL: z
-    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'silent'])
-    .default('info')
-    .meta({ description: 'Least severity that is logged' }),
-  PROMETHEUS_ENABLED: flag.default(true).meta({ description: 'Serve `/metrics`' }),
-  CONSUL_ADDR: z
-    .url()
-    .optional()
-    .meta({ description: 'Consul agent to register with at start and deregister from at stop' }),
+  LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'silent']).default('info').meta({
+    description:
+      'Least severity that is logged. Each request has a line at `info`; but what applications ask for all the time (tokens, introspection, userinfo, `/auth/validate`, discovery, JWKS, health, metrics) has one at `debug` where it succeeds, as `/metrics` counts it',
+  }),
+  ...observabilitySettings,
+  ...consulSettings,
   OUTBOUND_ALLOW: list.default([]).meta({
     description:
       'Hosts (`host` or `host:port`), separated by commas, that may be fetched although their address is private or loopback; refused in production',

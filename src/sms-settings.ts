@@ -1,27 +1,18 @@
 /** The settings of SMS, which `config.ts` takes in with all others. */
 import { z } from 'zod';
+import { integer, list } from './setting-kinds.ts';
 
-const prefixes = z
-  .string()
-  .transform((text) =>
-    text
-      .split(',')
-      .map((prefix) => prefix.trim())
-      .filter(Boolean),
-  )
-  .refine(
-    (items) => items.every((item) => /^\+[1-9]\d{0,14}$/.test(item)),
-    'expected beginnings of numbers such as +49,+43',
-  );
-
-const perHour = 'expected a whole number from 1 to 1000000';
+const prefixes = list.refine(
+  (items) => items.every((item) => /^\+[1-9]\d{0,14}$/.test(item)),
+  'expected beginnings of numbers such as +49,+43',
+);
 
 export const smsSettings = {
   SMS_PROVIDER: z.enum(['console', 'webhook', 'twilio']).optional().meta({
     description:
       'How SMS are sent; `console` shows them in the dev mailbox, is the default in development and refused in production. Without one nobody can ask for a code by SMS',
   }),
-  SMS_PER_HOUR: z.coerce.number(perHour).int(perHour).min(1, perHour).max(1_000_000, perHour).default(500).meta({
+  SMS_PER_HOUR: integer(1, 1_000_000).default(500).meta({
     description:
       'SMS that are sent in an hour to all numbers together, so that nobody runs up a bill; RATE_LIMIT_FACTOR leaves it alone. Past it requests are answered as usual and nothing is sent; a second factor can still be mailed',
   }),

@@ -1,5 +1,6 @@
 /** The settings of TLS and of client certificates, which `config.ts` takes in with all others. */
 import { z } from 'zod';
+import { integer } from './setting-kinds.ts';
 
 /** The name of an HTTP header (RFC 9110 section 5.1), in lower case. */
 const headerName = z
@@ -20,16 +21,10 @@ export const tlsSettings = {
       'PEM file with the certificate, and those that issued it, to speak TLS with on PORT; read again when it changes. Without it a proxy in front speaks TLS',
   }),
   TLS_KEY_PATH: z.string().min(1).optional().meta({ description: 'PEM file with the private key of TLS_CERT_PATH' }),
-  MTLS_PORT: z.coerce
-    .number()
-    .int()
-    .min(1, 'expected a port from 1 to 65535')
-    .max(65_535, 'expected a port from 1 to 65535')
-    .optional()
-    .meta({
-      description:
-        'A second port, with TLS, that asks clients for a certificate (RFC 8705); on PORT browsers are not bothered. Needs TLS_CERT_PATH',
-    }),
+  MTLS_PORT: integer(1, 65_535).optional().meta({
+    description:
+      'A second port, with TLS, that asks clients for a certificate (RFC 8705); on PORT browsers are not bothered. Needs TLS_CERT_PATH',
+  }),
   MTLS_ORIGIN: tlsOrigin.optional().meta({
     description:
       'The origin of `mtls_endpoint_aliases`, where clients present certificates; with MTLS_PORT the issuer’s host on that port unless set. Behind a proxy: unset if the proxy asks for certificates under the issuer itself',

@@ -5,8 +5,6 @@
  *   node test/postman.ts
  */
 import { spawn } from 'node:child_process';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { connect } from '../db/connect.ts';
 import { migrate } from '../db/migrate.ts';
@@ -16,19 +14,12 @@ import { createAdministrator } from '../src/auth/administrators.commands.ts';
 import { loadConfig } from '../src/config.ts';
 import { close, listen } from '../src/http/server.ts';
 import { createLog } from '../src/log.ts';
+import { freePort } from './support/ports.ts';
 
 /** Pinned, and fetched when it is needed: as a dependency it would bring more packages than all others together. */
 const newman = 'newman@6.2.2';
 const collection = fileURLToPath(new URL('../postman/countersign.postman_collection.json', import.meta.url));
 const administrator = { email: 'admin@example.com', password: 'seven wonders of a quiet harbour', name: 'Admin' };
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const probe = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = probe.address() as AddressInfo;
-      probe.close(() => resolve(port));
-    });
-  });
 
 const database = await connect({});
 await migrate(database.db);

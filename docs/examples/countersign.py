@@ -36,8 +36,10 @@ def _send(request):
         raise Problem(error.code, json.loads(text) if text.startswith(b"{") else {}) from None
 
 
-def _post_json(url, body):
+def _post_json(url, body, token=None):
     headers = {"content-type": "application/json"}
+    if token is not None:
+        headers["authorization"] = f"Bearer {token}"
     return _send(urllib.request.Request(url, json.dumps(body).encode(), headers))
 
 
@@ -104,3 +106,11 @@ def introspect(issuer, client_id, client_secret, token):
 def validate(base_url, token):
     """Whether a token is good at the REST API now, and whom it speaks for. Needs no credentials."""
     return _post_json(f"{base_url}/auth/validate", {"token": token})
+
+
+def check(base_url, token, checks):
+    """Who may do what: an answer for each question, in their order. The token's scope has authz:check:any.
+
+    check(url, token, [{"subject": user_id, "action": "read", "resource": {"type": "invoices", "id": "42", "owner": user_id}}])
+    """
+    return _post_json(f"{base_url}/authz/check", {"checks": checks}, token)["results"]

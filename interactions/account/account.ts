@@ -12,6 +12,7 @@ import { mountApplications } from './applications.ts';
 import { mountData } from './data.ts';
 import { mountEmail } from './email.ts';
 import { accountPath, servedPages } from './navigation.ts';
+import { mountOrganizations } from './organizations.ts';
 import { mountOverview } from './overview.ts';
 import { mountPassword } from './password.ts';
 import { mountProfile } from './profile.ts';
@@ -44,6 +45,7 @@ export const account = ({ more = [], ...deps }: AccountPagesDeps): Koa.Middlewar
   mountPassword(router, frame, deps);
   mountSessions(router, frame, deps);
   mountApplications(router, frame, deps);
+  mountOrganizations(router, frame, deps);
   mountEmail(router, frame, deps);
   mountActivity(router, frame, deps);
   mountData(router, frame, deps);

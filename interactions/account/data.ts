@@ -7,8 +7,8 @@ import { closeAccount } from '../../src/auth/closing.commands.ts';
 import { Password } from '../../src/auth/credentials.ts';
 import { AppError, forbidden } from '../../src/errors.ts';
 import { exportPersonalData, type PersonalDataDeps } from '../../src/governance/personal-data.commands.ts';
+import { findUserAccess, type UserAccess } from '../../src/roles/access.queries.ts';
 import { permits } from '../../src/roles/permissions.ts';
-import { findUserAccess, type UserAccess } from '../../src/roles/roles.queries.ts';
 import type { Pages, Visitor } from '../pages.ts';
 import type { Problem } from '../view-props.ts';
 import { accountPath, closePath, dataPath } from './navigation.ts';
@@ -114,8 +114,14 @@ const assertMayClose = (access: UserAccess | undefined): void => {
 /** What only closing can be refused for, in its own words. */
 const refusal = (ctx: Koa.Context, error: unknown): Problem[] | undefined => {
   if (!(error instanceof AppError)) return undefined;
-  const code = { last_super_admin: 'lastSuperAdmin', password_changed: 'formExpired' }[error.code as string];
+  const code = {
+    last_super_admin: 'lastSuperAdmin',
+    last_owner: 'lastOwner',
+    password_changed: 'formExpired',
+  }[error.code as string];
   if (code === undefined) return undefined;
   ctx.status = error.status;
-  return [{ code }];
+  const { organizations } = error.details.members ?? {};
+  const names = ((organizations ?? []) as { name: string }[]).map(({ name }) => name).join(', ');
+  return [{ code, ...(names ? { values: { names } } : {}) }];
 };

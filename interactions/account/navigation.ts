@@ -14,6 +14,8 @@ export const accountPath = '/account';
 export const profilePath = '/account/profile';
 export const emailPath = '/account/profile/email';
 export const dataPath = '/account/data';
+export const organizationsPath = '/account/organizations';
+export const invitationsPath = '/account/invitations';
 export const closePath = '/account/data/close';
 
 /** Every page there may be. One that this service does not serve is left out of the menu. */
@@ -27,6 +29,8 @@ export const navigation: readonly Entry[] = [
   { key: 'sessions', href: '/account/sessions', group: 'access' },
   { key: 'applications', href: '/account/applications', group: 'access' },
   { key: 'requests', href: requestsPath, group: 'access' },
+  { key: 'organizations', href: organizationsPath, group: 'access' },
+  { key: 'invitations', href: invitationsPath, group: 'access' },
   { key: 'activity', href: '/account/activity', group: 'records' },
   { key: 'data', href: dataPath, group: 'records' },
 ];

@@ -4,14 +4,18 @@ import type { Db } from '../../db/connect.ts';
 import { requestsPath } from '../../src/auth/backchannel.commands.ts';
 import { countWaiting } from '../../src/auth/backchannel.queries.ts';
 import { findFactors, hasStrongFactor } from '../../src/mfa/factors.queries.ts';
+import { listInvitationsTo } from '../../src/organizations/invitations.queries.ts';
 import { listConsents, listSessions } from '../../src/sessions/sessions.queries.ts';
 import type { AccountView, Attention } from '../account-props.ts';
 import type { Pages, Visitor } from '../pages.ts';
-import { navigation, profilePath, servedPages } from './navigation.ts';
+import { invitationsPath, navigation, profilePath, servedPages } from './navigation.ts';
 import type { AccountFrame } from './signed-in.ts';
 
 /** Fewer than these are few: one is used up in a blink. */
 const backupCodesFew = 3;
+
+/** More are not counted. */
+const invitationsMany = 20;
 
 const notices = new Set(['accountCreated']);
 
@@ -27,9 +31,11 @@ export const mountOverview = (
   const attention = async ({ user }: Visitor): Promise<Attention[]> => {
     const factors = await findFactors(db, user.id);
     const waiting = await countWaiting(db, user.id);
+    const invited = (await listInvitationsTo(db, user.id, invitationsMany)).length;
     const served = new Set(servedPages(router).map(({ key }) => key));
     const items: (Attention | false)[] = [
       waiting > 0 && { key: 'requests', href: requestsPath, values: { count: waiting } },
+      invited > 0 && { key: 'invitations', href: invitationsPath, values: { count: invited } },
       user.emailVerifiedAt === null && { key: 'unverified', href: profilePath },
       !hasStrongFactor(factors) && served.has('two-step') && { key: 'noSecondFactor', href: hrefOf('two-step') },
       hasStrongFactor(factors) &&

@@ -8,7 +8,7 @@ import { type DecidingSession, openRequest, requestsPath } from '../../src/auth/
 import { findWaiting, pageWaiting } from '../../src/auth/backchannel.queries.ts';
 import { findStandings, isVouchedFor } from '../../src/clients/standing.queries.ts';
 import { AppError } from '../../src/errors.ts';
-import { findUserAccess } from '../../src/roles/roles.queries.ts';
+import { findUserAccess } from '../../src/roles/access.queries.ts';
 import type { Secrets } from '../../src/secrets.ts';
 import type { Pages, Visitor } from '../pages.ts';
 import { describeResources } from '../resources.ts';

@@ -33,7 +33,8 @@ export interface NewApiKey {
 
 /**
  * Gives a user an API key, and tells them by mail.
- * @param held what the creator may do with the token that they came with: the key gets no more
+ * @param held what the creator may do with the token that they came with, everywhere or in some organization: the key gets no
+ *   more, and wherever it is used it does what its owner may do there
  * @returns the key, once, and what is kept of it
  * @throws AppError 401 invalid_token when the session has ended, 403 scope_exceeds_yours, 409 api_key_limit_reached
  */

@@ -1,5 +1,6 @@
 /** Reads of `api_keys`, and the note of when one was last used. */
 import type { Db } from '../../db/connect.ts';
+import { type KeyPower, powersOf } from '../roles/key-powers.ts';
 import { hashToken } from '../secrets.ts';
 import { isKey } from './api-key-format.ts';
 
@@ -40,12 +41,20 @@ export const findApiKey = (db: Db, id: string): Promise<ApiKey | undefined> =>
     .where({ id })
     .first(...columns);
 
-/** The key that is written so; undefined when there is none that works. A text that cannot be a key costs no query. */
-export const findLiveApiKey = async (db: Db, value: string): Promise<ApiKey | undefined> =>
+export interface LiveApiKey extends ApiKey {
+  /** What was given or denied to the key itself. */
+  powers: KeyPower[];
+}
+
+/**
+ * The key that is written so, with what was given and denied to it now; undefined when there is none that works. One query, and none
+ * for a text that cannot be a key.
+ */
+export const findLiveApiKey = async (db: Db, value: string): Promise<LiveApiKey | undefined> =>
   isKey(value)
     ? live(db)
         .where({ keyHash: hashToken(value) })
-        .first(...columns)
+        .first(...columns, db.raw(`${powersOf('api_keys.id')} as powers`))
     : undefined;
 
 /** Whether the key works; in a transaction it does so until that ends. */

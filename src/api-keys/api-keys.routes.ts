@@ -6,6 +6,7 @@ import { assertSignedInHere, type Caller, may } from '../http/caller.ts';
 import { idKeyOf, ListQuery, listOf, pageOf } from '../http/lists.ts';
 import { type Route, route } from '../http/route.ts';
 import { Id, Time } from '../http/schemas.ts';
+import { heldAnywhere } from '../roles/access.queries.ts';
 import { PermissionName } from '../roles/permissions.ts';
 import { type CreationDeps, createApiKey, type RevokeGrantsOfKey, revokeApiKey } from './api-keys.commands.ts';
 import { findApiKey, listApiKeys, type ApiKey as StoredKey } from './api-keys.queries.ts';
@@ -44,7 +45,10 @@ const CreateApiKey = z
       .array(PermissionName)
       .min(1)
       .max(100)
-      .meta({ description: 'What the key may do; each must be held by the caller', example: ['users:read:own'] }),
+      .meta({
+        description: 'What the key may do; each must be held by the caller, everywhere or in an organization',
+        example: ['users:read:own'],
+      }),
     expiresIn: z
       .int()
       .min(60)
@@ -72,6 +76,15 @@ const shown = ({ expiresAt, lastUsedAt, revokedAt, createdAt, ...key }: StoredKe
   revokedAt: time(revokedAt),
   createdAt: createdAt.toISOString(),
 });
+
+/**
+ * What the caller may give a key: what they hold with their token, everywhere or in some organization. A key is not for one
+ * organization: who comes with a token that is gives it nothing that the key could do in the others.
+ */
+const givable = ({ permissions, organizations = [], organizationId }: Caller): string[] =>
+  organizationId === undefined
+    ? heldAnywhere({ permissions, organizations })
+    : permissions.filter((name) => name.startsWith('!') || !name.endsWith(':organization'));
 
 /** @throws AppError 404 api_key_not_found, also for a key that is none of the caller's business */
 const findKeyFor = async (db: Db, caller: Caller, id: string, permission: string): Promise<StoredKey> => {
@@ -102,7 +115,7 @@ const creation = (deps: ApiKeyRouteDeps): Route =>
       // Else whoever finds a key, or is let in for a while, could make one that its owner does not know of.
       assertSignedInHere(caller);
       const owner = { userId: caller.id, sessionUid: caller.sessionUid };
-      const { key, ...stored } = await createApiKey(deps, actor, caller.permissions, { ...owner, ...body });
+      const { key, ...stored } = await createApiKey(deps, actor, givable(caller), { ...owner, ...body });
       return { ...shown(stored), key };
     },
   });

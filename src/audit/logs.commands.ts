@@ -1,6 +1,8 @@
 /** The audit log: append-only, written in the transaction of the command that it records. */
 import { v7 as uuid } from 'uuid';
+import { type Bind, insertion } from '../../db/bindings.ts';
 import type { Db } from '../../db/connect.ts';
+import { auditEvents } from '../observing.ts';
 import type { Action } from './actions.ts';
 
 /** Who acts, and from where. Addresses are kept for investigations; names and mail addresses never are. */
@@ -67,21 +69,29 @@ const expireBatch = async (db: Db, retentionSeconds: number): Promise<number> =>
 /** Appends an event. Pass the command's own transaction, so that neither exists without the other. */
 export const recordEvent = (db: Db, actor: Actor, event: AuditEvent): Promise<void> => recordEvents(db, actor, [event]);
 
+/** An event as it is stored. */
+const toRow = (actor: Actor, { action, target, meta = {} }: AuditEvent) => ({
+  id: uuid(),
+  actor_type: actor.type,
+  actor_id: actor.id ?? null,
+  action,
+  target_type: target?.type ?? null,
+  target_id: target?.id ?? null,
+  meta: JSON.stringify(actor.via ? { ...meta, via: actor.via } : meta),
+  request_id: actor.requestId ?? null,
+  address: actor.address ?? null,
+  user_agent: actor.userAgent ?? null,
+});
+
 /** Likewise several, in their order and in one statement. */
 export const recordEvents = async (db: Db, actor: Actor, events: readonly AuditEvent[]): Promise<void> => {
   if (!events.length) return;
-  await db('auditLogs').insert(
-    events.map(({ action, target, meta = {} }) => ({
-      id: uuid(),
-      actorType: actor.type,
-      actorId: actor.id ?? null,
-      action,
-      targetType: target?.type ?? null,
-      targetId: target?.id ?? null,
-      meta: JSON.stringify(actor.via ? { ...meta, via: actor.via } : meta),
-      requestId: actor.requestId ?? null,
-      address: actor.address ?? null,
-      userAgent: actor.userAgent ?? null,
-    })),
-  );
+  if (auditEvents.tell) for (const { action } of events) auditEvents.tell(action);
+  await db('auditLogs').insert(events.map((event) => toRow(actor, event)));
+};
+
+/** SQL that appends an event, for a statement that writes more than that. */
+export const eventInsertion = (actor: Actor, event: AuditEvent, bind: Bind): string => {
+  auditEvents.tell?.(event.action);
+  return insertion('audit_logs', toRow(actor, event), bind);
 };

@@ -8,6 +8,8 @@ import { transact } from '../../db/transact.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { AppError, invalid } from '../errors.ts';
 import type { FactorChange } from '../mfa/factor-changes.ts';
+import type { InvitationMail } from '../organizations/invitations.commands.ts';
+import { joinByAddress } from '../roles/joining.commands.ts';
 import { hashToken, type Secrets } from '../secrets.ts';
 import {
   findUser,
@@ -47,6 +49,7 @@ export type OutgoingMail =
       props: { name: string; link: string; code: string; minutes: number; device: string; address: string; at: Date };
     }
   | { mail: 'invitation'; props: { name: string; link: string; minutes: number } }
+  | InvitationMail
   | {
       mail: 'backchannel-request';
       props: { name: string; client: string; link: string; minutes: number; at: Date };
@@ -286,11 +289,9 @@ export const verifyEmail = async (
     const user = await userOfToken(db, 'verify-email', token);
     await updateUser(db, user.id, { emailVerifiedAt: new Date() });
     if (!proof) await takeBack(deps, db, actor, user.id, 'verified');
-    await recordEvent(
-      db,
-      { ...actor, type: 'user', id: user.id },
-      { action: 'user.verify_email', target: userTarget(user.id) },
-    );
+    const person: Actor = { ...actor, type: 'user', id: user.id };
+    await recordEvent(db, person, { action: 'user.verify_email', target: userTarget(user.id) });
+    await joinByAddress(db, person, [user.id]);
     return { email: user.email };
   });
 };

@@ -5,6 +5,7 @@
  */
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { AppError, invalid, notFound, unauthenticated } from '../errors.ts';
+import { joinByAddress } from '../roles/joining.commands.ts';
 import { isSessionLive } from '../sessions/sessions.queries.ts';
 import { isEmailTaken } from '../users/users.commands.ts';
 import { findUser, lockUser, normalizeEmail, updateUser } from '../users/users.queries.ts';
@@ -95,6 +96,7 @@ export const changeAddress = async (
     await dropMailedLinks(db, userId);
     await tellOldAddress(deps, db, before);
     await recordEvent(db, actor, { action: 'user.change_email', target: userTarget(userId) });
+    await joinByAddress(db, actor, [userId]);
     return email;
   }).catch((error: unknown) => {
     throw isEmailTaken(error) ? taken() : error;

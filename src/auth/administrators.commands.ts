@@ -3,6 +3,7 @@ import { v7 as uuid } from 'uuid';
 import type { Db } from '../../db/connect.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { AppError } from '../errors.ts';
+import { joinByAddress } from '../roles/joining.commands.ts';
 import { insertUser, normalizeEmail, roleIsHeld } from '../users/users.queries.ts';
 import { type AccountDeps, checkPassword, expired, userTarget } from './accounts.commands.ts';
 import { consumeActionToken, createActionToken, findActionToken, lockActionTokens } from './action-tokens.commands.ts';
@@ -35,6 +36,7 @@ const createSuperAdmin = async (
     });
   }
   await recordEvent(db, actor, { action: 'user.create', target: userTarget(id), meta: { role: 'super_admin' } });
+  await joinByAddress(db, actor, [id]);
   return id;
 };
 

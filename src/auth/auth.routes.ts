@@ -1,8 +1,9 @@
 /** REST of registration and verification, on the same commands as the pages. */
 import { z } from 'zod';
 import { invalid } from '../errors.ts';
-import { assertPassesOn, assertRank, type Caller, may } from '../http/caller.ts';
+import { type Caller, may } from '../http/caller.ts';
 import { type Route, route } from '../http/route.ts';
+import { assertHolds } from '../roles/passing-on.ts';
 import { findRole, findRolePermissions } from '../roles/roles.queries.ts';
 import { findUser } from '../users/users.queries.ts';
 import { type AccountDeps, register, requestMail, verifyEmail } from './accounts.commands.ts';
@@ -30,7 +31,7 @@ const Registered = z
   })
   .meta({ id: 'Registered' });
 
-/** The role that a new account gets. @throws AppError 400 invalid_request for one that is not there, 403 rank_too_low */
+/** The role that a new account gets. @throws AppError 400 invalid_request for one that is not there, 403 as `assertHolds` */
 const roleFor = async ({ db }: AccountDeps, caller: Caller | undefined, name: string | undefined): Promise<string> => {
   if (name === undefined || !caller || !may(caller, 'roles:assign:any')) return 'user';
   const role = await findRole(db, name);
@@ -39,8 +40,7 @@ const roleFor = async ({ db }: AccountDeps, caller: Caller | undefined, name: st
       fields: [{ field: 'role', code: 'role_not_found', message: 'is no role' }],
     });
   }
-  assertRank(caller, role.rank);
-  assertPassesOn(caller, await findRolePermissions(db, role.name));
+  await assertHolds(db, caller, { permissions: await findRolePermissions(db, role.name), rank: role.rank });
   return role.name;
 };
 
@@ -68,7 +68,7 @@ export const authRoutes = (
     body: Register,
     returns: Registered,
     status: 201,
-    problems: { 403: ['rank_too_low', 'session_needed'] },
+    problems: { 403: ['rank_too_low', 'exceeds_yours', 'session_needed'] },
     handle: async ({ body: { email, password, name, role: wanted }, actor, caller, locales }) => {
       const role = await roleFor(deps, caller, wanted);
       const id = await register(deps, actor, { email, password, name, role, locale: negotiate(locales) });

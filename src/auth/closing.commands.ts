@@ -4,6 +4,7 @@ import { transact } from '../../db/transact.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { conflict, invalid, notFound } from '../errors.ts';
 import type { Caller } from '../http/caller.ts';
+import { assertOwnsNothingAlone } from '../organizations/members.commands.ts';
 import { assertNotLastSuperAdmin, lockTarget } from '../users/users.commands.ts';
 import { findUser, type User, updateUser } from '../users/users.queries.ts';
 import { type AccountDeps, userTarget } from './accounts.commands.ts';
@@ -22,6 +23,7 @@ export const belongings = [
   'identities',
   'known_devices',
   'one_time_codes',
+  'organization_departures',
   'organization_members',
   'passkeys',
   'permission_grants',
@@ -72,7 +74,8 @@ export interface ClosingRequest {
 /**
  * Closes an account: everything that it was signed in to ends, its name, address, password and personal data are gone (of
  * the sealed part the key, which erases it from backups too), and nobody can open it again.
- * @throws AppError 404 user_not_found, 403 rank_too_low, 409 last_super_admin or password_changed, 400, 429
+ * What nobody else owns is handed over before, or deleted, whoever closes the account.
+ * @throws AppError 404 user_not_found, 403 rank_too_low, 409 last_super_admin, last_owner or password_changed, 400, 429
  */
 export const closeAccount = async (
   deps: Pick<AccountDeps, 'db' | 'passwords' | 'guesses' | 'endSessions'>,
@@ -88,6 +91,7 @@ export const closeAccount = async (
     if (proven && (await findUser(db, account.id))?.passwordHash !== proven.passwordHash)
       throw conflict('password_changed', 'The password was changed meanwhile');
     await assertNotLastSuperAdmin(db, account);
+    await assertOwnsNothingAlone(db, account.id);
     await deps.endSessions(db, actor, account.id, undefined, 'closed');
     await forget(db, account.id);
     await recordEvent(db, actor, { action: 'user.close', target: userTarget(account.id) });
@@ -95,6 +99,9 @@ export const closeAccount = async (
 };
 
 const forget = async (db: Db, id: string): Promise<void> => {
+  // What they have sent is void, and what was sent to them has their address.
+  const own = db('users').where({ id }).whereNotNull('emailVerifiedAt').select('email');
+  await db('organizationInvitations').where({ invitedBy: id }).orWhere('email', own).delete();
   await updateUser(db, id, {
     status: 'closed',
     email: nobodysAddress(id),

@@ -4,7 +4,8 @@ import { z } from 'zod';
 import type { Db } from '../../db/connect.ts';
 import { recordEvent, system } from '../audit/logs.commands.ts';
 import type { Caller } from '../http/caller.ts';
-import { findUserAccess } from '../roles/roles.queries.ts';
+import { findUserAccess } from '../roles/access.queries.ts';
+import { joinByAddress } from '../roles/joining.commands.ts';
 import { findUserByEmail, insertUser, normalizeEmail } from '../users/users.queries.ts';
 import { Email, PersonName } from './credentials.ts';
 
@@ -40,5 +41,6 @@ const createUser = (db: Db, email: string, name: string): Promise<{ id: string }
     // Of two first requests at once one makes the account.
     if (!(await insertUser(db, user))) return findUserByEmail(db, email);
     await recordEvent(db, system, { action: 'user.create', target: { type: 'user', id }, meta: { by: 'dev_headers' } });
+    await joinByAddress(db, system, [id]);
     return { id };
   });

@@ -68,7 +68,11 @@ export const magicLinkRoutes = (deps: MagicLinkDeps, tokens: TokenDeps, signIn: 
     body: VerifyMagicLink,
     returns: SignedIn,
     status: 200,
-    problems: { 400: ['invalid_code'], 401: ['mfa_required', 'invalid_mfa_code', 'invalid_credentials'] },
+    problems: {
+      400: ['invalid_code'],
+      401: ['mfa_required', 'invalid_mfa_code', 'invalid_credentials'],
+      403: ['sign_in_method_not_allowed'],
+    },
     handle: async ({ body, actor }) => {
       const { email, code, mfaCode } = body;
       const proof = await tryLinkCode(deps, actor, { email, code, clientId: signIn.clientId });

@@ -5,9 +5,15 @@ import { forbidden } from '../errors.ts';
 import { type Caller, may } from '../http/caller.ts';
 import { type Route, route } from '../http/route.ts';
 import { permissionsOf, permits } from '../roles/permissions.ts';
-import { findPerson } from './me.queries.ts';
+import { findPerson, type Person } from './me.queries.ts';
 
 const named = { id: z.uuid(), name: z.string().meta({ example: 'Engineering' }) };
+
+const inGroup = z.object({
+  ...named,
+  externalRef: z.string().nullable(),
+  organizationId: z.uuid().nullable().meta({ description: 'The organization that it is of; null for one of nobody’s' }),
+});
 
 /** Members beyond `id` and `kind` depend on what the token may show. */
 const Me = z
@@ -31,8 +37,23 @@ const Me = z
       description: 'What this token may do here; `!` stands before what is denied',
       example: ['users:read:own'],
     }),
-    organizations: z.array(z.object({ ...named, kind: z.enum(['organization', 'company']) })).optional(),
-    teams: z.array(z.object({ ...named, externalRef: z.string().nullable() })).optional(),
+    organizations: z
+      .array(
+        z.object({
+          ...named,
+          kind: z.enum(['organization', 'company']),
+          isOwner: z.boolean(),
+          roles: z.array(z.string()).meta({ description: 'Held in it alone, the highest first', example: ['manager'] }),
+          permissions: z.array(z.string()).meta({
+            description: 'What this token may do in it, and in those beneath it, beside what it may do everywhere',
+            example: ['organizations:read:organization'],
+          }),
+        }),
+      )
+      .optional()
+      .meta({ description: 'Those that one is a member of; of a token for one organization, that one' }),
+    teams: z.array(inGroup).optional(),
+    groups: z.array(inGroup).optional().meta({ description: 'Groups that are no teams' }),
     domains: z.array(z.object({ ...named, key: z.string().meta({ example: 'engineering' }) })).optional(),
     createdAt: z.iso.datetime().optional(),
     lastSignInAt: z.iso.datetime().nullable().optional(),
@@ -74,6 +95,26 @@ const Validation = z
 
 const text = (value: unknown) => (typeof value === 'string' ? value : undefined);
 
+/** Where the person belongs, as far as it counts for the token: one for an organization knows of no other. */
+const placesOf = (
+  { organizations: held = [], groups: counting, organizationId }: Caller,
+  { organizations, groups }: Pick<Person, 'organizations' | 'groups'>,
+) => {
+  const known = groups.filter(
+    (group) =>
+      (counting?.some(({ id }) => id === group.id) ?? true) &&
+      (organizationId === undefined || group.organizationId === null || group.organizationId === organizationId),
+  );
+  return {
+    organizations: organizations.flatMap((one) => {
+      const { roles, permissions } = held.find(({ id }) => id === one.id) ?? {};
+      return roles && permissions ? [{ ...one, roles: [...roles], permissions: [...permissions] }] : [];
+    }),
+    teams: known.filter(({ kind }) => kind === 'team'),
+    groups: known.filter(({ kind }) => kind === 'group'),
+  };
+};
+
 /**
  * What the token shows of whom it speaks for. An application of somebody else's learns an address with the scope `email`
  * and a name with `profile`, as at userinfo; the rest is for tokens that may read the account.
@@ -95,14 +136,15 @@ export const describeCaller = async (
       name: text(claims.name),
     };
   }
-  const person = await findPerson(db, id);
+  const person = (caller.person as Person | undefined) ?? (await findPerson(db, id));
   const common = { id, kind, permissions: [...permissions] };
   if (!person) return common;
-  const { createdAt, lastSignInAt, ...rest } = person;
+  const { createdAt, lastSignInAt, organizations, groups, ...rest } = person;
   if (may(caller, 'users:read:own')) {
     return {
       ...common,
       ...rest,
+      ...placesOf(caller, { organizations, groups }),
       roles: [...caller.roles],
       createdAt: createdAt.toISOString(),
       lastSignInAt: lastSignInAt?.toISOString() ?? null,
@@ -137,8 +179,8 @@ const hasScope = ({ permissions, scope = [] }: Caller, name: string): boolean =>
 
 export interface MeDeps {
   db: Db;
-  /** Whom a token speaks for; undefined when it is not valid. */
-  identify(token: string): Promise<Caller | undefined>;
+  /** Whom a token speaks for; undefined when it is not valid. @param told whether that is what is answered */
+  identify(token: string, told: boolean): Promise<Caller | undefined>;
   /** The person as the application knows them, whose token may not read the account (OpenID Connect Core section 8). */
   subjectOf(caller: Caller): Promise<string>;
   /** Counts a token that was not valid, by address. @throws AppError 429 */
@@ -175,7 +217,7 @@ export const meRoutes = ({ identify, limitInvalid, ...deps }: MeDeps): Route[] =
     returns: Validation,
     status: 200,
     handle: async ({ body: { token }, actor }) => {
-      const caller = await identify(token);
+      const caller = await identify(token, true);
       if (caller) return describeToken(deps, caller);
       // A gateway asks for all its users: what one of them makes up must not have the others refused, so valid tokens
       // are answered however much has failed.

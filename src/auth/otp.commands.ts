@@ -6,6 +6,7 @@ import type { Db } from '../../db/connect.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { forbidden, invalid, unauthenticated } from '../errors.ts';
 import type { FactorLimits } from '../mfa/factor-codes.commands.ts';
+import { joinByAddress } from '../roles/joining.commands.ts';
 import { isSessionLive } from '../sessions/sessions.queries.ts';
 import { openPii } from '../users/pii.ts';
 import { verifyPhone } from '../users/users.commands.ts';
@@ -153,11 +154,9 @@ export const verifyEmailByCode = (
     await updateUser(db, user.id, { emailVerifiedAt: new Date() });
     await dropActionTokens(db, 'verify-email', user.id);
     await takeBack(deps, db, actor, user.id, 'verified');
-    await recordEvent(
-      db,
-      { ...actor, type: 'user', id: user.id },
-      { action: 'user.verify_email', target: userTarget(user.id) },
-    );
+    const person: Actor = { ...actor, type: 'user', id: user.id };
+    await recordEvent(db, person, { action: 'user.verify_email', target: userTarget(user.id) });
+    await joinByAddress(db, person, [user.id]);
     return true;
   });
 };

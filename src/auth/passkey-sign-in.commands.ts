@@ -38,7 +38,7 @@ export const signInWithPasskey = async (
   const unverified = deps.requireVerifiedEmail && !user?.emailVerifiedAt;
   const refuse = async (reason: 'wrong_passkey' | 'email_not_verified'): Promise<SignInOutcome> => {
     await recordFailure(deps, actor, { user, clientId: context.clientId, reason });
-    deps.countSignIn(reason);
+    deps.countSignIn(reason, { amr: ['pop'], clientId: context.clientId });
     return { kind: 'refused' };
   };
   if (!proof || user?.status !== 'active') return refuse('wrong_passkey');

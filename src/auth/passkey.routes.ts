@@ -8,7 +8,7 @@ import { AuthenticationResponse } from '../mfa/passkey-responses.ts';
 import { type PasskeyDeps, passkeySignInOptions } from '../mfa/passkeys.commands.ts';
 import { WebAuthnOptions } from '../mfa/passkeys.routes.ts';
 import type { SignInOutcome } from './proceed.commands.ts';
-import { answer, MfaToken, SignedIn, type TokenDeps } from './tokens.routes.ts';
+import { answer, assertMethodAllowed, MfaToken, SignedIn, type TokenDeps } from './tokens.routes.ts';
 
 export interface PasskeySignInRouteDeps extends Pick<PasskeyDeps, 'db' | 'secrets' | 'relyingParty'> {
   tokens: TokenDeps;
@@ -70,9 +70,10 @@ export const passkeySignInRoutes = ({ tokens, signIn, userOfMfaToken, ...deps }:
     body: z.object({ credential: AuthenticationResponse }).meta({ id: 'PasskeySignIn' }),
     returns: SignedIn,
     status: 200,
-    problems: { 401: ['invalid_passkey', 'mfa_required'] },
+    problems: { 401: ['invalid_passkey', 'mfa_required'], 403: ['sign_in_method_not_allowed'] },
     handle: async ({ body, actor }) => {
       const outcome = await signIn(actor, body.credential);
+      assertMethodAllowed(outcome);
       if (outcome.kind === 'refused') throw new AppError(401, 'invalid_passkey', 'The passkey cannot sign in here');
       return answer(tokens, actor, outcome);
     },

@@ -5,6 +5,7 @@
 import type { Db } from '../../db/connect.ts';
 import { type Actor, recordEvent, system } from '../audit/logs.commands.ts';
 import { invalid } from '../errors.ts';
+import { step } from '../observing.ts';
 import type { User } from '../users/users.queries.ts';
 import type { Attempt, Device, Guess, Guesses } from './guesses.ts';
 import type { Passwords } from './passwords.ts';
@@ -28,13 +29,13 @@ export const guessPassword = async (
   stored: string | null | undefined,
   opens: () => Promise<boolean> = () => Promise.resolve(true),
 ): Promise<{ ok: boolean; opened: boolean; upgrade?: string } & Pick<Attempt, 'held' | 'locks'>> => {
-  const attempt = await deps.guesses.begin(guess);
-  const { ok: right, ...result } = await deps.passwords
-    .verify(password, stored ?? undefined)
-    .catch(async (error: unknown) => {
-      await attempt.undo();
-      throw error;
-    });
+  const attempt = await step('sign-in limit', () => deps.guesses.begin(guess));
+  const { ok: right, ...result } = await step('sign-in verify factor', () =>
+    deps.passwords.verify(password, stored ?? undefined),
+  ).catch(async (error: unknown) => {
+    await attempt.undo();
+    throw error;
+  });
   const { held, locks } = attempt;
   const ok = right && !held;
   const opened = ok && (await opens());

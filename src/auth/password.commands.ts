@@ -4,6 +4,7 @@ import { transact } from '../../db/transact.ts';
 import { countLiveApiKeys } from '../api-keys/api-keys.queries.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { conflict } from '../errors.ts';
+import { joinByAddress } from '../roles/joining.commands.ts';
 import { isSessionLive } from '../sessions/sessions.queries.ts';
 import { findUser, lockUserByEmail, replacePasswordHash, type User, updateUser } from '../users/users.queries.ts';
 import { type AccountDeps, checkPassword, expired, linkTo, userOfToken, userTarget } from './accounts.commands.ts';
@@ -70,11 +71,9 @@ export const resetPassword = async (
     // Whoever read the mail is the owner: their device counts as known, so that guessing does not hold them back at once.
     await forgetDevices(db, user.id);
     await rememberDevice(db, user.id, deps.hashDevice(user.id, actor, deviceCookie));
-    await recordEvent(
-      db,
-      { ...actor, type: 'user', id: user.id },
-      { action: 'password.reset', target: userTarget(user.id) },
-    );
+    const person: Actor = { ...actor, type: 'user', id: user.id };
+    await recordEvent(db, person, { action: 'password.reset', target: userTarget(user.id) });
+    if (!user.emailVerifiedAt) await joinByAddress(db, person, [user.id]);
     return user;
   });
   await deps.guesses.release(email);

@@ -4,9 +4,12 @@
  */
 import type { Db } from '../../db/connect.ts';
 import type { Actor } from '../audit/logs.commands.ts';
+import { step } from '../observing.ts';
+import { type SignInMethod, signInMethodOf } from '../organizations/sign-in-rules.queries.ts';
 import type { User } from '../users/users.queries.ts';
 import type { AccountDeps } from './accounts.commands.ts';
 import { rememberedBrowser, withSecondFactor } from './authentication-context.ts';
+import { type Circumstances, findCircumstances } from './circumstances.queries.ts';
 import { graceUntil } from './enrolment.commands.ts';
 import { isKnownDevice } from './known-devices.queries.ts';
 import { type MfaDeps, mfaMethods, useMfaCode } from './mfa.commands.ts';
@@ -26,7 +29,8 @@ export interface SignInDeps extends RecordDeps, Pick<AccountDeps, 'db' | 'passwo
   requireVerifiedEmail: boolean;
   mfa: MfaDeps;
   risk?: Risk | undefined;
-  countSignIn(outcome: SignInMetric): void;
+  /** @param amr of the first factor */
+  countSignIn(outcome: SignInMetric, by: { amr: readonly string[]; clientId?: string | undefined }): void;
 }
 
 /** What somebody has shown of who they are, before policy and risk. */
@@ -46,6 +50,8 @@ export interface SignInContext {
   clientId?: string | undefined;
   /** What the device is known by; none when the factor came through an application that speaks for many people. */
   deviceHash?: string | undefined;
+  /** Whether the account has been seen on that device before, if that was looked for already. */
+  knownDevice?: boolean | undefined;
   /** What a browser shows to be known again. */
   deviceCookie?: string | undefined;
   /** The authentication contexts that the application asked for. */
@@ -58,13 +64,14 @@ export interface SignInContext {
   putsOff?: boolean | undefined;
   /** They are signed in already: they are asked for what is missing, if there is any, and nothing else happens. */
   stepUp?: boolean | undefined;
-  /** How risky it is, if that is known already. */
+  /** What is known of the person, and how risky it is, if that was asked already. */
+  circumstances?: Circumstances | undefined;
   assessment?: Assessment | undefined;
   /**
    * Done in the transaction that records the sign-in, last of all: an identity that is linked. If it throws, nobody is signed
    * in. It is not done when a second factor is still due: who wants it then passes it to `finishSignIn` again.
    */
-  effect?: Effect;
+  effect?: ((db: Db, userId: string) => Promise<void>) | undefined;
   /**
    * What the first factor's proof brings about by itself: a mailed link or a passkey's assertion is used up, a hash of an older
    * kind is replaced. Done in the transaction that records the sign-in, or as soon as the proof is turned into an `mfaToken`.
@@ -75,7 +82,8 @@ export interface SignInContext {
 
 export type SignInOutcome =
   | ({ kind: 'signed-in' } & SignIn)
-  | { kind: 'refused' }
+  /** `instead`: the factor was right, but an organization of the person’s allows only these ways in, of which this is none. */
+  | { kind: 'refused'; instead?: readonly SignInMethod[] }
   /** The first factor was right, the second was not. */
   | { kind: 'wrong-code' }
   /** The first factor was right; `mfaToken` says so to whoever brings the second, for a quarter of an hour. */
@@ -90,15 +98,18 @@ const enrolmentMethods: EnrolmentMethod[] = ['totp', 'passkey'];
 export const assess = async (
   { db, risk }: Pick<SignInDeps, 'db' | 'risk'>,
   actor: Actor,
-  { user, amr }: Pick<Proof, 'user' | 'amr'>,
-  { deviceHash, clientId }: Pick<SignInContext, 'deviceHash' | 'clientId'>,
+  user: Pick<User, 'id'>,
+  { deviceHash, knownDevice: known }: Pick<SignInContext, 'deviceHash' | 'knownDevice'>,
+  { history, failures }: Pick<Circumstances, 'history' | 'failures'>,
 ): Promise<Assessment | undefined> => {
   if (!risk) return undefined;
-  const knownDevice = deviceHash !== undefined && (await isKnownDevice(db, user.id, deviceHash));
-  return risk.assess(db, { user, actor, deviceHash, clientId, amr, knownDevice });
+  return step('sign-in assess risk', async () => {
+    const knownDevice = deviceHash !== undefined && (known ?? (await isKnownDevice(db, user.id, deviceHash)));
+    return risk.assess({ actor, deviceHash, knownDevice, history, failures });
+  });
 };
 
-/** Writes down that somebody was turned away although the first factor was right. It looks as if it had been wrong. */
+/** Writes down that somebody was turned away although the first factor was right. By itself it looks as if it had been wrong. */
 export const refuse = async (
   deps: SignInDeps,
   actor: Actor,
@@ -109,12 +120,25 @@ export const refuse = async (
     assessment,
     locks = false,
   }: Pick<SignInContext, 'clientId' | 'deviceHash' | 'assessment'> & { locks?: boolean },
-  reason: 'risk' | 'no_second_factor',
+  reason: 'risk' | 'no_second_factor' | 'method_not_allowed',
 ): Promise<SignInOutcome> => {
   const refused = reason === 'risk' && assessment ? { assessment, amr, deviceHash } : undefined;
   await recordFailure(deps, actor, { user, clientId, reason, locks, ...(refused ? { refused } : {}) });
-  deps.countSignIn(reason);
+  deps.countSignIn(reason, { amr, clientId });
   return { kind: 'refused' };
+};
+
+/** Told after the proof alone: it says that the person is known, and something of their organizations. */
+const refuseMethod = async (
+  deps: SignInDeps,
+  actor: Actor,
+  proof: Proof,
+  context: SignInContext,
+  instead: readonly SignInMethod[],
+): Promise<SignInOutcome> => {
+  // A session that began so before the rule was made: its person signs in from the beginning, and is told then.
+  if (!context.stepUp) await refuse(deps, actor, proof, context, 'method_not_allowed');
+  return { kind: 'refused', instead };
 };
 
 /**
@@ -128,19 +152,23 @@ export const proceed = async (
   given: SignInContext = {},
 ): Promise<SignInOutcome> => {
   const { user, amr } = proof;
-  const context = { ...given, assessment: given.assessment ?? (await assess(deps, actor, proof, given)) };
-  const { assessment, clientId, deviceHash, settle } = context;
+  const circumstances = given.circumstances ?? (await findCircumstances(deps.db, user.id, given.clientId));
+  const assessment = given.assessment ?? (await assess(deps, actor, user, given, circumstances));
+  const context = { ...given, assessment };
+  const { clientId, deviceHash, settle } = context;
   const browser = context.deviceCookie !== undefined;
   if (assessment?.outcome === 'refuse') return refuse(deps, actor, proof, context, 'risk');
-  const decision = await decideSecondFactor(deps.db, deps.mfa, {
-    userId: user.id,
-    amr,
-    clientId,
-    acr: context.acr,
-    risky: assessment?.outcome === 'step-up',
-    browserHash: browser ? deviceHash : undefined,
-  });
-  const { reasons, factors, needs, enrols, excused } = decision;
+  const decision = await step('sign-in decide', () =>
+    decideSecondFactor(deps.db, deps.mfa, circumstances, {
+      userId: user.id,
+      amr,
+      acr: context.acr,
+      risky: assessment?.outcome === 'step-up',
+      browserHash: browser ? deviceHash : undefined,
+    }),
+  );
+  const { reasons, factors, needs, enrols, excused, methods: allowed } = decision;
+  if (allowed && !allowed.includes(signInMethodOf(amr))) return refuseMethod(deps, actor, proof, context, allowed);
   const methods = reasons.length ? mfaMethods(deps.mfa, user, { factors, amr, needs }) : [];
   if (!methods.length && context.stepUp) return { kind: 'refused' };
   // What an application would like and nobody here can show is left at that: the tokens say what there was.
@@ -148,11 +176,11 @@ export const proceed = async (
     return refuse(deps, actor, proof, context, 'no_second_factor');
   if (!methods.length) {
     const shown = excused ? { ...proof, amr: [...amr, rememberedBrowser] } : proof;
-    return conclude(deps, user, await arrive(deps, actor, shown, { ...context, browser, enrols }));
+    return conclude(deps, proof, await arrive(deps, actor, shown, { ...context, browser, enrols }), clientId);
   }
   if (context.mfaCode !== undefined) return arriveByCode(deps, actor, proof, context, decision, context.mfaCode);
   if (settle) await deps.db.transaction(settle);
-  deps.countSignIn('mfa_required');
+  deps.countSignIn('mfa_required', { amr, clientId });
   const mfaToken = createMfaToken(deps.mfa.secrets, {
     ...{ due: 'factor', user, amr, ts: proof.ts, clientId, deviceHash, browser, enrols, needs },
   });
@@ -172,17 +200,18 @@ const arriveByCode = async (
   const outcome = await useMfaCode(deps.mfa, actor, proof.user, code, (db, second) =>
     arrive({ ...deps, db }, actor, { ...proof, amr: withSecondFactor(proof.amr, second) }, arrival),
   );
-  return outcome ? conclude(deps, proof.user, outcome) : wrongCode(deps, actor, proof.user, context.clientId);
+  const { clientId } = context;
+  return outcome ? conclude(deps, proof, outcome, clientId) : wrongCode(deps, actor, proof, clientId);
 };
 
 export const wrongCode = async (
   deps: SignInDeps,
   actor: Actor,
-  user: User,
+  { user, amr }: Pick<Proof, 'user' | 'amr'>,
   clientId: string | undefined,
 ): Promise<SignInOutcome> => {
   await recordFailure(deps, actor, { user, clientId, reason: 'wrong_code' });
-  deps.countSignIn('wrong_code');
+  deps.countSignIn('wrong_code', { amr, clientId });
   return { kind: 'wrong-code' };
 };
 
@@ -220,19 +249,25 @@ export const arrive = async (
   }
   const both = async (db: Db) => {
     await settle?.(db);
-    await effect?.(db);
+    await effect?.(db, user.id);
   };
+  const whole = settle || effect ? both : undefined;
   const mfaDays = context.remember && browser && deps.mfa.rememberDays > 0 ? deps.mfa.rememberDays : undefined;
-  const facts = { amr, ts, clientId, deviceHash, mfaDays, assessment, effect: both };
+  const facts = { amr, ts, clientId, deviceHash, mfaDays, assessment, effect: whole };
   const signedIn = await recordSignIn(deps, actor, user, facts);
   return { kind: 'signed-in', ...signedIn, ...(mayPutOff ? { enrolBy: until } : {}) };
 };
 
 /** What has an effect outside the database, once that is certain. */
-export const conclude = async (deps: SignInDeps, user: User, outcome: SignInOutcome): Promise<SignInOutcome> => {
-  if (outcome.kind === 'enrolment-required') deps.countSignIn('enrolment_required');
+export const conclude = async (
+  deps: SignInDeps,
+  { user, amr }: Pick<Proof, 'user' | 'amr'>,
+  outcome: SignInOutcome,
+  clientId: string | undefined,
+): Promise<SignInOutcome> => {
+  if (outcome.kind === 'enrolment-required') deps.countSignIn('enrolment_required', { amr, clientId });
   if (outcome.kind !== 'signed-in') return outcome;
   await deps.guesses.release(user.email);
-  deps.countSignIn('signed_in');
+  deps.countSignIn('signed_in', { amr, clientId });
   return outcome;
 };

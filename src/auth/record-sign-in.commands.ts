@@ -1,10 +1,13 @@
 /** The last step of every sign-in, and of every one that failed: what is written down of it, in one transaction. */
-import type { Db } from '../../db/connect.ts';
-import { type Actor, recordEvent, system } from '../audit/logs.commands.ts';
+import { createBindings } from '../../db/bindings.ts';
+import { type Db, queryDirectly } from '../../db/connect.ts';
+import { type Actor, type AuditEvent, eventInsertion, recordEvent, system } from '../audit/logs.commands.ts';
+import { step } from '../observing.ts';
 import type { User } from '../users/users.queries.ts';
-import { rememberDevice } from './known-devices.queries.ts';
+import { deviceInsertion, forgetExcessDevices } from './known-devices.queries.ts';
 import type { Risk } from './risk.commands.ts';
 import type { Assessment } from './risk.ts';
+import { insertSignIn, signInInsertion } from './sign-ins.queries.ts';
 
 /** What became of a sign-in, for `sign_ins_total`. */
 export type SignInMetric =
@@ -20,6 +23,7 @@ export type SignInMetric =
   | 'mfa_required'
   | 'wrong_code'
   | 'no_second_factor'
+  | 'method_not_allowed'
   | 'enrolment_required';
 
 /** A sign-in as the engine is to remember it. */
@@ -53,29 +57,43 @@ export interface SignInFacts {
 
 export interface RecordDeps {
   db: Db;
-  risk?: Pick<Risk, 'keep'> | undefined;
+  risk?: Pick<Risk, 'describe'> | undefined;
 }
 
-/** Writes down that somebody has signed in, and knows their device from now on. In the transaction of `db`, if it is one. */
+/**
+ * Writes down that somebody has signed in, and knows their device from now on, in one statement, and in one transaction with what
+ * else belongs to it. In the transaction of `db`, if it is one.
+ */
 export const recordSignIn = (
   { db, risk }: RecordDeps,
   actor: Actor,
   user: User,
   { amr, ts, clientId, deviceHash, mfaDays, assessment, effect }: SignInFacts,
 ): Promise<SignIn> =>
-  db.transaction(async (db) => {
+  step('sign-in record', async () => {
     const { id: userId, passwordChangedAt } = user;
-    await db('users').where({ id: userId }).update({ lastSignInAt: db.fn.now() });
-    const signInId = assessment && (await risk?.keep(db, actor, user, { assessment, clientId, amr, deviceHash }));
-    if (deviceHash) await rememberDevice(db, userId, deviceHash, mfaDays);
-    const meta = { ...(clientId ? { clientId } : {}), amr, ...(signInId ? { signIn: signInId } : {}) };
-    await recordEvent(
-      db,
-      { ...actor, type: 'user', id: userId },
-      { action: 'session.sign_in', target: { type: 'user', id: userId }, meta },
-    );
-    await effect?.(db);
-    return { userId, amr, ts, credential: Number(passwordChangedAt ?? 0), ...(signInId ? { signInId } : {}) };
+    const signIn = assessment && risk?.describe(actor, user, { assessment, clientId, amr, deviceHash });
+    const meta = { ...(clientId ? { clientId } : {}), amr, ...(signIn ? { signIn: signIn.id } : {}) };
+    const event: AuditEvent = { action: 'session.sign_in', target: { type: 'user', id: userId }, meta };
+    const write = async (db: Db): Promise<void> => {
+      const { values, bind } = createBindings();
+      const parts = [
+        `person as (update users set last_sign_in_at = now() where id = ${bind(userId)} returning id)`,
+        ...(signIn ? [`kept as (${signInInsertion(signIn, bind)})`] : []),
+        ...(deviceHash ? [`device as (${deviceInsertion({ userId, deviceHash, mfaDays }, bind)})`] : []),
+        `noted as (${eventInsertion({ ...actor, type: 'user', id: userId }, event, bind)})`,
+      ];
+      // In this order, as everybody writes: the person first.
+      const sql = `with ${parts.join(', ')} select (select count(*) from person) as found,
+        ${deviceHash ? '(select is_new from device)' : 'false'} as is_new`;
+      const [written] = await queryDirectly<{ is_new: boolean }>(db, sql, values);
+      if (written?.is_new) await forgetExcessDevices(db, userId);
+      await signIn?.tell?.(db);
+      await effect?.(db);
+    };
+    // A statement that is all there is needs no transaction around it.
+    await (effect || signIn?.tell ? db.transaction(write) : write(db));
+    return { userId, amr, ts, credential: Number(passwordChangedAt ?? 0), ...(signIn ? { signInId: signIn.id } : {}) };
   });
 
 export interface Failure {
@@ -93,11 +111,15 @@ export const recordFailure = (
   actor: Actor,
   { user, clientId, reason, locks, refused }: Failure,
 ): Promise<void> =>
-  db.transaction(async (db) => {
-    const target = user ? { target: { type: 'user', id: user.id } } : {};
-    const signIn = user && refused && (await risk?.keep(db, actor, user, { clientId, ...refused }));
-    const meta = { ...(clientId ? { clientId } : {}), reason, ...(signIn ? { signIn } : {}) };
-    await recordEvent(db, actor, { action: 'session.sign_in_failed', ...target, meta });
-    // Nobody in particular did it: the attempts came from many places.
-    if (locks) await recordEvent(db, system, { action: 'account.lock', ...target, meta: {} });
-  });
+  step('sign-in record failure', () =>
+    db.transaction(async (db) => {
+      const target = user ? { target: { type: 'user', id: user.id } } : {};
+      const signIn = user && refused && risk?.describe(actor, user, { clientId, ...refused });
+      if (signIn) await insertSignIn(db, signIn);
+      await signIn?.tell?.(db);
+      const meta = { ...(clientId ? { clientId } : {}), reason, ...(signIn ? { signIn: signIn.id } : {}) };
+      await recordEvent(db, actor, { action: 'session.sign_in_failed', ...target, meta });
+      // Nobody in particular did it: the attempts came from many places.
+      if (locks) await recordEvent(db, system, { action: 'account.lock', ...target, meta: {} });
+    }),
+  );

@@ -1,55 +1,47 @@
 /** Risk in the sign-in pipeline: what is known of a sign-in is gathered, judged (`risk.ts`), and kept with it. */
-import type { Db } from '../../db/connect.ts';
 import type { Actor } from '../audit/logs.commands.ts';
 import type { Locate } from '../sessions/place.ts';
 import type { User } from '../users/users.queries.ts';
+import type { Circumstances } from './circumstances.queries.ts';
 import { type Assessment, assessFacts, type RiskThresholds } from './risk.ts';
-import { type KeepDeps, type KeptSignIn, keepSignIn } from './sign-ins.commands.ts';
-import { findHistory } from './sign-ins.queries.ts';
+import { type Described, describeSignIn, type KeepDeps, type KeptSignIn } from './sign-ins.commands.ts';
 
 export type { Assessment } from './risk.ts';
 
 /** Who signs in, from where and how. */
-export interface RiskSubject {
-  user: { id: string };
+export interface RiskSubject extends Pick<Circumstances, 'history' | 'failures'> {
   actor: Actor;
   /** Undefined when the sign-in came through an application: then neither device nor address are the person's. */
   deviceHash: string | undefined;
-  clientId: string | undefined;
-  /** Authentication methods that were shown so far (RFC 8176). */
-  amr: readonly string[];
   knownDevice: boolean;
 }
 
-/** Judges a sign-in; reads only. Pass the handle of the transaction where there is one. */
-export type Assess = (db: Db, subject: RiskSubject) => Promise<Assessment>;
+/** Judges a sign-in. */
+export type Assess = (subject: RiskSubject) => Assessment;
 
 /** What `proceed` asks of risk. */
 export interface Risk {
   /** Before it is decided whether a second factor is needed. */
   assess: Assess;
-  /**
-   * Writes the sign-in down, and mails its owner if the device is new; a refused one too. Pass the transaction that records it.
-   * @returns the id of the sign-in, which goes along in `SignIn` as `signInId`: its session is bound to it
-   */
-  keep(db: Db, actor: Actor, user: User, facts: KeptSignIn): Promise<string>;
+  /** What is to be written down of the sign-in, a refused one too; `id` goes along in `SignIn` as `signInId`. */
+  describe(actor: Actor, user: User, facts: KeptSignIn): Described;
 }
 
 export const createRisk = (deps: KeepDeps & { locate: Locate; thresholds: RiskThresholds }): Risk => ({
   assess: createAssess(deps),
-  keep: (db, actor, user, facts) => keepSignIn(deps, db, actor, user, facts),
+  describe: (actor, user, facts) => describeSignIn(deps, actor, user, facts),
 });
 
 const createAssess =
   ({ locate, thresholds }: { locate: Locate; thresholds: RiskThresholds }): Assess =>
-  async (db, { user, actor, deviceHash, knownDevice }) => {
+  ({ actor, deviceHash, knownDevice, history, failures }) => {
     const direct = deviceHash !== undefined;
     return assessFacts(
       {
         at: new Date(),
         knownDevice: direct ? knownDevice : undefined,
         place: direct ? locate(actor.address) : undefined,
-        ...(await findHistory(db, user.id)),
+        ...{ history, failures },
       },
       thresholds,
     );

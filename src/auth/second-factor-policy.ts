@@ -1,18 +1,19 @@
 /**
- * Why a sign-in needs a second factor, and which ones do. There are five reasons: one was set up, the role, the application,
- * what the application asked for, and risk. A browser that is remembered excuses from the first two alone.
+ * Why a sign-in needs a second factor, and which ones do. There are six reasons: one was set up, the role, an organization, the
+ * application, what the application asked for, and risk. A browser that is remembered excuses from the first three alone.
  */
 import type { Db } from '../../db/connect.ts';
-import { requiresMfa } from '../clients/clients.queries.ts';
-import { type Factors, findFactors, hasStrongFactor } from '../mfa/factors.queries.ts';
-import { findUserAccess } from '../roles/roles.queries.ts';
+import { type Factors, hasStrongFactor } from '../mfa/factors.queries.ts';
+import { findSignInRules, type SignInMethod } from '../organizations/sign-in-rules.queries.ts';
+import type { Access } from '../roles/access.ts';
 import { type Acr, acrOf, neededAcr, satisfies } from './authentication-context.ts';
+import type { Circumstances } from './circumstances.queries.ts';
 import { isRememberedBrowser } from './known-devices.queries.ts';
 
 /** In the order of preference. */
 export type MfaMethod = 'totp' | 'passkey' | 'backup-code' | 'email' | 'sms';
 
-export type SecondFactorReason = 'set-up' | 'role' | 'client' | 'acr' | 'risk';
+export type SecondFactorReason = 'set-up' | 'role' | 'organization' | 'client' | 'acr' | 'risk';
 
 export interface SecondFactorPolicy {
   /** The lowest rank of MFA_REQUIRED_ROLES; undefined when no role needs a second factor. */
@@ -28,7 +29,6 @@ export interface PolicyFacts {
   userId: string;
   /** Methods that were shown so far (RFC 8176). */
   amr: readonly string[];
-  clientId?: string | undefined;
   /** The authentication contexts that the application asked for. */
   acr?: readonly string[] | undefined;
   /** The sign-in was assessed as one that needs more than a password. */
@@ -47,30 +47,70 @@ export interface Decision {
   enrols: boolean;
   /** The class that must be reached, of those that were asked for. */
   needs: Acr | undefined;
+  /** The ways in that the person’s organizations allow; undefined where none says. */
+  methods: readonly SignInMethod[] | undefined;
 }
 
-/** Whether a sign-in of this user needs a second factor because of their role. */
+const ranksFor = ({ requiredRank }: Pick<SecondFactorPolicy, 'requiredRank'>, rank: number): boolean =>
+  requiredRank !== undefined && Math.max(rank, 0) >= requiredRank;
+
+/** Whether a sign-in of this user needs a second factor because of their role or of an organization. */
 export const isMfaRequired = async (
   db: Db,
-  { requiredRank }: Pick<SecondFactorPolicy, 'requiredRank'>,
+  policy: Pick<SecondFactorPolicy, 'requiredRank'>,
   userId: string,
-): Promise<boolean> => requiredRank !== undefined && ((await findUserAccess(db, userId))?.rank ?? 0) >= requiredRank;
+): Promise<boolean> => {
+  const { rank, needsMfa } = await findSignInRules(db, userId);
+  return needsMfa || ranksFor(policy, rank);
+};
+
+/** How many people's rules are remembered. */
+const rulesMax = 10_000;
+/** For how long it may have been known what somebody holds. */
+const knownForMs = 60_000;
+
+/**
+ * `isRequired`, which is asked at each refresh, remembered until what it rests on changes: the person's roles and memberships, and
+ * what organizations ask. For requests that only read, and to be called once.
+ */
+export const rememberRules = (
+  { of, shelf }: Access,
+  isRequired: (userId: string) => Promise<boolean>,
+): ((userId: string) => Promise<boolean>) => {
+  const rules = shelf<{ isRequired: boolean; changesInMs: number | undefined }>({
+    name: 'rules',
+    follows: 'user',
+    max: rulesMax,
+    changesInMs: ({ changesInMs }) => changesInMs,
+  });
+  return async (userId) => {
+    const found = await rules.get(userId, async () => {
+      // Roles begin and end by themselves; when they do was read a while ago, perhaps.
+      const { changesInMs } = (await of(userId)) ?? {};
+      const required = await isRequired(userId);
+      return { isRequired: required, changesInMs: changesInMs && Math.max(0, changesInMs - knownForMs) };
+    });
+    return found?.isRequired ?? true;
+  };
+};
 
 export const decideSecondFactor = async (
   db: Db,
   policy: SecondFactorPolicy,
-  { userId, amr, clientId, acr = [], risky, browserHash }: PolicyFacts,
+  { factors, rules, byClient }: Pick<Circumstances, 'factors' | 'rules' | 'byClient'>,
+  { userId, amr, acr = [], risky, browserHash }: PolicyFacts,
 ): Promise<Decision> => {
-  const factors = await findFactors(db, userId);
   const strong = hasStrongFactor(factors);
-  const byRole = await isMfaRequired(db, policy, userId);
-  const byClient = clientId !== undefined && (await requiresMfa(db, clientId));
+  const { rank, needsMfa: byOrganization, methods } = rules;
+  const byRole = ranksFor(policy, rank);
   const shown = amr.includes('mfa');
   const needs = neededAcr(acr);
 
   // Who brings two factors from elsewhere has them there.
-  const enrols = !strong && (byRole || byClient) && !(shown && amr.includes('fed'));
-  const excusable: SecondFactorReason[] = shown ? [] : [...reason('set-up', strong), ...reason('role', byRole)];
+  const enrols = !strong && (byRole || byOrganization || byClient) && !(shown && amr.includes('fed'));
+  const excusable: SecondFactorReason[] = shown
+    ? []
+    : [...reason('set-up', strong), ...reason('role', byRole), ...reason('organization', byOrganization)];
   const remembered =
     excusable.length > 0 &&
     strong &&
@@ -88,6 +128,7 @@ export const decideSecondFactor = async (
     excused: remembered && !others.length,
     enrols,
     needs,
+    methods,
   };
 };
 

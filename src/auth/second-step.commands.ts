@@ -6,6 +6,7 @@ import { findFactors, hasStrongFactor } from '../mfa/factors.queries.ts';
 import type { AuthenticationResponse } from '../mfa/passkey-responses.ts';
 import type { User } from '../users/users.queries.ts';
 import { withSecondFactor } from './authentication-context.ts';
+import { findCircumstances } from './circumstances.queries.ts';
 import { graceUntil } from './enrolment.commands.ts';
 import { useMfaCode, useMfaPasskey } from './mfa.commands.ts';
 import { invalidMfaToken, isEnrolledBy, openMfaToken, type Pending, spendMfaToken } from './mfa-tokens.commands.ts';
@@ -45,7 +46,8 @@ export const finishSignIn = async (deps: SignInDeps, actor: Actor, step: SecondS
   const { user, ...pending } = await openMfaToken(deps.mfa, step.mfaToken);
   if (pending.clientId !== step.clientId) throw invalidMfaToken();
   const { amr, ts, clientId, deviceHash } = pending;
-  const assessment = await assess(deps, actor, { user, amr }, { deviceHash, clientId });
+  const circumstances = await findCircumstances(deps.db, user.id, clientId);
+  const assessment = await assess(deps, actor, user, { deviceHash }, circumstances);
   if (assessment?.outcome === 'refuse')
     return refuse(deps, actor, { user, amr }, { clientId, deviceHash, assessment }, 'risk');
   if (pending.due === 'enrolment') return finishEnrolment(deps, actor, { user, pending, step, assessment });
@@ -66,7 +68,7 @@ export const finishSignIn = async (deps: SignInDeps, actor: Actor, step: SecondS
   const outcome = passkey
     ? await useMfaPasskey(deps.mfa, actor, { mfaToken, userId: user.id, passkey }, finish)
     : await useMfaCode(deps.mfa, actor, user, code as string, finish);
-  return outcome ? conclude(deps, user, outcome) : wrongCode(deps, actor, user, clientId);
+  return outcome ? conclude(deps, { user, amr }, outcome, clientId) : wrongCode(deps, actor, { user, amr }, clientId);
 };
 
 /** A second factor that had to be set up is, or that is put off. */
@@ -87,7 +89,7 @@ const finishEnrolment = async (
     const context = { clientId, deviceHash, assessment, effect: step.effect, browser, enrols: true, enrolled: true };
     return arrive({ ...deps, db }, actor, { user, amr, ts }, context);
   });
-  return conclude(deps, user, outcome);
+  return conclude(deps, { user, amr }, outcome, clientId);
 };
 
 interface Finishing {

@@ -4,9 +4,11 @@
  */
 import type { Db } from '../../db/connect.ts';
 import type { Actor } from '../audit/logs.commands.ts';
-import { findUserByEmail, normalizeEmail, type User } from '../users/users.queries.ts';
+import { step } from '../observing.ts';
+import { nobody, normalizeEmail, type User } from '../users/users.queries.ts';
+import { type Circumstances, findCircumstances } from './circumstances.queries.ts';
 import type { Device } from './guesses.ts';
-import { isKnownDevice } from './known-devices.queries.ts';
+import { findUserAndDevices } from './known-devices.queries.ts';
 import { guessPassword } from './password-proofs.commands.ts';
 import {
   assess,
@@ -20,7 +22,7 @@ import { recordFailure } from './record-sign-in.commands.ts';
 import type { Assessment } from './risk.ts';
 
 export interface SignInInput
-  extends Pick<SignInContext, 'clientId' | 'deviceCookie' | 'acr' | 'mfaCode' | 'relayed' | 'putsOff'> {
+  extends Pick<SignInContext, 'clientId' | 'deviceCookie' | 'acr' | 'mfaCode' | 'relayed' | 'putsOff' | 'effect'> {
   email: string;
   password: string;
 }
@@ -28,11 +30,8 @@ export interface SignInInput
 /** What a password shows (RFC 8176). */
 const amr: string[] = ['pwd'];
 
-/** In place of an account, so that looking for its devices costs the same. */
-const nobody = '00000000-0000-0000-0000-000000000000';
-
-const deviceOf = async (db: Db, userId: string, deviceHash: string, cookie: string | undefined): Promise<Device> => {
-  if (!(await isKnownDevice(db, userId, deviceHash))) return { kind: 'unknown' };
+const deviceOf = (known: readonly string[], deviceHash: string, cookie: string | undefined): Device => {
+  if (!known.includes(deviceHash)) return { kind: 'unknown' };
   return cookie ? { kind: 'proven', key: deviceHash } : { kind: 'known' };
 };
 
@@ -54,16 +53,21 @@ export const signIn = async (deps: SignInDeps, actor: Actor, input: SignInInput)
   const { email: typed, password, ...context } = input;
   const { clientId, deviceCookie, relayed } = context;
   const email = normalizeEmail(typed);
-  const user = await findUserByEmail(db, email);
+  deps.passwords.assertRoom();
+  const { user, deviceHashes } = await step('sign-in identify', () => findUserAndDevices(db, email));
   const deviceHash = deps.hashDevice(user?.id ?? nobody, actor, deviceCookie);
-  const known = await deviceOf(db, user?.id ?? nobody, deviceHash, deviceCookie);
+  const known = deviceOf(deviceHashes, deviceHash, deviceCookie);
   const device: Device = relayed && clientId ? { kind: 'relayed', clientId } : known;
   const unverified = deps.requireVerifiedEmail && !user?.emailVerifiedAt;
-  const facts = { ...context, ...(relayed ? {} : { deviceHash }) };
+  const facts = { ...context, ...(relayed ? {} : { deviceHash, knownDevice: known.kind !== 'unknown' }) };
   const mayEnter = user?.status === 'active' && !unverified;
+  let circumstances: Circumstances | undefined;
   let assessment: Assessment | undefined;
   const opens = async () => {
-    if (user && mayEnter) assessment = await assess(deps, actor, { user, amr }, facts);
+    if (user && mayEnter) {
+      circumstances = await findCircumstances(db, user.id, clientId);
+      assessment = await assess(deps, actor, user, facts, circumstances);
+    }
     return mayEnter && assessment?.outcome !== 'refuse';
   };
   const guess = { email, address: actor.address, device };
@@ -74,13 +78,13 @@ export const signIn = async (deps: SignInDeps, actor: Actor, input: SignInInput)
     const wrong = !ok ? 'wrong_password' : user?.status !== 'active' ? 'deactivated' : 'email_not_verified';
     const reason = !user ? 'unknown' : (held ?? wrong);
     await recordFailure(deps, actor, { user, clientId, reason, locks });
-    deps.countSignIn(reason);
+    deps.countSignIn(reason, { amr, clientId });
     return { kind: 'refused' };
   }
   const proof = { user, amr, ts: Math.floor(Date.now() / 1000) };
   return proceed(deps, actor, proof, {
     ...facts,
-    ...(assessment ? { assessment } : {}),
+    ...{ circumstances, assessment },
     ...(upgrade ? { settle: replaceHash(user, upgrade) } : {}),
   });
 };

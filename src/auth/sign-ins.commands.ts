@@ -1,4 +1,5 @@
 /** What is kept of a sign-in, the mail that tells of a new device, and the link in it that ends the session. */
+import { v7 as uuid } from 'uuid';
 import type { Db } from '../../db/connect.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { AppError } from '../errors.ts';
@@ -7,7 +8,7 @@ import type { EndSession } from '../sessions/sessions.commands.ts';
 import { lockUser, type User } from '../users/users.queries.ts';
 import { type AccountDeps, linkTo, userTarget } from './accounts.commands.ts';
 import type { Assessment } from './risk.ts';
-import { insertSignIn } from './sign-ins.queries.ts';
+import type { NewSignIn } from './sign-ins.queries.ts';
 
 export type KeepDeps = Pick<AccountDeps, 'issuer' | 'describeDevice' | 'queueMail'>;
 
@@ -25,36 +26,35 @@ export const disownPage = 'not-me';
 const isNewDevice = ({ factors }: Assessment): boolean =>
   factors.some(({ name, value }) => name === 'new-device' && value === 'new');
 
-/**
- * Writes a sign-in down with how it was judged, and mails the owner when it was on a device that is new. Pass the
- * transaction of the sign-in.
- * @returns the id by which its session finds it
- */
-export const keepSignIn = async (
+/** A sign-in that is about to be written down. */
+export interface Described extends NewSignIn {
+  /** Mails the owner that somebody signed in on a device that is new. Pass the transaction that writes the sign-in down. */
+  tell?(db: Db): Promise<void>;
+}
+
+/** What is written down of a sign-in with how it was judged, and whether its owner hears of it. */
+export const describeSignIn = (
   deps: KeepDeps,
-  db: Db,
-  actor: Actor,
+  { address, userAgent }: Actor,
   user: Pick<User, 'id' | 'email' | 'name' | 'locale'>,
   { assessment, ...facts }: KeptSignIn,
-): Promise<string> => {
+): Described => {
   const token = isNewDevice(assessment) && assessment.outcome !== 'refuse' ? randomToken() : undefined;
-  const { address, userAgent } = actor;
-  const tokenHash = token && hashToken(token);
-  const id = await insertSignIn(db, { userId: user.id, ...facts, address, userAgent, tokenHash, assessment });
+  const described = {
+    ...{ id: uuid(), userId: user.id, ...facts, address, userAgent, assessment },
+    tokenHash: token && hashToken(token),
+  };
+  if (!token) return described;
   const { country, city } = assessment.place ?? {};
-  if (token)
-    await deps.queueMail(db, user, {
-      mail: 'new-sign-in',
-      props: {
-        name: user.name,
-        at: new Date(),
-        device: deps.describeDevice(userAgent),
-        address: address ?? '',
-        place: { ...(country ? { country } : {}), ...(city ? { city } : {}) },
-        link: linkTo(deps.issuer, disownPage, token),
-      },
-    });
-  return id;
+  const props = {
+    name: user.name,
+    at: new Date(),
+    device: deps.describeDevice(userAgent),
+    address: address ?? '',
+    place: { ...(country ? { country } : {}), ...(city ? { city } : {}) },
+    link: linkTo(deps.issuer, disownPage, token),
+  };
+  return { ...described, tell: (db) => deps.queueMail(db, user, { mail: 'new-sign-in', props }) };
 };
 
 const linkExpired = () => new AppError(400, 'invalid_token', 'The link has expired or was already used');

@@ -1,46 +1,11 @@
 /** Reads and writes of `sign_ins`. */
-import { v7 as uuid } from 'uuid';
-import type { Db } from '../../db/connect.ts';
+import { type Bind, createBindings, insertion } from '../../db/bindings.ts';
+import { type Db, queryDirectly } from '../../db/connect.ts';
 import { hashToken } from '../secrets.ts';
-import {
-  type Assessment,
-  failureMinutes,
-  historyMax,
-  type PastSignIn,
-  type RiskFactor,
-  type RiskOutcome,
-} from './risk.ts';
-
-/** More failures are not told apart. */
-const failuresCounted = 100;
-
-/**
- * What a sign-in is compared with, in one statement: the person's earlier ones, and how many failed just now. What was
- * refused, or disowned by the owner, makes nothing known.
- */
-export const findHistory = async (db: Db, userId: string): Promise<{ history: PastSignIn[]; failures: number }> => {
-  const { rows } = (await db.raw(
-    `select past.*, failed.failures from (
-       select count(*)::int as failures from (
-         select from audit_logs where target_type = 'user' and target_id = ? and action = 'session.sign_in_failed'
-           and at > now() - interval '${failureMinutes} minutes' limit ${failuresCounted}
-       ) recent
-     ) failed left join lateral (
-       select created_at as at, country, network, latitude, longitude from sign_ins
-       where user_id = ? and outcome <> 'refuse' and disowned_at is null
-       order by created_at desc, id desc limit ${historyMax}
-     ) past on true`,
-    [userId, userId],
-  )) as { rows: (Omit<PastSignIn, 'at'> & { at: Date | null; failures: number })[] };
-  return {
-    history: rows.flatMap(({ at, country, network, latitude, longitude }) =>
-      at ? [{ at, country, network, latitude, longitude }] : [],
-    ),
-    failures: rows[0]?.failures ?? 0,
-  };
-};
+import type { Assessment, RiskFactor, RiskOutcome } from './risk.ts';
 
 export interface NewSignIn {
+  id: string;
   userId: string;
   clientId: string | undefined;
   amr: readonly string[];
@@ -52,21 +17,30 @@ export interface NewSignIn {
   assessment: Assessment;
 }
 
-/** @returns its id */
-export const insertSignIn = async (db: Db, { assessment, amr, ...signIn }: NewSignIn): Promise<string> => {
-  const id = uuid();
+/** SQL that writes a sign-in down. */
+export const signInInsertion = ({ assessment, amr, ...signIn }: NewSignIn, bind: Bind): string => {
   const { country, city, latitude, longitude, network } = assessment.place ?? {};
-  await db('signIns').insert({
-    id,
-    ...signIn,
+  const row = {
+    id: signIn.id,
+    user_id: signIn.userId,
+    client_id: signIn.clientId,
     amr: [...amr],
+    address: signIn.address,
+    user_agent: signIn.userAgent,
+    device_hash: signIn.deviceHash,
+    token_hash: signIn.tokenHash,
     outcome: assessment.outcome,
     score: assessment.score,
     factors: JSON.stringify(assessment.factors),
     ...{ country, city, latitude, longitude, network },
-    createdAt: new Date(),
-  });
-  return id;
+    created_at: new Date(),
+  };
+  return insertion('sign_ins', row, bind);
+};
+
+export const insertSignIn = async (db: Db, signIn: NewSignIn): Promise<void> => {
+  const { values, bind } = createBindings();
+  await queryDirectly(db, signInInsertion(signIn, bind), values);
 };
 
 /** A sign-in as the page shows it that can take it back. */

@@ -6,7 +6,7 @@ import { keyOf, ListQuery, listOf, pageOf } from '../http/lists.ts';
 import { type Route, route } from '../http/route.ts';
 import { Id, Time } from '../http/schemas.ts';
 import { describeDevice, parseDevice } from '../sessions/device.ts';
-import { assertPresentRank } from '../users/users.commands.ts';
+import { assertOutranks } from '../users/users.commands.ts';
 import { findAccount } from '../users/users.queries.ts';
 import { riskFactorNames, scoreMax } from './risk.ts';
 import { pageSignIns, type StoredSignIn } from './sign-ins.queries.ts';
@@ -126,7 +126,7 @@ export const signInRoutes = ({ db }: { db: Db }): Route[] => [
     handle: async ({ params, query, caller }) => {
       const account = await findAccount(db, params.id);
       if (!account) throw notFound('user');
-      if (caller.id !== account.id) await assertPresentRank(db, caller, account.rank);
+      await assertOutranks(db, caller, account.id);
       return list(db, account.id, query, true);
     },
   }),

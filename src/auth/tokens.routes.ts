@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { Db } from '../../db/connect.ts';
 import type { Actor } from '../audit/logs.commands.ts';
-import { AppError } from '../errors.ts';
+import { AppError, forbidden } from '../errors.ts';
 import { type Route, route } from '../http/route.ts';
 import { Time } from '../http/schemas.ts';
 import { AuthenticationResponse } from '../mfa/passkey-responses.ts';
@@ -24,6 +24,8 @@ export interface IssuedTokens {
 
 export interface TokenDeps {
   db: Db;
+  /** @throws AppError 503 when too many passwords wait to be hashed */
+  assertRoom(): void;
   signIn(actor: Actor, input: SignInInput): Promise<SignInOutcome>;
   finishSignIn(actor: Actor, input: Pick<SecondStep, 'mfaToken' | 'code' | 'passkey'>): Promise<SignInOutcome>;
   /** Signs somebody in who has shown who they are in another way. */
@@ -120,9 +122,18 @@ export const signedIn = async (deps: TokenDeps, actor: Actor, signIn: SignIn): P
   return { ...tokensOf(tokens), user: person, ...(signIn.enrolBy ? { enrolBy: signIn.enrolBy.toISOString() } : {}) };
 };
 
-/** @throws AppError 401 for whatever is wrong or missing */
+/** @throws AppError 403 sign_in_method_not_allowed where an organization wants another way in; nothing for any other refusal */
+export const assertMethodAllowed = (outcome: SignInOutcome): void => {
+  if (outcome.kind !== 'refused' || !outcome.instead) return;
+  throw forbidden('sign_in_method_not_allowed', 'An organization of the account does not allow this way to sign in', {
+    members: { methods: outcome.instead },
+  });
+};
+
+/** @throws AppError 401 for whatever is wrong or missing, 403 sign_in_method_not_allowed */
 export const answer = (deps: TokenDeps, actor: Actor, outcome: SignInOutcome): ReturnType<typeof signedIn> => {
   if (outcome.kind === 'signed-in') return signedIn(deps, actor, outcome);
+  assertMethodAllowed(outcome);
   if (outcome.kind === 'refused') throw invalidCredentials();
   if (outcome.kind === 'wrong-code')
     throw new AppError(
@@ -150,10 +161,14 @@ export const tokenRoutes = (deps: TokenDeps): Route[] => [
     description:
       'Begins a session, which `/sessions` shows and can end. An unknown address, a wrong password, an address that is not confirmed and a locked account are answered alike.',
     access: 'public',
+    assertRoom: deps.assertRoom,
     body: Login,
     returns: SignedIn,
     status: 200,
-    problems: { 401: ['invalid_credentials', 'mfa_required', 'enrolment_required', 'invalid_mfa_code'] },
+    problems: {
+      401: ['invalid_credentials', 'mfa_required', 'enrolment_required', 'invalid_mfa_code'],
+      403: ['sign_in_method_not_allowed'],
+    },
     handle: async ({ body, actor }) => {
       const outcome = await deps.signIn(actor, body);
       return answer(deps, actor, outcome);

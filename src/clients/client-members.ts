@@ -126,7 +126,8 @@ const ownMembers = {
     example: 'oauth2.1',
   }),
   first_party: z.boolean().optional().meta({
-    description: 'The operator’s own application: people are not asked for consent',
+    description:
+      'The operator’s own application: people are not asked for consent, unless they rank above whoever registered it, or may do more',
     example: false,
   }),
   require_pkce: z.boolean().optional().meta({
@@ -135,6 +136,10 @@ const ownMembers = {
   }),
   require_mfa: z.boolean().optional().meta({
     description: 'Everybody who signs in there needs a second factor, on browsers that are remembered too',
+    example: false,
+  }),
+  require_organization: z.boolean().optional().meta({
+    description: 'Everybody signs in there for one organization that they belong to, as with `organization=select`',
     example: false,
   }),
   audience: storable.min(1).max(200).optional().meta({

@@ -9,8 +9,8 @@ import { transact } from '../../db/transact.ts';
 import { type Actor, recordEvent, system } from '../audit/logs.commands.ts';
 import { conflict, forbidden, invalid, notFound } from '../errors.ts';
 import { assertRank, type Caller } from '../http/caller.ts';
+import { findUserAccess } from '../roles/access.queries.ts';
 import { intersect, mayPassOn, permissionsOf } from '../roles/permissions.ts';
-import { findUserAccess } from '../roles/roles.queries.ts';
 import { equalInConstantTime, hashToken, randomToken } from '../secrets.ts';
 import {
   assertValid,

@@ -71,6 +71,8 @@ export interface Client {
   requirePkce: boolean;
   /** Everybody who signs in there needs a second factor. */
   requireMfa: boolean;
+  /** Everybody signs in there for one organization. */
+  requireOrganization: boolean;
   theme: ClientTheme | null;
   /** Which tokens it may exchange for others, beside API keys. */
   tokenExchange: ExchangePolicy | null;
@@ -101,6 +103,8 @@ export interface Client {
   blockedAt: Date | null;
   /** Whether somebody answers for it: an administrator, or whoever made the token that it registered with. */
   vouchedFor: boolean;
+  /** Goes up when its tokens are revoked: those that it got for itself carry the one that they were made in. */
+  tokenGeneration: number;
 }
 
 /** What a client may change about the look of the pages it sends people to. */
@@ -133,6 +137,7 @@ const columns = [
   'lastUsedAt',
   'blockedAt',
   'vouchedFor',
+  'tokenGeneration',
 ] as const;
 
 export const findClient = async (db: Db, clientId: string): Promise<Client | undefined> =>

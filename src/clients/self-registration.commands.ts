@@ -6,8 +6,8 @@ import type { Db } from '../../db/connect.ts';
 import { transact } from '../../db/transact.ts';
 import { type Actor, recordEvent, system } from '../audit/logs.commands.ts';
 import { foreignError, invalid, unauthenticated } from '../errors.ts';
+import { findUserAccess } from '../roles/access.queries.ts';
 import { mayPassOn, permissionsOf } from '../roles/permissions.ts';
-import { findUserAccess } from '../roles/roles.queries.ts';
 import { equalInConstantTime, hashToken, randomToken } from '../secrets.ts';
 import {
   assertValid,

@@ -8,6 +8,8 @@ import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import type { AccountDeps } from '../auth/accounts.commands.ts';
 import { noticeTo } from '../auth/notices.commands.ts';
 import { conflict, forbidden, notFound } from '../errors.ts';
+import { findGiftsOfAccount } from '../roles/accounts-of-others.ts';
+import { mayHoldAll } from '../roles/passing-on.ts';
 import type { Secrets } from '../secrets.ts';
 import { openPii, type Pii, sealPii } from '../users/pii.ts';
 import { findAccount, findUser, lockUser, type User, updateUser } from '../users/users.queries.ts';
@@ -29,9 +31,16 @@ export interface IdentityDeps
   requiredRank: number | undefined;
 }
 
-/** An account of a provider that a row describes ranks no higher than whoever wrote the row: else they could sign in as anybody. */
-export const ranksTooHigh = async (db: Db, provider: IdentityProvider, userId: string): Promise<boolean> =>
-  provider.source === 'row' && ((await findAccount(db, userId))?.rank ?? 0) > provider.rank;
+/**
+ * An account of a provider that a row describes ranks no higher, and may do no more, than whoever wrote the row: else they could sign
+ * in as anybody.
+ */
+export const ranksTooHigh = async (db: Db, provider: IdentityProvider, userId: string): Promise<boolean> => {
+  const { source, rank, permissions } = provider;
+  if (source !== 'row') return false;
+  if (((await findAccount(db, userId))?.rank ?? 0) > rank) return true;
+  return Boolean(permissions) && !mayHoldAll(permissions ?? [], await findGiftsOfAccount(db, userId));
+};
 
 const keyOf = ({ providerId, issuer, subject }: UpstreamPerson) => ({ providerId, issuer, subject });
 

@@ -1,6 +1,6 @@
 /**
  * Registers, changes and deletes identity providers over REST. Who writes one could sign in as whoever it knows, so it signs in
- * nobody who ranks higher than they do, and gives no role above theirs.
+ * nobody who ranks higher or may do more than they do, and gives no role above theirs.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Db } from '../../db/connect.ts';
@@ -9,8 +9,9 @@ import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { findPresentPowers, type PresentPowers } from '../clients/clients.commands.ts';
 import { conflict, invalid, notFound } from '../errors.ts';
 import { assertRank, type Caller, isSignedInHere } from '../http/caller.ts';
+import { assertHolds } from '../roles/passing-on.ts';
 import { mayPassOn } from '../roles/permissions.ts';
-import { findRanks, listRoles } from '../roles/roles.queries.ts';
+import { findRanks, findRolePermissions, listRoles } from '../roles/roles.queries.ts';
 import type { Secrets } from '../secrets.ts';
 import {
   findProviderRow,
@@ -73,8 +74,8 @@ const assertFits = (
 const rankFor = async (db: Db, caller: Caller, { rank }: { rank: number }): Promise<number> => {
   if (isSignedInHere(caller)) return rank;
   const roles = (await listRoles(db)).reverse();
-  const tooMuch = roles.find(({ permissions }) =>
-    permissions.some((name) => !name.endsWith(':own') && !mayPassOn(caller.permissions, name)),
+  const tooMuch = roles.find(({ effectivePermissions }) =>
+    effectivePermissions.some((name) => !name.endsWith(':own') && !mayPassOn(caller.permissions, name)),
   );
   return Math.min(rank, tooMuch ? tooMuch.rank - 1 : rank);
 };
@@ -86,8 +87,16 @@ const findPowers = async (db: Db, caller: Caller): Promise<PresentPowers> => {
   return { ...present, rank: await rankFor(db, caller, present) };
 };
 
-/** @throws AppError 400 for a role that is not there, 403 rank_too_low for one above the rank */
-const assertRoles = async (db: Db, { roles }: ProviderMetadata, present: { rank: number }): Promise<void> => {
+/**
+ * Whoever writes a rule gives its role to everybody whom it fits, and so gives no more than they hold.
+ * @throws AppError 400 for a role that is not there, 403 rank_too_low for one above the rank, or as `assertHolds`
+ */
+const assertRoles = async (
+  db: Db,
+  caller: Caller,
+  { roles }: ProviderMetadata,
+  present: { rank: number },
+): Promise<void> => {
   const names = roles.map(({ role }) => role);
   const ranks = await findRanks(db, names);
   for (const name of names) {
@@ -97,6 +106,7 @@ const assertRoles = async (db: Db, { roles }: ProviderMetadata, present: { rank:
         fields: [{ field: 'roles', code: 'role_not_found', message: `${name} is no role` }],
       });
     assertRank(present, rank);
+    await assertHolds(db, caller, { permissions: await findRolePermissions(db, name), rank });
   }
 };
 
@@ -117,7 +127,7 @@ export const createIdentityProvider = async (
   if (providers.isReserved(id)) throw taken();
   return transact(db, async (db) => {
     const present = await findPowers(db, caller);
-    await assertRoles(db, input.metadata, present);
+    await assertRoles(db, caller, input.metadata, present);
     const [count] = (await db('identityProviders').count('* as rows')) as { rows: string }[];
     if (Number(count?.rows) >= providersMax)
       throw conflict('too_many_identity_providers', `There are ${providersMax} identity providers already`);
@@ -127,6 +137,7 @@ export const createIdentityProvider = async (
         metadata: JSON.stringify(input.metadata),
         secretsEncrypted: sealProviderSecrets(secrets, id, input.secrets),
         rank: present.rank,
+        permissions: JSON.stringify(present.permissions),
         createdBy: present.registrar,
       })
       .onConflict('id')
@@ -177,13 +188,14 @@ export const updateIdentityProvider = async (
     const isElsewhere = places.some((name) => input.metadata[name] !== before.metadata[name]);
     const next = { metadata: input.metadata, secrets: { ...(isElsewhere ? {} : kept.secrets), ...input.secrets } };
     assertFits({ refusalOf }, next.metadata, next.secrets);
-    await assertRoles(db, next.metadata, present);
+    await assertRoles(db, caller, next.metadata, present);
     await db('identityProviders')
       .where({ id })
       .update({
         metadata: JSON.stringify(next.metadata),
         secretsEncrypted: sealProviderSecrets(secrets, id, next.secrets),
         rank: present.rank,
+        permissions: JSON.stringify(present.permissions),
         updatedAt: db.fn.now(),
       });
     const roles = db('roles')

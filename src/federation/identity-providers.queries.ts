@@ -1,5 +1,5 @@
 /** Reads of identity providers. They are asked whenever somebody uses one, so that a change is in force at once and everywhere. */
-import type { Db } from '../../db/connect.ts';
+import { type Db, queryDirectly } from '../../db/connect.ts';
 import type { Secrets } from '../secrets.ts';
 import {
   type IdentityProvider,
@@ -14,12 +14,16 @@ export interface ProviderRow {
   metadata: ProviderMetadata;
   secretsEncrypted: Uint8Array | null;
   rank: number;
+  /** What whoever wrote it could pass on; null for one that was written before that was kept. */
+  permissions: readonly string[] | null;
   createdBy: string | null;
   createdAt: Date;
   updatedAt: Date;
 }
 
-const columns = ['id', 'metadata', 'secretsEncrypted', 'rank', 'createdBy', 'createdAt', 'updatedAt'] as const;
+const columns = [
+  ...(['id', 'metadata', 'secretsEncrypted', 'rank', 'permissions', 'createdBy', 'createdAt', 'updatedAt'] as const),
+];
 
 export const findProviderRow = (db: Db, id: string): Promise<ProviderRow | undefined> =>
   db('identityProviders')
@@ -45,6 +49,8 @@ export const listProviderRows = (
     .orderBy('id')
     .limit(limit)
     .select(...columns);
+
+const offeredRows = 'select id, metadata from identity_providers order by id limit $1';
 
 /** What a row's secrets are sealed for. */
 const sealedRow = (id: string) => `identity_providers:${id}`;
@@ -79,7 +85,11 @@ export interface Providers {
 export const createProviders = (db: Db, secrets: Secrets, file: readonly IdentityProvider[]): Providers => {
   const isReserved = (id: string) => file.some((provider) => provider.id === id);
   const toProvider = (row: ProviderRow): IdentityProvider =>
-    resolveProvider(row.id, row.metadata, openProviderSecrets(secrets, row), { rank: row.rank, source: 'row' });
+    resolveProvider(row.id, row.metadata, openProviderSecrets(secrets, row), {
+      rank: row.rank,
+      permissions: row.permissions,
+      source: 'row',
+    });
   return {
     isReserved,
     find: async (id) => {
@@ -90,7 +100,7 @@ export const createProviders = (db: Db, secrets: Secrets, file: readonly Identit
       return provider?.metadata.enabled ? provider : undefined;
     },
     list: async () => {
-      const rows = await listProviderRows(db, { limit: providersMax });
+      const rows = await queryDirectly<Pick<ProviderRow, 'id' | 'metadata'>>(db, offeredRows, [providersMax]);
       const offered = rows.map(({ id, metadata }) => ({ id, metadata: withPreset(metadata) }));
       return [...file, ...offered.filter(({ id }) => !isReserved(id))].filter(({ metadata }) => metadata.enabled);
     },

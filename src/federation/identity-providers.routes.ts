@@ -134,13 +134,13 @@ export const identityProviderRoutes = ({ issuer, ...deps }: ProviderDeps & { iss
       tag,
       summary: 'Register an identity provider',
       description:
-        'It is in force at once. It signs in nobody who ranks above whoever wrote it last; written with an API key or by an application, nobody who may do more than that. Register the `redirect_uri` of the answer there.',
+        'It is in force at once. It signs in nobody who ranks above whoever wrote it last, or may do more than they can pass on. Register the `redirect_uri` of the answer there.',
       access: 'identity_providers:write:any',
       body: NewIdentityProvider,
       returns: IdentityProviderDocument,
       status: 201,
       problems: {
-        403: ['rank_too_low'],
+        403: ['rank_too_low', 'exceeds_yours', 'session_needed'],
         409: ['identity_provider_exists', 'too_many_identity_providers'],
       },
       handle: async ({ body: { id, ...body }, actor, caller }) =>
@@ -176,7 +176,10 @@ export const identityProviderRoutes = ({ issuer, ...deps }: ProviderDeps & { iss
       body: ReplaceIdentityProvider,
       returns: IdentityProviderDocument,
       status: 200,
-      problems: { 403: ['rank_too_low'], 404: ['identity_provider_not_found'] },
+      problems: {
+        403: ['rank_too_low', 'exceeds_yours', 'session_needed'],
+        404: ['identity_provider_not_found'],
+      },
       handle: async ({ params: { id }, body, actor, caller }) =>
         documentOf(await updateIdentityProvider(deps, actor, caller, id, toInput(body))),
     }),

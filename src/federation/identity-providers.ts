@@ -162,6 +162,8 @@ export interface IdentityProvider {
   revision: string;
   /** Roles that rank higher are not given. */
   rank: number;
+  /** Of a row: who may do more than that is not signed in by it. */
+  permissions?: readonly string[] | null;
   source: 'file' | 'row';
 }
 

@@ -9,6 +9,7 @@ import { transact } from '../../db/transact.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { type AccountDeps, linkTo, userTarget } from '../auth/accounts.commands.ts';
 import { actionMinutes, createActionToken } from '../auth/action-tokens.commands.ts';
+import { joinByAddress } from '../roles/joining.commands.ts';
 import { sealPii } from '../users/pii.ts';
 import {
   findUser,
@@ -94,6 +95,7 @@ const createAccount = async (
   if (Object.keys(pii).length) await updateUser(db, user.id, sealPii(deps.secrets, user.id, pii));
   const meta = { provider: providerId };
   await recordEvent(db, actor, { action: 'user.register', target: userTarget(user.id), meta });
+  if (proven) await joinByAddress(db, { ...actor, type: 'user', id: user.id }, [user.id]);
   return true;
 };
 

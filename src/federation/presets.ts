@@ -79,12 +79,13 @@ export const resolveProvider = (
   id: string,
   metadata: ProviderMetadata,
   secrets: ProviderSecrets,
-  { rank, source }: Pick<IdentityProvider, 'rank' | 'source'>,
+  { rank, permissions = null, source }: Pick<IdentityProvider, 'rank' | 'permissions' | 'source'>,
 ): IdentityProvider => ({
   id,
   metadata: withPreset(metadata),
   secrets,
-  revision: hashToken(JSON.stringify([id, metadata, secrets, rank, source])),
+  revision: hashToken(JSON.stringify([id, metadata, secrets, rank, permissions, source])),
   rank,
+  permissions,
   source,
 });

@@ -135,7 +135,7 @@ export const socialRoutes = (deps: SocialDeps): Route[] => [
     status: 200,
     problems: {
       401: ['invalid_social_code', 'mfa_required', 'invalid_credentials'],
-      403: ['social_mail_sent', 'social_no_account'],
+      403: ['social_mail_sent', 'social_no_account', 'sign_in_method_not_allowed'],
       409: ['social_profile_needed', 'social_account_exists'],
     },
     handle: ({ body, actor, locales }) => redeem(deps, actor, body, deps.negotiate(locales)),

@@ -4,6 +4,7 @@ import { listActivity } from '../auth/activity.queries.ts';
 import { tellActivity } from '../auth/activity.ts';
 import { findPerson } from '../auth/me.queries.ts';
 import { findFactors } from '../mfa/factors.queries.ts';
+import { listOwnMemberships } from '../organizations/members.queries.ts';
 import type { Secrets } from '../secrets.ts';
 import { listConsents } from '../sessions/sessions.queries.ts';
 import { openPii } from '../users/pii.ts';
@@ -60,8 +61,40 @@ export const parts = (secrets: Secrets): Part[] => [
       return user ? openPii(secrets, user) : {};
     },
   },
+  {
+    name: 'organizations',
+    read: async (db, userId) =>
+      (await listOwnMemberships(db, userId)).map(({ isOnlyOwner, ...membership }) => membership),
+  },
+  {
+    name: 'invitations',
+    read: (db, userId) =>
+      db('organizationInvitations')
+        .join('organizations', 'organizations.id', 'organizationId')
+        .where('email', db('users').where({ id: userId }).whereNotNull('emailVerifiedAt').select('email'))
+        .orderBy('organizationInvitations.id')
+        .select(...['name', 'organizationInvitations.createdAt', 'expiresAt', 'acceptedAt', 'declinedAt', 'revokedAt']),
+  },
   { name: 'roles', read: (db, userId) => given(db, 'roleGrants', userId) },
   { name: 'permissions', read: (db, userId) => given(db, 'permissionGrants', userId) },
+  {
+    name: 'groups',
+    read: (db, userId) =>
+      db('groupMembers')
+        .join('groups', 'groups.id', 'groupMembers.groupId')
+        .where({ userId })
+        .orderBy('groups.id')
+        .select('groups.name', 'groups.kind', 'groups.organizationId', 'groups.isActive', 'groupMembers.createdAt'),
+  },
+  {
+    name: 'businessDomains',
+    read: (db, userId) =>
+      db('domainMembers')
+        .join('domains', 'domains.id', 'domainMembers.domainId')
+        .where({ userId })
+        .orderBy('domains.key')
+        .select('domains.key', 'domains.name', 'domains.isActive', 'domainMembers.createdAt'),
+  },
   {
     name: 'authenticatorApps',
     read: (db, userId) =>

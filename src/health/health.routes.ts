@@ -19,14 +19,14 @@ const ready = new Set(['/health/ready', '/ready']);
 
 /**
  * `/health` and `/health/live` answer 200 while the process runs; `/health/ready` and `/ready` answer 503 with the
- * failing part named when the database is away or the process is shutting down.
+ * failing part named when the database is away, or the process is shutting down or not all there yet.
  */
-export const health = ({ db, stopping }: { db: Db; stopping(): boolean }): Koa.Middleware => {
+export const health = ({ db, available }: { db: Db; available(): boolean }): Koa.Middleware => {
   const checks: Record<string, () => Promise<unknown>> = {
     database: () => db.raw('select 1'),
-    server: () => (stopping() ? Promise.reject(new Error('shutting down')) : Promise.resolve()),
+    server: () => (available() ? Promise.resolve() : Promise.reject(new Error('starting or shutting down'))),
   };
-  const probe = async (): Promise<Record<string, 'ok' | 'failing'>> =>
+  const look = async (): Promise<Record<string, 'ok' | 'failing'>> =>
     Object.fromEntries(
       await Promise.all(
         Object.entries(checks).map(async ([name, check]) => [
@@ -38,8 +38,15 @@ export const health = ({ db, stopping }: { db: Db; stopping(): boolean }): Koa.M
         ]),
       ),
     );
-  return async (ctx, next) => {
-    if (ctx.method !== 'GET' && ctx.method !== 'HEAD') return next();
+  // Nothing limits who may ask, or how often: however many do at a time, it costs one connection.
+  let looking: ReturnType<typeof look> | undefined;
+  const probe = () => {
+    looking ??= look().finally(() => {
+      looking = undefined;
+    });
+    return looking;
+  };
+  const answer: Koa.Middleware = async (ctx, next) => {
     const path = canonicalPath(ctx.path);
     if (live.has(path)) {
       ctx.set('Cache-Control', 'no-store');
@@ -52,4 +59,5 @@ export const health = ({ db, stopping }: { db: Db; stopping(): boolean }): Koa.M
       ctx.body = { status: failing.length ? 'failing' : 'ok', timestamp: new Date().toISOString(), failing, parts };
     } else return next();
   };
+  return (ctx, next) => (ctx.method === 'GET' || ctx.method === 'HEAD' ? answer(ctx, next) : next());
 };

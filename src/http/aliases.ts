@@ -13,6 +13,7 @@ export const aliases = [
   ['/auth/validate-token', '/auth/validate'],
   ['/identity/users', '/users'],
   ['/identity/users/*', '/users/*'],
+  ['/roles', '/rbac/roles'],
   ['/healthz', '/health/live'],
   ['/readyz', '/health/ready'],
   // Last: everything again under /api/v1, the names above included.

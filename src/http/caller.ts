@@ -1,7 +1,7 @@
 /** Who calls a route, as the token that was sent says. */
 import type { Actor } from '../audit/logs.commands.ts';
 import { forbidden } from '../errors.ts';
-import { mayPassOn, permits } from '../roles/permissions.ts';
+import { type Decision, decide, type Facts, noPolicies, type Question, type SubjectFacts } from '../policies/decide.ts';
 
 export interface Caller {
   /** `external`: somebody whom the issuer in AUTH_OIDC_ISSUER vouches for and who has no account here. */
@@ -26,22 +26,54 @@ export interface Caller {
   scope?: readonly string[];
   /** What the caller may do with this token: what they may do at all, as far as its scope goes. */
   permissions: readonly string[];
+  /** What they may do with it besides, inside the organizations that they belong to and in those beneath them. */
+  organizations?: SubjectFacts['organizations'];
+  /** Of a token that is for one organization alone: `organizations` has that one. */
+  organizationId?: string;
+  groups?: SubjectFacts['groups'];
+  domains?: SubjectFacts['domains'];
+  /** The policies that are active, and what they may ask about the request. */
+  policiesFor?: Facts['policiesFor'];
+  context?: Question['context'];
   /** What the token is bound to (RFC 7800 `cnf`): whoever sends it must prove that they hold it. */
   confirmation?: Readonly<{ jkt?: string; 'x5t#S256'?: string }>;
+  /** What `/auth/me` tells of a user, where it was read along with the token. */
+  person?: unknown;
   /** Of a token of an external issuer: what it says of the person. */
   claims?: Readonly<Record<string, unknown>>;
 }
 
-/** Whether the caller holds the permission; for one that ends in `:own`, whether `owner` is the caller or they hold it for any. */
-export const may = (caller: Caller, permission: string, owner?: string): boolean => {
-  if (!permission.endsWith(':own')) return permits(caller.permissions, permission);
-  // What is one's own is a person's: an application has no account, sessions or keys.
-  if (owner === undefined) return caller.kind === 'user' && permits(caller.permissions, permission);
-  return permits(
-    caller.permissions,
-    caller.kind === 'user' && owner === caller.id ? permission : permission.replace(/own$/, 'any'),
-  );
+/** What it is that a caller wants to do something to, as far as it matters to who may. */
+export type Target = Pick<Question['resource'], 'id' | 'owner' | 'organizations' | 'every' | 'properties'>;
+
+/** The question whether the caller may do what the permission names. */
+export const questionOf = ({ kind, id, context }: Caller, permission: string, target: Target = {}): Question => {
+  const [type = '', action = '', scope] = permission.split(':');
+  const owner = scope === 'own' && !Object.keys(target).length ? id : target.owner;
+  return { subject: { type: kind, id }, action, resource: { type, ...target, owner }, context };
 };
+
+/**
+ * Whether the caller may do what the permission names, and why. What is wanted is its resource and action; which scope suffices
+ * follows from the target: `own` for its owner, `organization` for a member of one of its organizations or of one above
+ * them, else `any`. Without a target a permission that ends in `own` is for the caller's own things.
+ */
+export const decideFor = (caller: Caller, permission: string, target: Target = {}): Decision => {
+  const scope = permission.split(':')[2];
+  // What is one's own is a person's: an application has no account, sessions or keys.
+  if (scope === 'own' && !Object.keys(target).length && caller.kind !== 'user')
+    return { allowed: false, because: { rule: 'default', permission } };
+  const { organizations = [], policiesFor = noPolicies } = caller;
+  return decide(questionOf(caller, permission, target), {
+    subject: { ...caller, organizations },
+    scope: caller.scope,
+    policiesFor,
+  });
+};
+
+/** As `decideFor`: whether the caller may, for one whose thing it is. */
+export const may = (caller: Caller, permission: string, owner?: string): boolean =>
+  decideFor(caller, permission, owner === undefined ? {} : { owner }).allowed;
 
 /**
  * The caller as the audit log is to name them.
@@ -85,14 +117,3 @@ export function assertSignedInHere(caller: Caller): asserts caller is SignedInHe
 /** Whether it is the token of a person's sign-in at an application of our own. */
 export const isSignedInHere = (caller: Caller): boolean =>
   caller.kind === 'user' && caller.sessionUid !== undefined && caller.firstParty === true && !caller.apiKeyId;
-
-/**
- * For what gives somebody these permissions, or takes over an account that has them: an API key, an application or a machine may
- * do so only as far as its own token goes. Whoever has signed in here is judged by rank alone.
- * @throws AppError 403 session_needed
- */
-export const assertPassesOn = (caller: Caller, permissions: readonly string[]): void => {
-  const given = permissions.filter((name) => !name.startsWith('!') && !name.endsWith(':own'));
-  if (!isSignedInHere(caller) && given.some((name) => !mayPassOn(caller.permissions, name)))
-    throw forbidden('session_needed', 'This gives more than the token may do: it needs that of a sign-in here');
-};

@@ -1,6 +1,7 @@
 /** Whose address a request comes from, so that limits and the audit log cannot be told another. */
 import { type BlockList, isIP } from 'node:net';
 import type Koa from 'koa';
+import { LRUCache } from 'lru-cache';
 
 /** An address as it is written in X-Forwarded-For: perhaps with a port, in brackets, with a zone. Undefined for anything else. */
 const parseAddress = (text: string): string | undefined => {
@@ -11,6 +12,16 @@ const parseAddress = (text: string): string | undefined => {
     .replace(/%.*$/, '')
     .replace(/^::ffff:(?=\d+\.)/i, '');
   return isIP(plain) ? plain : undefined;
+};
+
+/** Of connections, which many requests come by. */
+const peers = new LRUCache<string, string>({ max: 1000 });
+const parsePeer = (peer: string): string => {
+  const known = peers.get(peer);
+  if (known !== undefined) return known;
+  const address = parseAddress(peer) ?? '';
+  peers.set(peer, address);
+  return address;
 };
 
 const isListed = (list: BlockList, address: string): boolean =>
@@ -33,26 +44,38 @@ export const clientAddress = (
   { peer, forwarded }: { peer: string; forwarded: string },
   { proxies, trusted }: { proxies: number; trusted: BlockList },
 ): string => {
-  const from = parseAddress(peer) ?? '';
+  const from = parsePeer(peer);
   if (!proxies || !forwarded || !from || !isListed(trusted, from)) return from;
   const [seen = ''] = forwarded.split(',').slice(-proxies);
   return parseAddress(seen) ?? from;
 };
 
-/** Makes `ctx.ip` of an app the client's address. */
-export const trustProxies = (app: Koa, proxies: number, trusted: BlockList): void => {
-  const known = new WeakMap<object, string>();
+const seen = Symbol('address');
+interface Seen extends Koa.Request {
+  [seen]?: string;
+}
+
+/**
+ * Makes `ctx.ip` of an app the client's address.
+ * @param directPort where clients show certificates to us: whatever is in between adds no headers, so those that are there are theirs
+ */
+export const trustProxies = (app: Koa, proxies: number, trusted: BlockList, directPort?: number): void => {
+  // On the request itself: a WeakMap of requests costs the garbage collector more than the address costs.
   Object.defineProperty(app.request, 'ip', {
-    get(this: Koa.Request) {
-      const given = known.get(this);
+    get(this: Seen) {
+      const given = this[seen];
       if (given !== undefined) return given;
-      const input = { peer: this.socket.remoteAddress ?? '', forwarded: this.get('x-forwarded-for') };
+      const isDirect = directPort !== undefined && this.socket.localPort === directPort;
+      const input = {
+        peer: this.socket.remoteAddress ?? '',
+        forwarded: isDirect ? '' : this.get('x-forwarded-for'),
+      };
       const address = clientAddress(input, { proxies, trusted });
-      known.set(this, address);
+      this[seen] = address;
       return address;
     },
-    set(this: Koa.Request, address: string) {
-      known.set(this, address);
+    set(this: Seen, address: string) {
+      this[seen] = address;
     },
   });
 };

@@ -1,11 +1,12 @@
 /** Keyset pages: a list is ordered by a unique key, and the cursor is the key of the last row that was seen. */
 import { z } from 'zod';
 import { invalid } from '../errors.ts';
+import { Time } from './schemas.ts';
 
 /** Opaque to clients: base64url of the key. */
 const Cursor = z
   .string()
-  .max(400)
+  .max(600)
   .regex(/^[A-Za-z0-9_-]+$/, 'expected the nextCursor of an earlier page')
   .meta({ description: 'The `nextCursor` of the page before' });
 
@@ -29,13 +30,35 @@ export const listOf = <T extends z.ZodType>(item: T) =>
 export const keyOf = (cursor: string | undefined): string | undefined =>
   cursor === undefined ? undefined : Buffer.from(cursor, 'base64url').toString().replaceAll('\0', '');
 
+const notOurs = () =>
+  invalid('invalid_request', 'The request is not valid', {
+    fields: [{ field: 'cursor', code: 'invalid_format', message: 'expected the nextCursor of an earlier page' }],
+  });
+
 /** As `keyOf`, of a list that is ordered by an id. @throws AppError 400 invalid_request for a cursor that holds none */
 export const idKeyOf = (cursor: string | undefined): string | undefined => {
   const key = keyOf(cursor);
   if (key === undefined || z.uuid().safeParse(key).success) return key;
-  throw invalid('invalid_request', 'The request is not valid', {
-    fields: [{ field: 'cursor', code: 'invalid_format', message: 'expected the nextCursor of an earlier page' }],
-  });
+  throw notOurs();
+};
+
+/** The key of a list that is ordered by a moment, and by an id where moments are the same. */
+export interface TimedKey {
+  /** RFC 3339 in UTC, as exact as the database has it: what JSON says of it is rounded, and a page would lose or repeat rows. */
+  at: string;
+  id: string;
+}
+
+/** For `pageOf`. */
+export const timedKey = ({ at, id }: TimedKey): string => `${at}/${id}`;
+
+/** As `keyOf`, of a list that is ordered by `timedKey`. @throws AppError 400 invalid_request for a cursor that holds none */
+export const timedKeyOf = (cursor: string | undefined): TimedKey | undefined => {
+  const key = keyOf(cursor);
+  if (key === undefined) return undefined;
+  const [at = '', id = '', ...rest] = key.split('/');
+  if (Time.safeParse(at).success && z.uuid().safeParse(id).success && !rest.length) return { at, id };
+  throw notOurs();
 };
 
 /**

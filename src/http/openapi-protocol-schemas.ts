@@ -1,5 +1,6 @@
 /** What the protocol's endpoints take and answer, as far as a reader of the API wants it: the standards have the rest. */
 import { z } from 'zod';
+import { Address } from './schemas.ts';
 
 const text = (description: string, example?: unknown) =>
   z.string().meta({ description, ...(example === undefined ? {} : { example }) });
@@ -42,6 +43,9 @@ const authorizationOptions = {
   acr_values: optional('How strong a sign-in is wanted, in order of preference (RFC 9470)'),
   login_hint: optional('The mail address that the sign-in page begins with'),
   id_token_hint: optional('An id_token of the person who is expected'),
+  organization: optional(
+    'The id of an organization to sign in for, or `select` to have the person choose one of theirs',
+  ),
   ui_locales: optional('Languages of the pages, in order of preference'),
   claims: optional('Single claims, as JSON (OpenID Connect Core section 5.5)'),
   resource: optional('The API that the access token is for (RFC 8707)'),
@@ -198,7 +202,7 @@ export const UserInfo = z
   .looseObject({
     sub: text('The account, for good', '0199f0c1-7d2e-7c3a-9b55-3f6f0d1c2b4a'),
     name: z.string().optional().meta({ example: 'Ada Lovelace' }),
-    email: z.email().optional().meta({ example: 'ada@example.com' }),
+    email: Address.optional().meta({ example: 'ada@example.com' }),
     email_verified: z.boolean().optional(),
   })
   .meta({ id: 'UserInfo' });

@@ -51,6 +51,10 @@ export const identityScopes = {
   email: 'The mail address and whether it is verified',
   phone: 'The phone number',
   address: 'The postal address',
+  roles: 'The names of one’s roles',
+  permissions: 'What one may do',
+  groups: 'The groups and teams that one is in',
+  organizations: 'The organizations that one belongs to, with one’s roles there',
   offline_access: 'Refresh tokens that outlive the session',
 } as const;
 

@@ -7,7 +7,14 @@ export const tags = {
   'Second factors': 'Authenticator apps, passkeys and backup codes.',
   'Identity providers': 'Signing in with an account elsewhere, and the providers that there are.',
   Sessions: 'Where somebody is signed in.',
-  Users: 'Accounts and their roles.',
+  Users: 'Accounts and their primary roles.',
+  Roles: 'Roles, permissions, and who was given which of them, where and for how long.',
+  Groups: 'Groups of people, as a tree that passes roles down.',
+  Teams: 'Groups that are teams.',
+  Domains: 'Areas of a business, and who works in them. They permit nothing by themselves.',
+  Organizations: 'Organizations and companies as a tree, who belongs to them and who owns them.',
+  Policies: 'Rules about who may do what beyond permissions: versions, trying them out, templates.',
+  Authorization: 'Asking what somebody may do, by the decision that guards this API; also as OpenID AuthZEN.',
   'API keys': 'Keys for programs that act for a person.',
   Clients: 'Applications that are registered, in the names of RFC 7591.',
   Administration: 'Every account, signing keys, and tokens that must end.',
@@ -45,7 +52,7 @@ had (\`x-aliases\`).
 export const headers = {
   'X-Request-Id': {
     description:
-      'Names the request in the log and in the audit log, and is never the sender’s. One that was sent as `X-Correlation-Id` or `X-Request-Id` (8 to 64 characters of `A–Z a–z 0–9 . _ -`) comes back as `X-Correlation-Id` and stands in the log beside it.',
+      'Names the request in the log and in the audit log, and is not the sender’s, except under `/access/v1/`, where OpenID AuthZEN wants the one that was sent. One that was sent as `X-Correlation-Id` or `X-Request-Id` (8 to 64 characters of `A–Z a–z 0–9 . _ -`) comes back as `X-Correlation-Id` and stands in the log beside it.',
     schema: { type: 'string', example: '0199f0c1-7d2e-7c3a-9b55-3f6f0d1c2b4a' },
   },
   RateLimit: {

@@ -80,6 +80,25 @@ const passkeyEndpoints: ZodOpenApiPathsObject = {
   ),
 };
 
+/** OpenID AuthZEN Authorization API 1.0 section 9.1. */
+const AuthzenMetadata = z
+  .object({
+    policy_decision_point: z.url(),
+    access_evaluation_endpoint: z.url(),
+    access_evaluations_endpoint: z.url(),
+  })
+  .meta({ id: 'AuthzenMetadata' });
+
+const authzenConfiguration: ZodOpenApiPathsObject = {
+  '/.well-known/authzen-configuration': lookup(
+    'authzenConfiguration',
+    oauth,
+    'Where a policy decision point answers',
+    'OpenID AuthZEN Authorization API 1.0 section 9. Any site may read it. There are no search APIs.',
+    json('The metadata', AuthzenMetadata),
+  ),
+};
+
 const webfinger = (issuer: string): ZodOpenApiPathsObject => {
   const { get } = lookup(
     'webfinger',
@@ -110,4 +129,5 @@ export const wellKnown = (issuer: string, jwks: string): ZodOpenApiPathsObject =
   ...discovery(jwks),
   ...webfinger(issuer),
   ...passkeyEndpoints,
+  ...authzenConfiguration,
 });

@@ -34,16 +34,17 @@ const pathOf = (route: Route): string => route.path.replace(/:(\w+)/g, '{$1}');
 
 /** Who may call, in words and for programs. */
 const accessOf = (route: Route) => {
-  const { access, owner } = route;
+  const { access, owner, reach, within } = route;
   const oauth2 = (scopes: string[]): Record<string, string[]>[] => [{ oauth2: scopes }, { bearer: [] }, { apiKey: [] }];
   if (access === 'public') return { text: 'Needs no token.', security: [] };
   if (access === 'optional')
     return { text: 'Needs no token; one that is sent must be valid.', security: [{}, ...oauth2([])] };
   if (access === 'signed-in') return { text: 'Needs a token, of whatever scope.', security: oauth2([]) };
   const wider = access.replace(/own$/, 'any');
+  const inside = within ? `, or \`${access.replace(/[^:]+$/, 'organization')}\` in its organization or one above` : '';
   const text = owner
-    ? `Needs the permission \`${access}\` for what is the caller’s own, and \`${wider}\` for anything else.`
-    : `Needs the permission \`${access}\`.`;
+    ? `Needs the permission \`${access}\` for what is the caller’s own, and \`${wider}\` for anything else${inside}.`
+    : `Needs the permission \`${access}\`${inside}${reach ? ', or the same with another scope for as much as that reaches' : ''}.`;
   return { text, security: oauth2([access]), permission: access };
 };
 

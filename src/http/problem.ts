@@ -6,6 +6,12 @@ import type { ProblemCode } from '../problem-codes.ts';
 
 type Field = { field: string; code: string; message: string };
 
+/** Whether there is nothing where something must be; a union says so once for each of its forms. */
+const isMissing = (issue: z.core.$ZodIssue): boolean =>
+  issue.code === 'invalid_union'
+    ? issue.errors.length > 0 && issue.errors.every((form) => form.some((one) => !one.path.length && isMissing(one)))
+    : /received undefined$/.test(issue.message);
+
 /** What zod says, in words for whoever wrote the request. */
 const fieldsOf = (issue: z.core.$ZodIssue): Field[] => {
   const field = issue.path.join('.');
@@ -13,7 +19,7 @@ const fieldsOf = (issue: z.core.$ZodIssue): Field[] => {
     const path = field ? `${field}.` : '';
     return issue.keys.map((key) => ({ field: path + key, code: issue.code, message: 'is not known here' }));
   }
-  if (/received undefined$/.test(issue.message)) return [{ field, code: 'required', message: 'is needed' }];
+  if (isMissing(issue)) return [{ field, code: 'required', message: 'is needed' }];
   return [{ field, code: issue.code ?? 'custom', message: issue.message.replace(/^Invalid input: /, '') }];
 };
 

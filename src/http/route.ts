@@ -5,6 +5,7 @@
 import type { Readable } from 'node:stream';
 import type { z } from 'zod';
 import type { Actor } from '../audit/logs.commands.ts';
+import type { Placed } from '../organizations/paths.queries.ts';
 import type { ProblemCode } from '../problem-codes.ts';
 import type { Permission } from '../roles/permissions.ts';
 import type { Caller } from './caller.ts';
@@ -68,7 +69,17 @@ interface Declaration<
    * Whose thing it is that the path names, for a permission that ends in `:own`: it suffices for the owner, while anybody else
    * needs the same permission with `:any`. Without it the route concerns the caller's own things alone.
    */
-  owner?(params: z.output<P>): string;
+  owner?(params: z.output<P>, caller: Caller): string | undefined;
+  /**
+   * What the path names that lies in organizations: whoever holds the permission in one of them, or in one above, may do it as well.
+   * What is changed is changed for all of its organizations, so that a change takes the permission in each of them.
+   */
+  within?(params: z.output<P>): { type: Placed; id: string };
+  /**
+   * It is enough to hold the permission with a narrower scope, or in some organization: `handle` finds out what of it all the
+   * caller reaches (`reachOf`), and answers for the rest as if it were not there.
+   */
+  reach?: true;
   /** Tokens of the issuer in AUTH_OIDC_ISSUER are let in too. */
   external?: boolean;
   params?: P;
@@ -80,6 +91,8 @@ interface Declaration<
   headers?: readonly string[];
   /** What the body is sent as; JSON unless told otherwise. */
   consumes?: 'application/x-www-form-urlencoded';
+  /** How large the body may be, where 100 kB would not do. */
+  bodyLimit?: '1mb';
   /** Left out where there is nothing to say (204). */
   returns?: R;
   /** Content types of a route that answers with a stream instead of `returns`. */
@@ -87,6 +100,11 @@ interface Declaration<
   status: number;
   /** Stable codes of problems beyond those that every route has (see `problem-codes.ts`), by status. */
   problems?: Readonly<Record<number, readonly ProblemCode[]>>;
+  /**
+   * Asked once the caller's limit has been counted, and before the body is read or anything is looked up.
+   * @throws AppError when there is no room for the work that the request would be
+   */
+  assertRoom?(): void;
   /** False: outside the limits by role. `failures`: tokens that are not valid count, by address, and nothing else. */
   limited?: false | 'failures';
   handle(
@@ -95,8 +113,9 @@ interface Declaration<
 }
 
 export interface Route
-  extends Omit<Declaration<Access, z.ZodType, z.ZodType, z.ZodType, z.ZodType>, 'handle' | 'owner'> {
-  owner?(params: unknown): string;
+  extends Omit<Declaration<Access, z.ZodType, z.ZodType, z.ZodType, z.ZodType>, 'handle' | 'owner' | 'within'> {
+  owner?(params: unknown, caller: Caller): string | undefined;
+  within?(params: unknown): { type: Placed; id: string };
   handle(request: RouteRequest<unknown, unknown, unknown, unknown>): Promise<unknown>;
 }
 

@@ -1,27 +1,37 @@
 /** Serves the REST routes: authenticates, authorizes, limits, parses, calls the handler, and strips what it returns. */
 import { bodyParser } from '@koa/bodyparser';
 import cors from '@koa/cors';
-import Router from '@koa/router';
+import createRouter, { type HTTPMethod } from 'find-my-way';
 import type Koa from 'koa';
 import compose from 'koa-compose';
 import type { Actor } from '../audit/logs.commands.ts';
-import { AppError, forbidden, invalid, unauthenticated } from '../errors.ts';
+import { AppError, forbidden, invalid, notFound, unauthenticated } from '../errors.ts';
+import type { Placed } from '../organizations/paths.queries.ts';
+import type { Decision, Question } from '../policies/decide.ts';
+import type { Permission } from '../roles/permissions.ts';
 import { actorOf } from './actor.ts';
 import { aliases, canonicalPath } from './aliases.ts';
-import { type Caller, callerActor, may } from './caller.ts';
+import { type Caller, callerActor, decideFor, questionOf, type Target } from './caller.ts';
 import { parseInput, sendProblem } from './problem.ts';
+import { reachesAnything } from './reach.ts';
 import type { Route, Stream } from './route.ts';
 
 export interface RouterDeps {
   /** Whom a token or an API key speaks for; undefined when it is not valid. */
-  identify(token: string): Promise<Caller | undefined>;
+  identify(token: string, told: boolean): Promise<Caller | undefined>;
   /** Checks what a token is bound to against what was sent along with it. @throws AppError 401 */
   assertPossession(
     ctx: Koa.Context,
     presented: { scheme: 'Bearer' | 'DPoP'; token: string; caller: Caller },
   ): Promise<void>;
+  /** The caller with the policies in force, and with what these may ask about the request. */
+  inRequest(ctx: Koa.Context, caller: Caller): Promise<Caller>;
+  /** Keeps what was decided, perhaps, for policies to be tried on. */
+  recordDecision(question: Question, decision: Decision): void;
   /** Whom the headers of development name (AUTH_ALLOW_DEV_HEADERS). */
   identifyByHeaders?(ctx: Koa.Context): Promise<Caller | undefined>;
+  /** The ways up from the organizations that a thing lies in. */
+  findPaths(type: Placed, id: string): Promise<readonly (readonly string[])[]>;
   /** Counts a request against the limit of the caller's role and tells it in headers. @throws AppError 429 */
   limit(ctx: Koa.Context, caller: Caller | undefined): Promise<void>;
   /** Counts a token that was not valid, where nothing else is counted. @throws AppError 429 */
@@ -50,17 +60,20 @@ const credentialsOf = (ctx: Koa.Context): { scheme: 'Bearer' | 'DPoP'; token?: s
   return { scheme: scheme.toLowerCase() === 'dpop' ? 'DPoP' : 'Bearer', token };
 };
 
-const parseBody = bodyParser({
-  enableTypes: ['json', 'form'],
-  jsonLimit: bodyLimit,
-  formLimit: bodyLimit,
-  parsedMethods: ['POST', 'PUT', 'PATCH', 'DELETE'],
-  onError: (error) => {
-    throw (error as { status?: number }).status === 413
-      ? new AppError(413, 'request_too_large', 'The request is too large')
-      : invalid('invalid_json', 'The body is not valid JSON');
-  },
-});
+const createBodyParser = (limit: string) =>
+  bodyParser({
+    enableTypes: ['json', 'form'],
+    jsonLimit: limit,
+    formLimit: limit,
+    parsedMethods: ['POST', 'PUT', 'PATCH', 'DELETE'],
+    onError: (error) => {
+      throw (error as { status?: number }).status === 413
+        ? new AppError(413, 'request_too_large', 'The request is too large')
+        : invalid('invalid_json', 'The body is not valid JSON');
+    },
+  });
+const parseBody = createBodyParser(bodyLimit);
+const parseLargeBody = createBodyParser('1mb');
 
 const readBody = async (ctx: Koa.Context, route: Route): Promise<unknown> => {
   if (!route.body) return undefined;
@@ -68,7 +81,7 @@ const readBody = async (ctx: Koa.Context, route: Route): Promise<unknown> => {
   if (isEmpty && route.body.safeParse(undefined).success) return undefined;
   const type = route.consumes ?? 'application/json';
   if (!ctx.is(type)) throw new AppError(415, 'unsupported_media_type', `Send ${type}`);
-  await parseBody(ctx, () => Promise.resolve());
+  await (route.bodyLimit ? parseLargeBody : parseBody)(ctx, () => Promise.resolve());
   return ctx.request.body;
 };
 
@@ -80,10 +93,10 @@ const authenticate = async (
 ): Promise<{ caller?: Caller; token?: string }> => {
   if (access === 'public') return {};
   const { scheme, token } = credentialsOf(ctx);
-  const caller = token ? await deps.identify(token) : await deps.identifyByHeaders?.(ctx);
+  const caller = token ? await deps.identify(token, external === true) : await deps.identifyByHeaders?.(ctx);
   if (caller && (caller.kind !== 'external' || external)) {
     if (token) await deps.assertPossession(ctx, { scheme, token, caller });
-    return { caller, ...(token ? { token } : {}) };
+    return { caller: await deps.inRequest(ctx, caller), ...(token ? { token } : {}) };
   }
   if (token && scheme === 'DPoP')
     throw new AppError(401, 'invalid_token', 'The token is not valid', { challenge: 'DPoP error="invalid_token"' });
@@ -93,7 +106,18 @@ const authenticate = async (
   throw unauthenticated('unauthenticated', 'A token is needed: Authorization: Bearer …');
 };
 
-/** @throws AppError 403 missing_permission */
+/**
+ * Whether it is not even told to the caller that there is such an organization: whoever has the permission for some organizations
+ * and not for this one would learn by asking which ids there are.
+ */
+const isHidden = (caller: Caller, { access, within }: Route, target: Target, params: unknown): boolean => {
+  if (within?.(params).type !== 'organization' || !reachesAnything(caller, access as Permission)) return false;
+  const { organizations: paths = [] } = target;
+  const isMember = caller.organizations?.some(({ id }) => paths.some(([self]) => self === id));
+  return !isMember && !decideFor(caller, 'organizations:read:any', { organizations: paths }).allowed;
+};
+
+/** @throws AppError 403 missing_permission, 404 organization_not_found */
 const authorize = async (
   deps: RouterDeps,
   actor: Actor,
@@ -101,12 +125,26 @@ const authorize = async (
   route: Route,
   params: unknown,
 ): Promise<void> => {
-  const { access } = route;
+  const { access, method } = route;
   if (access === 'public' || access === 'optional' || access === 'signed-in' || !caller) return;
-  const owner = route.owner?.(params);
-  if (may(caller, access, owner)) return;
-  const permission = owner === undefined || owner === caller.id ? access : access.replace(/own$/, 'any');
+  if (route.reach && reachesAnything(caller, access)) return;
+  const owner = route.owner?.(params, caller);
+  const [type = '', action = ''] = access.split(':');
+  // Whoever is of no organization stands to none; but policies ask where a thing lies, whoever comes.
+  const looksThere = caller.organizations?.length || caller.policiesFor?.(type, action).length;
+  const within = looksThere ? route.within?.(params) : undefined;
+  // Where nothing is named, it is for the caller's own things.
+  const target: Target = {
+    ...(route.owner || route.within ? { owner } : {}),
+    ...(within && type === `${within.type}s` ? { id: within.id } : {}),
+    ...(within ? { organizations: await deps.findPaths(within.type, within.id), every: method !== 'get' } : {}),
+  };
+  const decision = decideFor(caller, access, target);
+  deps.recordDecision(questionOf(caller, access, target), decision);
+  if (decision.allowed) return;
+  const permission = !('owner' in target) || owner === caller.id ? access : access.replace(/own$/, 'any');
   await deps.recordRefusal(actor, route, permission);
+  if (isHidden(caller, route, target, params)) throw notFound('organization');
   throw forbidden('missing_permission', `This needs the permission ${permission}`, { permission });
 };
 
@@ -157,6 +195,7 @@ const serve =
       throw error;
     });
     if (route.limited === undefined) await deps.limit(ctx, caller);
+    route.assertRoom?.();
     const anybody = actorOf(ctx);
     const actor = caller ? callerActor(anybody, caller, deps.ownClientId) : anybody;
     const [params] = parseInput([[route.params, ctx.params]]);
@@ -181,11 +220,48 @@ const isRestPath = (routes: readonly Route[]): ((path: string) => boolean) => {
   return (path) => segments.has(path.split('/')[1]);
 };
 
+const methods = ['HEAD', 'GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const;
+
+const decode = (text = ''): string => {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+};
+
+interface Found {
+  params: Record<string, string | undefined>;
+  serve(ctx: Koa.Context): Promise<void>;
+}
+
+/** What serves a path: a tree, since to try one route after the other took a seventh of a short request. */
+const createIndex = (
+  deps: RouterDeps,
+  routes: readonly Route[],
+): ((method: string, path: string) => Found | undefined) => {
+  // Longer parameters than the default 100 are the schemas' to refuse.
+  const router = createRouter({ ignoreTrailingSlash: true, maxParamLength: 10_000 });
+  for (const route of routes) {
+    const method = route.method.toUpperCase() as HTTPMethod;
+    const served = serve(deps, route);
+    router.on(method === 'GET' ? ['GET', 'HEAD'] : method, route.path, () => {}, served);
+  }
+  return (method, path) => {
+    // What is encoded stands for a part of a parameter alone, and one that cannot be decoded is the schema's to refuse.
+    const isEncoded = path.includes('%');
+    const found = router.find(method as HTTPMethod, isEncoded ? path.replaceAll('%', '%25') : path);
+    if (!found || Object.values(found.params).includes('')) return undefined;
+    const params = isEncoded
+      ? Object.fromEntries(Object.entries(found.params).map(([name, text]) => [name, decode(text)]))
+      : found.params;
+    return { params, serve: found.store };
+  };
+};
+
 /** Serves the routes under their own paths and their aliases (`aliases.ts`). */
 export const mountRoutes = (routes: readonly Route[], deps: RouterDeps): Koa.Middleware => {
-  const router = new Router();
-  for (const route of routes) router[route.method](route.path, serve(deps, route));
-  const dispatch = router.routes() as unknown as Koa.Middleware;
+  const find = createIndex(deps, routes);
   const isRest = isRestPath(routes);
 
   const problems: Koa.Middleware = async (ctx, next) => {
@@ -196,14 +272,18 @@ export const mountRoutes = (routes: readonly Route[], deps: RouterDeps): Koa.Mid
       sendProblem(ctx, deps.toError(ctx, error), deps.resourceMetadata);
     }
   };
-  const find: Koa.Middleware = async (ctx) => {
+  const dispatch: Koa.Middleware = (ctx) => {
     const asked = ctx.path;
     ctx.state.path = asked;
     ctx.path = canonicalPath(asked);
-    const { path, route } = router.match(ctx.path, ctx.method);
-    if (route) return dispatch(ctx, () => Promise.resolve());
-    if (!path.length) throw new AppError(404, 'not_found', 'There is nothing at this address');
-    ctx.set('Allow', [...new Set(path.flatMap(({ methods }) => methods))].join(', '));
+    const found = find(ctx.method, ctx.path);
+    if (found) {
+      ctx.params = found.params;
+      return found.serve(ctx);
+    }
+    const allowed = methods.filter((method) => find(method, ctx.path));
+    if (!allowed.length) throw new AppError(404, 'not_found', 'There is nothing at this address');
+    ctx.set('Allow', allowed.join(', '));
     if (ctx.method === 'OPTIONS') ctx.status = 204;
     else throw new AppError(405, 'method_not_allowed', 'Not with this method; see Allow');
   };
@@ -222,6 +302,6 @@ export const mountRoutes = (routes: readonly Route[], deps: RouterDeps): Koa.Mid
     ],
     maxAge: 3600,
   });
-  const rest = compose([allowed, problems, find]);
+  const rest = compose([allowed, problems, dispatch]);
   return (ctx, next) => (isRest(ctx.path) ? rest(ctx, next) : next());
 };

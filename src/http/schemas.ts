@@ -9,7 +9,15 @@ export const PersonName = z
   .max(100)
   .regex(/^\P{C}*$/u, 'must not contain control characters')
   .meta({ example: 'Ada Lovelace' });
-export const Email = z.string().trim().max(254).pipe(z.email()).meta({ example: 'ada@example.com' });
+/** A label of a host name (RFC 1123 section 2.1). */
+const label = '[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?';
+/** A top-level domain has no digits, but for one that stands for letters outside ASCII (RFC 5890 section 2.3.2.1). */
+const topLevel = '(?:[A-Za-z]{2,63}|[Xx][Nn]--[A-Za-z0-9-]{0,58}[A-Za-z0-9])';
+const address = new RegExp(`^(?:[A-Za-z0-9_'+-]+\\.)*[A-Za-z0-9_'+-]*[A-Za-z0-9_+-]@(?:${label}\\.)+${topLevel}$`);
+/** An address at a host name in its DNS form, as it is written. */
+export const Address = z.email({ pattern: address });
+/** … and as it is typed. */
+export const Email = z.string().trim().max(254).pipe(Address).meta({ example: 'ada@example.com' });
 
 const isLocale = (locale: string) => {
   try {
@@ -21,8 +29,8 @@ const isLocale = (locale: string) => {
 /** BCP 47. */
 export const Locale = z.string().max(35).refine(isLocale, 'expected a language tag').meta({ example: 'en' });
 
-/** Ids of rows are UUIDs. */
-export const Id = z.uuid().meta({ example: '0192d3a0-5b1e-7c3a-9f00-1a2b3c4d5e6f' });
+/** Ids of rows are UUIDs, in one spelling: whose something is, is found out by comparing them. */
+export const Id = z.uuid().toLowerCase().meta({ example: '0192d3a0-5b1e-7c3a-9f00-1a2b3c4d5e6f' });
 /** RFC 3339, UTC. There was no year 0, and nothing is measured more finely than in nanoseconds. */
 export const Time = z.iso
   .datetime()

@@ -23,13 +23,17 @@ const protect = (issuer: string): Koa.Middleware =>
     xFrameOptions: { action: 'deny' },
   }) as unknown as Koa.Middleware;
 
-/** They are the same for every request, so they are worked out once. What comes later may set others. */
-export const securityHeaders = async (issuer: string): Promise<Koa.Middleware> => {
+/** The headers, which are the same for every request. */
+export const buildSecurityHeaders = async (issuer: string): Promise<[name: string, value: string][]> => {
   const res = new ServerResponse({ method: 'GET' } as IncomingMessage);
   await protect(issuer)({ req: res.req, res } as Koa.Context, () => Promise.resolve());
-  const headers = Object.entries(res.getHeaders()) as [name: string, value: string][];
-  return (ctx, next) => {
+  return Object.entries(res.getHeaders()) as [name: string, value: string][];
+};
+
+/** Sets them; what comes later may set others. */
+export const securityHeaders =
+  (headers: readonly (readonly [name: string, value: string])[]): Koa.Middleware =>
+  (ctx, next) => {
     for (const [name, value] of headers) ctx.res.setHeader(name, value);
     return next();
   };
-};

@@ -12,7 +12,45 @@ const drainMs = 20_000;
 /** How long a connection may stay that has not sent anything yet: what is on its way to us has arrived by then. */
 const silentMs = 500;
 
+/**
+ * Connections that wait to be taken while the process is busy; the system may allow fewer (`net.core.somaxconn`). One for which there
+ * is no place hangs for seconds before it is tried again.
+ */
+const backlogMax = 4096;
+
+/** How often idle connections are closed where there are as many as there may be, in milliseconds. */
+const makeRoomMs = 1000;
+
 const connections = new WeakMap<Server, Set<Socket>>();
+
+export interface ServerLimits {
+  /** Connections that are open at the same time; further ones are closed at once. */
+  MAX_CONNECTIONS: number;
+  /** How long a connection may be idle between two requests, in seconds. */
+  KEEP_ALIVE_TIMEOUT: number;
+  /** How long a request may take, in seconds. */
+  REQUEST_TIMEOUT: number;
+}
+
+/** Slow senders and slow readers are cut off before they hold a socket for long. */
+const limit = (server: Server, limits: ServerLimits | undefined): void => {
+  server.headersTimeout = 15_000;
+  server.requestTimeout = 30_000;
+  if (!limits) return;
+  server.maxConnections = limits.MAX_CONNECTIONS;
+  // Also by one of several processes: else one too many is offered to all of them in turn, over and over, while they are full.
+  Object.assign(server, { dropMaxConnection: true });
+  // Whoever keeps connections open without a use for them makes room; all are looked through, so not at each one that is closed.
+  let madeRoomAt = Number.NEGATIVE_INFINITY;
+  server.on('drop', () => {
+    if (performance.now() - madeRoomAt < makeRoomMs) return;
+    madeRoomAt = performance.now();
+    server.closeIdleConnections();
+  });
+  server.keepAliveTimeout = limits.KEEP_ALIVE_TIMEOUT * 1000;
+  // Nothing is sent or received: longer than any request may take, and than a connection may be idle.
+  server.timeout = (Math.max(limits.REQUEST_TIMEOUT, limits.KEEP_ALIVE_TIMEOUT) + 30) * 1000;
+};
 
 /** Listens, with TLS if its options are given. @returns the server and the port it got */
 export const listen = (
@@ -20,6 +58,7 @@ export const listen = (
   port: number,
   host: string | undefined,
   tls?: TlsOptions,
+  limits?: ServerLimits,
 ): Promise<{ server: Server; port: number }> =>
   new Promise((resolve, reject) => {
     const server = tls ? createTlsServer(handler, tls) : createServer(handler);
@@ -29,12 +68,19 @@ export const listen = (
       open.add(socket);
       socket.once('close', () => open.delete(socket));
     });
-    // Slow senders are cut off before they hold a socket for long.
-    server.headersTimeout = 15_000;
-    server.requestTimeout = 30_000;
+    limit(server, limits);
     server.once('error', reject);
-    server.listen({ port, host }, () => resolve({ server, port: (server.address() as AddressInfo).port }));
+    server.listen({ port, host, backlog: backlogMax }, () =>
+      resolve({ server, port: (server.address() as AddressInfo).port }),
+    );
   });
+
+/** From now on each answer ends its connection. */
+export const endKeepAlive = (server: Server): void => {
+  server.prependListener('request', (_request, response) => {
+    response.shouldKeepAlive = false;
+  });
+};
 
 /** Takes no new connections, lets requests in flight finish, and resolves when all are done. */
 export const close = (server: Server): Promise<void> =>

@@ -1,5 +1,5 @@
 /** TLS terminated here: a server whose certificate is read again when its files change, as those who renew them expect. */
-import { constants } from 'node:crypto';
+import { constants, randomFillSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { RequestListener } from 'node:http';
 import { createServer, type Server } from 'node:https';
@@ -32,26 +32,47 @@ const strength = { minVersion: 'TLSv1.2', ciphers } as const;
 /** How often the files are looked at, in milliseconds. */
 const lookMs = 30_000;
 
+/** What goes wrong with a setting's file is told by the setting's name: OpenSSL and the file system know neither. */
+const naming = <T>(setting: string, work: () => T): T => {
+  try {
+    return work();
+  } catch (error) {
+    throw new Error(`${setting}: ${(error as Error).message}`, { cause: error });
+  }
+};
+
 const readFiles = ({ certPath, keyPath }: TlsOptions) => ({
-  cert: readFileSync(certPath, 'utf8'),
-  key: readFileSync(keyPath, 'utf8'),
+  cert: naming('TLS_CERT_PATH', () => readFileSync(certPath, 'utf8')),
+  key: naming('TLS_KEY_PATH', () => readFileSync(keyPath, 'utf8')),
 });
+
+/** @throws when they are no certificate and its key */
+const checkFiles = ({ cert, key }: ReturnType<typeof readFiles>, { certPath, keyPath }: TlsOptions): void => {
+  naming(`TLS_CERT_PATH: no certificate in ${certPath}`, () => createSecureContext({ cert, ...strength }));
+  naming(`TLS_KEY_PATH: not the private key of that certificate in ${keyPath}`, () =>
+    createSecureContext({ cert, key, ...strength }),
+  );
+};
 
 /** @throws when the files cannot be read, or are no certificate and its key */
 export const createTlsServer = (handler: RequestListener, options: TlsOptions): Server => {
   let files = readFiles(options);
+  checkFiles(files, options);
   // Without a list of authorities clients send whatever certificate they have, self-signed ones included. Each connection
   // proves that its client holds the key: none is resumed, and with it the certificate of an earlier one.
   const asking = options.asksCertificate
     ? { requestCert: true, rejectUnauthorized: false, secureOptions: constants.SSL_OP_NO_TICKET }
     : {};
   const server = createServer({ ...files, ...asking, ...strength }, handler);
+  // A signature in the client's chain that is wrong leaves an error in OpenSSL's queue, which Node then takes for one of the connection.
+  // Any such call empties the queue; what the certificate is good for is decided later.
+  if (options.asksCertificate) server.on('secureConnection', () => void randomFillSync(new Uint8Array(1)));
   const look = () => {
     try {
       const next = readFiles(options);
       if (next.cert === files.cert && next.key === files.key) return;
       // Of half a renewal, a certificate that is not of that key, nothing is taken.
-      createSecureContext({ ...next, ...strength });
+      checkFiles(next, options);
       server.setSecureContext({ ...next, ...asking, ...strength });
       files = next;
       options.log.info({ certPath: options.certPath }, 'the TLS certificate has changed');

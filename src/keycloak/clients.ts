@@ -1,6 +1,6 @@
 /** Keycloak's clients as metadata of RFC 7591, and what of them does not come over. */
 import type { NewClient } from '../clients/client-metadata.ts';
-import { identityScopes } from '../clients/identity-scopes.ts';
+import { standardScopes } from '../clients/identity-scopes.ts';
 import type { KeycloakClient } from './realm.ts';
 import type { NoteCode, Reporter } from './report.ts';
 
@@ -97,11 +97,11 @@ const scopesOf = ({
   optionalClientScopes,
 }: KeycloakClient): { scope: string; other: string[] } => {
   const named = defaultClientScopes || optionalClientScopes;
-  const all = named ? [...(defaultClientScopes ?? []), ...(optionalClientScopes ?? [])] : identityScopes;
+  const all = named ? [...(defaultClientScopes ?? []), ...(optionalClientScopes ?? [])] : standardScopes;
   const scopes = new Set(['openid', ...all]);
   return {
-    scope: identityScopes.filter((scope) => scopes.has(scope)).join(' '),
-    other: [...scopes].filter((scope) => !identityScopes.includes(scope) && !builtInScopes.has(scope)),
+    scope: standardScopes.filter((scope) => scopes.has(scope)).join(' '),
+    other: [...scopes].filter((scope) => !standardScopes.includes(scope) && !builtInScopes.has(scope)),
   };
 };
 

@@ -28,17 +28,19 @@ export interface RealmImport {
 
 /** They are told from each other by their id alone, and never changed by a second import. */
 const unchanging = '';
+/** Of a group that was given its roles. An earlier version gave them to its members, and left this empty. */
+const withRoles = 'roles';
 
 /** Above nobody: somebody who holds one is no higher than before. */
 const importedRank = 1;
 /** As those of the operator's own file: whoever ranks higher does not come in by way of them. */
 const providerRank = 99;
 
-const record = (db: Db, { actor, realm }: RealmImport, kind: Kind, created: number): Promise<void> =>
+const record = (db: Db, { actor, realm }: RealmImport, kind: Kind, created: number, updated?: number): Promise<void> =>
   recordEvent(db, actor, {
     action: 'keycloak.import',
     target: { type: 'realm', id: realm },
-    meta: { kind, created },
+    meta: { kind, created, ...(updated ? { updated } : {}) },
   });
 
 /** The ids of what was planned, old or new, as `create` makes it; each kind in one transaction. */
@@ -51,10 +53,15 @@ const importKind = <Planned extends { externalId: string }>(
     keyOf,
     create,
     gone,
+    fingerprint = unchanging,
+    complete,
   }: {
     keyOf(one: Planned): string;
     create(db: Db, one: Planned, id: string, ids: ReadonlyMap<string, string>): Promise<void>;
     gone(one: Planned): void;
+    fingerprint?: string;
+    /** Adds what an earlier version left out. */
+    complete?(db: Db, one: Planned, id: string): Promise<void>;
   },
 ): Promise<Map<string, string>> =>
   db.transaction(async (db) => {
@@ -71,22 +78,29 @@ const importKind = <Planned extends { externalId: string }>(
     );
     const ids = new Map<string, string>();
     const made: { externalId: string; localId: string; fingerprint: string }[] = [];
+    const completed: typeof made = [];
     for (const one of planned) {
       const reference = references.get(one.externalId);
-      run.reporter.count(name, reference ? 'unchanged' : 'created');
+      const isComplete = reference?.fingerprint === fingerprint || !present.has(reference?.localId ?? '');
+      run.reporter.count(name, reference ? (isComplete ? 'unchanged' : 'updated') : 'created');
       if (reference && !present.has(reference.localId)) {
         gone(one);
         continue;
       }
       const id = reference?.localId ?? uuid();
       ids.set(keyOf(one), id);
-      if (reference) continue;
-      await create(db, one, id, ids);
-      made.push({ externalId: one.externalId, localId: id, fingerprint: unchanging });
+      const saved = { externalId: one.externalId, localId: id, fingerprint };
+      if (!reference) {
+        await create(db, one, id, ids);
+        made.push(saved);
+      } else if (!isComplete) {
+        if (!run.dryRun) await complete?.(db, one, id);
+        completed.push(saved);
+      }
     }
-    if (run.dryRun || !made.length) return ids;
-    await saveReferences(db, run.system, kind, made);
-    await record(db, run, name, made.length);
+    if (run.dryRun || !(made.length + completed.length)) return ids;
+    await saveReferences(db, run.system, kind, [...made, ...completed]);
+    await record(db, run, name, made.length, completed.length);
     return ids;
   });
 
@@ -127,21 +141,36 @@ export const importRoles = async (
   });
 };
 
-/** @returns our ids by Keycloak's path */
+/**
+ * Groups have the roles that they had in Keycloak, which their members and the groups within them have by that.
+ * @returns our ids by Keycloak's path
+ */
 export const importGroups = (
   db: Db,
   run: RealmImport,
   planned: readonly PlannedGroup[],
-): Promise<Map<string, string>> =>
-  importKind(db, run, { kind: 'group', name: 'groups', exists: presentIn('groups') }, planned, {
+  roleIds: ReadonlyMap<string, string>,
+): Promise<Map<string, string>> => {
+  const giveRoles = async (db: Db, { ownRoles }: PlannedGroup, groupId: string) => {
+    const grants = ownRoles
+      .flatMap((key) => roleIds.get(key) ?? [])
+      .map((roleId) => ({ groupId, roleId, grantedBy: 'keycloak' }));
+    if (grants.length) await db('roleGrants').insert(grants).onConflict().ignore();
+  };
+  return importKind(db, run, { kind: 'group', name: 'groups', exists: presentIn('groups') }, planned, {
     keyOf: ({ path }) => path,
     gone: () => {},
-    create: async (db, { name, parentPath, externalId }, id, ids) => {
+    fingerprint: withRoles,
+    complete: giveRoles,
+    create: async (db, one, id, ids) => {
       if (run.dryRun) return;
+      const { name, parentPath, externalId } = one;
       const parentId = parentPath === undefined ? null : (ids.get(parentPath) ?? null);
       await db('groups').insert({ id, parentId, name, externalRef: `${run.system}:${externalId}` });
+      await giveRoles(db, one, id);
     },
   });
+};
 
 /** As it can be registered: without the redirect URIs that are refused. @throws AppError when it cannot be at all */
 const makeValid = async (

@@ -5,9 +5,11 @@ import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { dropMailedLinks } from '../auth/action-tokens.commands.ts';
 import type { Passwords } from '../auth/passwords.ts';
 import { AppError } from '../errors.ts';
-import { sealTotpSecret } from '../mfa/totp.commands.ts';
+import { joinByAddress } from '../roles/joining.commands.ts';
 import type { Secrets } from '../secrets.ts';
 import { sealPii } from '../users/pii.ts';
+import { insertBelongings, untangle } from './belongings.commands.ts';
+import { fingerprintOf, isUnchanged, mark, onlyByGroups } from './fingerprints.ts';
 import {
   findAddressHolders,
   findImportedUsers,
@@ -42,7 +44,7 @@ export interface UserImport {
 }
 
 /** What is done about one user. */
-interface Decision {
+export interface Decision {
   user: PlannedUser;
   outcome: Outcome;
   notes: NoteCode[];
@@ -50,20 +52,28 @@ interface Decision {
   fingerprint: string;
   /** As it is here now. */
   present?: ImportedUser;
+  /** An earlier version gave them the roles of their groups one by one, which the groups give now. */
+  untangles?: boolean;
 }
 
 type Hashes = ReadonlyMap<PlannedUser, string>;
 
-const fingerprintOf = (secrets: Secrets, user: PlannedUser) => secrets.mac('external-reference', JSON.stringify(user));
-
-const decideAgain = (user: PlannedUser, present: ImportedUser, fingerprint: string, holder: string | undefined) => {
-  const base = { user, id: present.localId, fingerprint, present };
+const decideAgain = (
+  secrets: Secrets,
+  user: PlannedUser,
+  present: ImportedUser,
+  holder: string | undefined,
+): Decision => {
+  const base = { user, id: present.localId, fingerprint: fingerprintOf(secrets, user), present };
+  const untangles = !present.fingerprint.startsWith(mark);
+  const isTangled = untangles && onlyByGroups(user).length > 0;
   const leave = (...notes: NoteCode[]): Decision => ({ ...base, outcome: 'unchanged', notes });
-  if (present.fingerprint === fingerprint) return leave();
+  if (isUnchanged(secrets, user, present.fingerprint)) return { ...leave(), untangles };
   if (present.status === 'closed') return leave('user-closed');
-  if (!present.untouched || present.elevated) return leave('user-changed-here');
+  if (!present.untouched || present.elevated)
+    return leave('user-changed-here', ...(isTangled ? (['group-roles-direct'] as const) : []));
   if (holder !== undefined && holder !== present.localId) return leave('user-email-taken');
-  return { ...base, outcome: 'updated', notes: [] } satisfies Decision;
+  return { ...base, outcome: 'updated', notes: [], untangles };
 };
 
 /** What is to be done about each, from what is there now. */
@@ -82,10 +92,10 @@ const decide = async (db: Db, secrets: Secrets, system: string, users: readonly 
     users.flatMap(({ id }) => id ?? []),
   );
   return users.map((user) => {
-    const fingerprint = fingerprintOf(secrets, user);
     const present = known.get(user.externalId);
     const holder = holders.get(user.email);
-    if (present) return decideAgain(user, present, fingerprint, holder);
+    if (present) return decideAgain(secrets, user, present, holder);
+    const fingerprint = fingerprintOf(secrets, user);
     if (holder) return { user, outcome: 'left out', notes: ['user-email-taken'], id: '', fingerprint };
     const keepsId = user.id !== undefined && !taken.has(user.id);
     const id = keepsId ? (user.id as string) : uuid();
@@ -106,82 +116,6 @@ const rowOf = (secrets: Secrets, { user, id, present }: Decision, hash: string |
   updatedAt: version,
 });
 
-const insertInParts = async (
-  rows: readonly object[],
-  insert: (part: readonly object[]) => Promise<unknown>,
-): Promise<void> => {
-  // PostgreSQL takes 65,535 parameters in a statement.
-  for (let at = 0; at < rows.length; at += 1000) await insert(rows.slice(at, at + 1000));
-};
-
-/** What refers to the users. What is there already is left: of a role that was given, an app that was set up. */
-const insertBelongings = async (
-  db: Db,
-  secrets: Secrets,
-  decisions: readonly Decision[],
-  { roleIds, groupIds, providerIds }: UserImport,
-): Promise<void> => {
-  const ids = decisions.filter(({ present }) => present).map(({ id }) => id);
-  const held: { userId: string; roleId: string }[] = ids.length
-    ? await db('roleGrants').whereIn('userId', ids).select('userId', 'roleId')
-    : [];
-  const grants = new Set(held.map(({ userId, roleId }) => `${userId} ${roleId}`));
-  const withApps = new Set<string>(ids.length ? await db('totpDevices').whereIn('userId', ids).pluck('user_id') : []);
-
-  const each = <Row extends object>(rows: (decision: Decision) => Row[]) => decisions.flatMap(rows);
-  await insertInParts(
-    each(({ user, id }) =>
-      user.groups.flatMap((path) => {
-        const groupId = groupIds.get(path);
-        return groupId ? [{ groupId, userId: id }] : [];
-      }),
-    ),
-    (part) => db('groupMembers').insert(part).onConflict(['groupId', 'userId']).ignore(),
-  );
-  await insertInParts(
-    each(({ user, id }) =>
-      user.roles
-        .flatMap((key) => roleIds.get(key) ?? [])
-        .filter((roleId) => !grants.has(`${id} ${roleId}`))
-        .map((roleId) => ({ userId: id, roleId, grantedBy: 'keycloak' })),
-    ),
-    (part) => db('roleGrants').insert(part),
-  );
-  await insertInParts(
-    each(({ user, id: userId }) =>
-      (withApps.has(userId) ? [] : user.totp).map(({ secret, ...app }) => {
-        const id = uuid();
-        return { ...app, id, userId, secretEncrypted: sealTotpSecret(secrets, id, secret), confirmedAt: db.fn.now() };
-      }),
-    ),
-    (part) => db('totpDevices').insert(part),
-  );
-  await insertInParts(
-    each(({ user, id: userId }) =>
-      user.passkeys.map(({ transports, ...passkey }) => ({
-        ...passkey,
-        id: uuid(),
-        userId,
-        transports: JSON.stringify(transports),
-        backedUp: false,
-        // Neither was written down by Keycloak; the first use says the one, and Keycloak's own id of the person is the other.
-        backupEligible: null,
-        userHandle: Buffer.from(user.externalId).toString('base64url'),
-      })),
-    ),
-    (part) => db('passkeys').insert(part).onConflict('credentialId').ignore(),
-  );
-  await insertInParts(
-    each(({ user, id }) =>
-      user.identities.flatMap(({ alias, subject }) => {
-        const providerId = providerIds.get(alias);
-        return providerId ? [{ userId: id, providerId, issuer: '', subject, emailProven: user.emailVerified }] : [];
-      }),
-    ),
-    (part) => db('identities').insert(part).onConflict(['providerId', 'issuer', 'subject']).ignore(),
-  );
-};
-
 const write = async (
   { secrets, endSessions }: UserImportDeps,
   db: Db,
@@ -194,7 +128,8 @@ const write = async (
   const created = decisions.filter(({ outcome }) => outcome === 'created');
   const updated = decisions.filter(({ outcome }) => outcome === 'updated');
   const changed = [...created, ...updated];
-  if (!changed.length) return;
+  const untangled = await untangle(db, { actor, system, realm, ...run }, decisions);
+  if (!changed.length && !untangled) return;
   const role: { id: string } = await db('roles').where({ name: 'user' }).first('id');
   if (created.length)
     await db('users').insert(
@@ -229,8 +164,16 @@ const write = async (
   await recordEvent(db, actor, {
     action: 'keycloak.import',
     target: { type: 'realm', id: realm },
-    meta: { kind: 'users', created: created.length, updated: updated.length },
+    meta: {
+      ...{ kind: 'users', created: created.length, updated: updated.length },
+      ...(untangled ? { untangled } : {}),
+    },
   });
+  await joinByAddress(
+    db,
+    actor,
+    changed.map(({ id }) => id),
+  );
 };
 
 /**
@@ -253,7 +196,7 @@ const hashPasswords = async (
     const { password } = user;
     if (password === undefined) continue;
     if ('hash' in password) hashes.set(user, password.hash);
-    else if (!dryRun && references.get(user.externalId)?.fingerprint !== fingerprintOf(secrets, user))
+    else if (!dryRun && !isUnchanged(secrets, user, references.get(user.externalId)?.fingerprint))
       try {
         hashes.set(user, await passwords.hash(password.plain));
       } catch (error) {

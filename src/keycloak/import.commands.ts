@@ -152,7 +152,7 @@ export const importKeycloak = async (
   const roles = planRoles(realm, reporter);
   const groups = planGroups(realm, roles, reporter);
   const roleIds = await importRoles(deps.db, run, roles.roles);
-  const groupIds = await importGroups(deps.db, run, groups);
+  const groupIds = await importGroups(deps.db, run, groups, roleIds);
   await importClients(deps, run, realm, firstParty);
   const providerIds = await importProviders(deps, run, realm);
 

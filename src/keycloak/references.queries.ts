@@ -1,5 +1,6 @@
 /** Which row of another system is which row of ours: reads and single-statement writes of `external_references`. */
 import type { Db } from '../../db/connect.ts';
+import { heldBy } from '../users/held-roles.queries.ts';
 
 export type ReferenceKind = 'user' | 'role' | 'group' | 'client' | 'identity-provider';
 
@@ -64,13 +65,63 @@ export const findImportedUsers = async (
 ): Promise<Map<string, ImportedUser>> => {
   const { rows } = (await db.raw(
     `select external_id, local_id, fingerprint, status, email, pii_key, users.updated_at = local_version as untouched,
-       exists (select from roles where rank > (select rank from roles where name = 'user') and (roles.id = users.role_id
-         or roles.id in (select role_id from role_grants where role_grants.user_id = users.id))) as elevated
+       exists (with recursive ${heldBy('users.id', true)} select from held join roles on roles.id = held.role_id
+         where rank > (select rank from roles where name = 'user')) as elevated
      from external_references join users on users.id = case kind when 'user' then local_id::uuid end
      where system = ? and kind = 'user' and external_id = any(?)`,
     [system, [...externalIds]],
   )) as { rows: ImportedUser[] };
   return new Map(rows.map((row) => [row.externalId, row]));
+};
+
+/** Writes down other fingerprints of the same rows, of which nothing was changed. */
+export const renewFingerprints = async (
+  db: Db,
+  system: string,
+  kind: ReferenceKind,
+  renewed: readonly Pick<Reference, 'externalId' | 'fingerprint'>[],
+): Promise<void> => {
+  await db.raw(
+    `update external_references set fingerprint = renewed.fingerprint
+     from unnest(cast(:externalIds as text[]), cast(:fingerprints as text[])) as renewed (external_id, fingerprint)
+     where system = :system and kind = :kind and external_references.external_id = renewed.external_id`,
+    {
+      ...{ system, kind },
+      externalIds: renewed.map(({ externalId }) => externalId),
+      fingerprints: renewed.map(({ fingerprint }) => fingerprint),
+    },
+  );
+};
+
+/**
+ * Takes roles from people that an import gave them, as far as an active group gives them the same everywhere and for good, so
+ * that nobody loses anything. @returns how many
+ */
+export const dropRedundantGrants = async (
+  db: Db,
+  grants: readonly { userId: string; roleId: string }[],
+): Promise<number> => {
+  if (!grants.length) return 0;
+  const { rows } = (await db.raw(
+    `with gone as (
+       delete from role_grants direct where granted_by = 'keycloak' and organization_id is null and expires_at is null
+         and identity_provider_id is null
+         and (user_id, role_id) in (select * from unnest(cast(:users as uuid[]), cast(:roles as uuid[])))
+         and exists (
+           with recursive above as (
+             select groups.id, parent_id from group_members join groups on groups.id = group_id
+             where group_members.user_id = direct.user_id and is_active and groups.organization_id is null
+             union
+             select groups.id, groups.parent_id from above join groups on groups.id = above.parent_id and is_active
+           )
+           select from role_grants given where group_id in (select id from above) and given.role_id = direct.role_id
+             and organization_id is null and expires_at is null and starts_at <= now()
+         )
+       returning 1
+     ) select count(*)::int as count from gone`,
+    { users: grants.map(({ userId }) => userId), roles: grants.map(({ roleId }) => roleId) },
+  )) as { rows: [{ count: number }] };
+  return rows[0].count;
 };
 
 /** Who holds these addresses now. */

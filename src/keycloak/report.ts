@@ -19,6 +19,7 @@ const notes = {
   'user-closed': 'the account was closed here since it was imported',
   'role-unusable-name': 'a name longer than 64 characters, or with characters that cannot be seen',
   'group-unusable-name': 'a name with characters that cannot be seen',
+  'group-too-deep': 'more than ten levels deep, with all that is within it',
   'client-unreadable': 'not a client as Keycloak exports them',
   'client-not-openid': 'no OpenID Connect client (SAML)',
   'client-bearer-only': 'an API that only takes tokens: register it as a resource server (POST /resource-servers)',
@@ -63,7 +64,8 @@ const notes = {
   'role-renamed':
     'a role of this name exists here already, with permissions of this service: the imported one has another name and none of them',
   'role-missing': 'the role was deleted here since it was imported: nobody is given it again',
-  'group-roles': 'roles of groups: members were given them one by one; who joins the group later does not get them',
+  'group-roles-direct':
+    'an earlier version gave them the roles of their groups one by one, and as the account was changed here since, they still are theirs: take them away by hand where they should go with the group',
   'group-attributes': 'attributes of groups do not come over',
   'client-redirect-wildcard':
     'redirect URIs with a wildcard, or relative ones without a root URL: each must be named in full here (PUT /clients/:clientId)',

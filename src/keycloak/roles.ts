@@ -119,14 +119,19 @@ export interface PlannedGroup {
   parentPath: string | undefined;
   externalId: string;
   name: string;
-  /** Keys of roles: its own and those of the groups it is within. */
+  /** Keys of the roles that it was given itself. */
+  ownRoles: string[];
+  /** Those of the groups it is within as well. */
   roles: string[];
 }
+
+/** As deep as groups can lie here. */
+const levelsMax = 10;
 
 /** Every group after the one it is within. */
 export const planGroups = (realm: Realm, { expand }: RolePlan, reporter: Reporter): PlannedGroup[] => {
   const planned: PlannedGroup[] = [];
-  const visit = (group: KeycloakGroup, parent: PlannedGroup | undefined): void => {
+  const visit = (group: KeycloakGroup, parent: PlannedGroup | undefined, level: number): void => {
     // Keycloak writes a slash within a name as `~/`.
     const path = `${parent?.path ?? ''}/${group.name.replaceAll('/', '~/')}`;
     if (!isUsableName(group.name, 255)) {
@@ -134,14 +139,18 @@ export const planGroups = (realm: Realm, { expand }: RolePlan, reporter: Reporte
       reporter.note('group-unusable-name', path);
       return;
     }
+    if (level > levelsMax) {
+      reporter.count('groups', 'left out');
+      reporter.note('group-too-deep', path);
+      return;
+    }
     if (Object.keys(group.attributes).length) reporter.note('group-attributes', path);
-    const own = expand(path, group.realmRoles, group.clientRoles);
-    if (own.length) reporter.note('group-roles', path);
-    const roles = [...new Set([...(parent?.roles ?? []), ...own])];
-    const here = { path, parentPath: parent?.path, externalId: group.id ?? path, name: group.name, roles };
+    const ownRoles = expand(path, group.realmRoles, group.clientRoles);
+    const roles = [...new Set([...(parent?.roles ?? []), ...ownRoles])];
+    const here = { path, parentPath: parent?.path, externalId: group.id ?? path, name: group.name, ownRoles, roles };
     planned.push(here);
-    for (const child of group.subGroups) visit(child, here);
+    for (const child of group.subGroups) visit(child, here, level + 1);
   };
-  for (const group of realm.groups) visit(group, undefined);
+  for (const group of realm.groups) visit(group, undefined, 1);
   return planned;
 };

@@ -17,8 +17,10 @@ export interface PlannedUser extends ImportedProfile {
   password: { hash: string } | { plain: string } | undefined;
   totp: ImportedTotp[];
   passkeys: ImportedPasskey[];
-  /** Keys of roles, those of groups among them. */
+  /** Keys of roles that they were given themselves. */
   roles: string[];
+  /** Keys of roles that their groups give them. */
+  groupRoles: string[];
   /** Paths. */
   groups: string[];
   /** Accounts elsewhere, by the alias of the provider in Keycloak. */
@@ -131,7 +133,8 @@ export const planUser = (user: KeycloakUser, context: UserContext): PlannedUser 
     enabled: user.enabled ?? true,
     password: readPassword(user, reporter),
     ...readFactors(user, context),
-    roles: [...new Set([...own, ...inGroups.flatMap((path) => groups.get(path)?.roles ?? [])])],
+    roles: own,
+    groupRoles: [...new Set(inGroups.flatMap((path) => groups.get(path)?.roles ?? []))],
     groups: inGroups,
     identities: links.map(({ identityProvider, userId }) => ({ alias: identityProvider, subject: userId })),
   };

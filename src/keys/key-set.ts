@@ -99,14 +99,25 @@ const algorithmOf = (type: string | undefined, jwk: JWK): KeyAlg => {
   );
 };
 
+const readPrivateKey = (pem: string, index: number): KeyObject => {
+  try {
+    return createPrivateKey(pem);
+  } catch (error) {
+    throw new Error(
+      `JWKS_PRIVATE_KEY_PATH: key ${index + 1} cannot be read (${(error as Error).message}); it must be PEM without a passphrase`,
+      { cause: error },
+    );
+  }
+};
+
 const fromFile = async (path: string, kids: readonly string[] = []): Promise<KeySet> => {
-  const blocks =
-    (await readFile(path, 'utf8')).match(
-      /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]+?-----END [A-Z ]*PRIVATE KEY-----/g,
-    ) ?? [];
+  const text = await readFile(path, 'utf8').catch((error: Error) => {
+    throw new Error(`JWKS_PRIVATE_KEY_PATH: ${error.message}`, { cause: error });
+  });
+  const blocks = text.match(/-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]+?-----END [A-Z ]*PRIVATE KEY-----/g) ?? [];
   if (!blocks.length) throw new Error(`JWKS_PRIVATE_KEY_PATH: no private key in ${path}`);
   const keys = blocks.map((pem, index) => {
-    const given = createPrivateKey(pem);
+    const given = readPrivateKey(pem, index);
     const bits = given.asymmetricKeyDetails?.modulusLength;
     if (bits !== undefined && bits < 2048) throw new Error('JWKS_PRIVATE_KEY_PATH: an RSA key needs 2048 bits or more');
     const key = given.asymmetricKeyType === 'rsa-pss' ? unmarked(given) : given;

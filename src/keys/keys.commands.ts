@@ -4,6 +4,7 @@
  * be told when one begins.
  */
 import { createHash, generateKeyPair, type KeyObject } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { JWK } from 'jose';
 import { type Db, notify } from '../../db/connect.ts';
@@ -25,6 +26,8 @@ import { listKeys, type StoredKey } from './keys.queries.ts';
 export const jwksMaxAgeSeconds = 300;
 /** For how long a new key is published before it signs: every cached JWKS without it has expired by then. */
 export const publishSeconds = 2 * jwksMaxAgeSeconds;
+/** The same for a key that is to sign at once: every replica publishes it by then, or it could be unknown where somebody asks. */
+export const settleSeconds = 1;
 /** PostgreSQL channel on which replicas learn that the keys have changed. */
 export const keysChannel = 'countersign_keys';
 
@@ -164,9 +167,9 @@ const waitingKeys = (algs: readonly KeyAlg[], keys: readonly StoredKey[]): Store
 /**
  * A new key of each algorithm. It is published at once and signs after `publishSeconds`; where one waits for that already,
  * it is the new one. A key that decrypts waits likewise, until every replica has it, before it is the one in the JWKS.
- * - `now`: it signs at once, and keys that wait for their time are dropped (relying parties that cache JWKS and do not
- *   refetch on an unknown `kid` fail until theirs expires).
- * - `revoke`: for a key that has leaked. As `now`, and every older key is gone, with every token that it signed.
+ * - `now`: it signs by the time that this resolves, a second later, and keys that wait for their time are dropped (relying parties
+ *   that cache JWKS and do not refetch on an unknown `kid` fail until theirs expires).
+ * - `revoke`: for a key that has leaked. It signs at once, and every older key is gone, with every token that it signed.
  * @throws AppError 409 too_many_keys while as many as may be published are, those that are retired included
  */
 export const rotateKeys = async (
@@ -183,7 +186,9 @@ export const rotateKeys = async (
   const all = wantedAlgorithms(signing);
   // Looked at before the work of making any, and again when nobody else changes them.
   const wanted = async (db: Db) => {
-    const stored = revoke ? [] : (await listKeys(db)).filter(({ signsFrom }) => !atOnce || signsFrom <= new Date());
+    // Those that another rotation of the same second has made are the new ones.
+    const settled = new Date(Date.now() + settleSeconds * 1000);
+    const stored = revoke ? [] : (await listKeys(db)).filter(({ signsFrom }) => !atOnce || signsFrom <= settled);
     const waiting = waitingKeys(all, stored);
     const algs = missingAlgorithms(all, waiting);
     if (algs.some((alg) => stored.filter((key) => key.alg === alg).length >= keysMax))
@@ -203,10 +208,12 @@ export const rotateKeys = async (
       await db('jwksKeys').delete();
       await db('jwksDecryptionKeys').delete();
     } else if (now) {
-      await db('jwksKeys').delete().where('signsFrom', '>', new Date());
-      await db('jwksDecryptionKeys').delete().where('publishedFrom', '>', new Date());
+      const settled = new Date(Date.now() + settleSeconds * 1000);
+      await db('jwksKeys').delete().where('signsFrom', '>', settled);
+      await db('jwksDecryptionKeys').delete().where('publishedFrom', '>', settled);
     }
-    const signsFrom = new Date(Date.now() + (atOnce ? 0 : publishSeconds * 1000));
+    const waitSeconds = revoke ? 0 : now ? settleSeconds : publishSeconds;
+    const signsFrom = new Date(Date.now() + waitSeconds * 1000);
     const keys = waiting.map(({ kid, alg, signsFrom }) => ({ kid, alg, signsFrom }));
     for (const key of used) {
       await insertKey(db, key, signsFrom);
@@ -218,7 +225,29 @@ export const rotateKeys = async (
     return { keys: keys.sort((a, b) => all.indexOf(a.alg) - all.indexOf(b.alg)) };
   });
   // What waited at first no longer does.
-  return rotation ?? rotateKeys(db, secrets, actor, { now, revoke, signing });
+  if (!rotation) return rotateKeys(db, secrets, actor, { now, revoke, signing });
+  if (atOnce) await sleep(Math.max(0, ...rotation.keys.map(({ signsFrom }) => signsFrom.getTime() - Date.now())));
+  return rotation;
+};
+
+/**
+ * Makes new keys, as `rotateKeys` does without options, once those that sign have done so for that long.
+ * @returns the new keys; undefined when none were due
+ */
+export const rotateDueKeys = async (
+  db: Db,
+  secrets: Secrets,
+  ageSeconds: number,
+  signing: readonly SigningAlg[] = defaultSigningAlgorithms,
+): Promise<Rotation | undefined> => {
+  const keys = (await listKeys(db)).filter(
+    ({ alg, retiredAt }) => retiredAt === null && signing.some((one) => one === alg),
+  );
+  const newest = signing.map((alg) =>
+    Math.max(...keys.filter((key) => key.alg === alg).map(({ signsFrom }) => +signsFrom)),
+  );
+  if (Math.min(...newest) > Date.now() - ageSeconds * 1000) return undefined;
+  return rotateKeys(db, secrets, system, { signing });
 };
 
 /**

@@ -3,7 +3,7 @@ import type { Db } from '../../db/connect.ts';
 import { transact } from '../../db/transact.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { conflict, forbidden, invalid, notFound } from '../errors.ts';
-import { assertPassesOn, type Caller } from '../http/caller.ts';
+import type { Caller } from '../http/caller.ts';
 import { findSessionSignIn } from '../sessions/sessions.queries.ts';
 import { lockTarget } from '../users/users.commands.ts';
 import { type FactorDeps, lockForFactors, type Standing, settleRemoval } from './factor-changes.ts';
@@ -75,22 +75,22 @@ export const removeFactor = (
 
 export interface ResetDeps extends Pick<FactorDeps, 'db' | 'tellOwner' | 'forgetBrowsers'> {
   endSessions(db: Db, actor: Actor, userId: string, except: string | undefined, reason: string): Promise<void>;
-  /** Everything that whoever takes the account over may do with it. */
-  permissionsOfAccount(db: Db, userId: string): Promise<string[]>;
+  /** @throws AppError 403 unless the caller holds all that whoever takes the account over may do with it */
+  assertMayTakeOver(db: Db, by: Caller, userId: string): Promise<void>;
 }
 
 /**
  * Takes away every second factor of somebody who has lost theirs: apps, passkeys and backup codes. Their sessions end, every
  * browser is asked again, and they are told by mail. From then on the account is worth what its password and mailbox are, so
  * it takes all that the account may do.
- * @throws AppError 403 rank_too_low or session_needed, 404 user_not_found, 409 own_account
+ * @throws AppError 403 rank_too_low, exceeds_yours or session_needed, 404 user_not_found, 409 own_account
  */
 export const resetFactors = (deps: ResetDeps, actor: Actor, by: Caller, userId: string): Promise<void> =>
   transact(deps.db, async (db) => {
     const { id } = await lockTarget(db, by, userId);
     // One's own are removed with a code of theirs.
     if (by.kind === 'user' && by.id === id) throw conflict('own_account', 'Nobody resets their own factors');
-    assertPassesOn(by, await deps.permissionsOfAccount(db, id));
+    await deps.assertMayTakeOver(db, by, id);
     const totp = await db('totpDevices').where({ userId: id }).delete();
     const passkeys = await db('passkeys').where({ userId: id }).delete();
     await db('backupCodes').where({ userId: id }).delete();

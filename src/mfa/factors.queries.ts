@@ -1,5 +1,5 @@
 /** Which second factors somebody has set up. */
-import type { Db } from '../../db/connect.ts';
+import { type Db, queryDirectly } from '../../db/connect.ts';
 
 export interface Factors {
   /** Whether an authenticator app has been confirmed. */
@@ -10,14 +10,15 @@ export interface Factors {
   backupCodes: number;
 }
 
+/** SQL of the columns of `Factors`. @param id SQL of the user's id */
+export const factorColumns = (id: string): string =>
+  `exists (select from totp_devices where user_id = ${id} and confirmed_at is not null) as totp,
+   (select count(*)::int from passkeys where user_id = ${id}) as passkeys,
+   (select count(*)::int from backup_codes where user_id = ${id} and consumed_at is null) as "backupCodes"`;
+
 export const findFactors = async (db: Db, userId: string): Promise<Factors> => {
-  const { rows } = (await db.raw(
-    `select exists (select from totp_devices where user_id = :userId and confirmed_at is not null) as totp,
-       (select count(*)::int from passkeys where user_id = :userId) as passkeys,
-       (select count(*)::int from backup_codes where user_id = :userId and consumed_at is null) as "backupCodes"`,
-    { userId },
-  )) as { rows: [Factors] };
-  return rows[0];
+  const [row] = await queryDirectly<Factors>(db, `select ${factorColumns('$1::uuid')}`, [userId]);
+  return row as Factors;
 };
 
 /** Whether a factor was set up that whoever holds the mailbox does not have too. */

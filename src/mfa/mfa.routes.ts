@@ -156,7 +156,11 @@ const resetting = (deps: MfaRouteDeps): Route =>
     access: 'mfa:reset:any',
     params,
     status: 204,
-    problems: { 403: ['rank_too_low', 'session_needed'], 404: ['user_not_found'], 409: ['own_account'] },
+    problems: {
+      403: ['rank_too_low', 'exceeds_yours', 'session_needed'],
+      404: ['user_not_found'],
+      409: ['own_account'],
+    },
     handle: ({ params, caller, actor }: { params: { id: string }; caller: Caller; actor: Actor }) =>
       resetFactors(deps, actor, caller, params.id),
   });

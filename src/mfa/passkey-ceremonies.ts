@@ -2,8 +2,7 @@
  * What is checked of a WebAuthn ceremony, besides the challenge: origin, relying party, flags, key and signature. The bytes
  * are a stranger's, so whatever a parser throws is the same refusal.
  */
-import { verifyAuthenticationResponse, verifyRegistrationResponse } from '@simplewebauthn/server';
-import { decodeAttestationObject } from '@simplewebauthn/server/helpers';
+import type { VerifiedRegistrationResponse } from '@simplewebauthn/server';
 import { type AppError, invalid } from '../errors.ts';
 import { equalInConstantTime, type Secrets } from '../secrets.ts';
 import {
@@ -14,7 +13,7 @@ import {
   restSignIn,
   type SigningIn,
 } from './passkey-challenges.ts';
-import { isSoundKey, nobodysKey, passkeyAlgorithms } from './passkey-keys.ts';
+import { loadWebAuthn, nobodysKey, passkeyAlgorithms } from './passkey-library.ts';
 import { type AuthenticationResponse, challengeOf, type RegistrationResponse } from './passkey-responses.ts';
 import type { PasskeyKey } from './passkeys.queries.ts';
 
@@ -50,13 +49,14 @@ export const invalidPasskey = (): AppError => invalid('invalid_passkey', 'The pa
  * No attestation is asked for, so none is judged: what a browser leaves is `none`, or the passkey's own signature
  * (`packed` without certificates; section 5.1.3). Certificates would have us follow the links in them.
  */
-const isUnattested = (attestationObject: string): boolean => {
+const isUnattested = async (attestationObject: string): Promise<boolean> => {
+  const { decodeAttestationObject } = await loadWebAuthn();
   const object = decodeAttestationObject(new Uint8Array(Buffer.from(attestationObject, 'base64url')));
   const fmt: string = object.get('fmt');
   return fmt === 'none' || (fmt === 'packed' && object.get('attStmt').get('x5c') === undefined);
 };
 
-type Registered = NonNullable<Awaited<ReturnType<typeof verifyRegistrationResponse>>['registrationInfo']>;
+type Registered = NonNullable<VerifiedRegistrationResponse['registrationInfo']>;
 
 /** Section 7.1. @throws AppError 400 invalid_passkey */
 export const checkRegistration = async (
@@ -68,7 +68,8 @@ export const checkRegistration = async (
   const challenge = text === undefined ? undefined : openChallenge(secrets, ceremony, text);
   if (text === undefined || !challenge) throw invalidPasskey();
   try {
-    if (!isUnattested(response.response.attestationObject)) throw invalidPasskey();
+    if (!(await isUnattested(response.response.attestationObject))) throw invalidPasskey();
+    const { verifyRegistrationResponse, isSoundKey } = await loadWebAuthn();
     const { verified, registrationInfo: made } = await verifyRegistrationResponse({
       response: response as never,
       expectedChallenge: text,
@@ -113,6 +114,7 @@ export const checkAssertion = async (
   if (text === undefined || !challenge) return undefined;
   const publicKey = passkey?.publicKey ?? nobodysKey;
   try {
+    const { verifyAuthenticationResponse } = await loadWebAuthn();
     const { verified, authenticationInfo: shown } = await verifyAuthenticationResponse({
       response: response as never,
       expectedChallenge: text,

@@ -4,9 +4,6 @@ import { cose, decodeCredentialPublicKey } from '@simplewebauthn/server/helpers'
 
 const { COSEALG, COSECRV, COSEKEYS, COSEKTY } = cose;
 
-/** EdDSA, ES256 and RS256, the best first: with these every authenticator has one (WebAuthn Level 3 section 5.4). */
-export const passkeyAlgorithms = [COSEALG.EdDSA, COSEALG.ES256, COSEALG.RS256];
-
 const text = (value: unknown): string => Buffer.from(value as Uint8Array).toString('base64url');
 
 /**
@@ -33,14 +30,3 @@ export const isSoundKey = (publicKey: Uint8Array): boolean => {
     return false;
   }
 };
-
-/**
- * A key whose private part nobody has kept: an assertion of a passkey that is not here is checked against it, so that the
- * answer takes as long as a wrong one of a passkey that is.
- */
-export const nobodysKey: Uint8Array = new Uint8Array(
-  Buffer.from(
-    'a50102032620012158205dd76c00edaf7ae503b5307f3ae2d64509b8d03967126681a05720e8d9f99e3f225820ab7ced90168ffd1ef6e47bfa2f9494bfda6568852788c15c6275efe4a3d6cf05',
-    'hex',
-  ),
-);

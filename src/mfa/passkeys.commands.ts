@@ -2,11 +2,9 @@
  * Passkeys (WebAuthn Level 3): adding them, and checking what one has signed. The challenge says by
  * itself what it was made for; it is used up in the transaction of what it is used for.
  */
-import {
-  generateAuthenticationOptions,
-  generateRegistrationOptions,
-  type PublicKeyCredentialCreationOptionsJSON,
-  type PublicKeyCredentialRequestOptionsJSON,
+import type {
+  PublicKeyCredentialCreationOptionsJSON,
+  PublicKeyCredentialRequestOptionsJSON,
 } from '@simplewebauthn/server';
 import { v7 as uuid } from 'uuid';
 import type { Db } from '../../db/connect.ts';
@@ -26,7 +24,7 @@ import {
   userHandle,
 } from './passkey-ceremonies.ts';
 import { challengeMs, createChallenge, type Registering, type SigningIn } from './passkey-challenges.ts';
-import { passkeyAlgorithms } from './passkey-keys.ts';
+import { loadWebAuthn, passkeyAlgorithms } from './passkey-library.ts';
 import type { AuthenticationResponse, RegistrationResponse } from './passkey-responses.ts';
 import { findPasskey, findPasskeyKey, listDescriptors, type Passkey, usePasskey } from './passkeys.queries.ts';
 
@@ -51,7 +49,7 @@ export const passkeyRegistrationOptions = async (
   { db, secrets, relyingParty }: Pick<PasskeyDeps, 'db' | 'secrets' | 'relyingParty'>,
   { email, name, ...ceremony }: Omit<Registering, 'kind'> & { email: string; name: string },
 ): Promise<PublicKeyCredentialCreationOptionsJSON> =>
-  generateRegistrationOptions({
+  (await loadWebAuthn()).generateRegistrationOptions({
     rpName: relyingParty.name,
     rpID: relyingParty.id,
     userID: new Uint8Array(Buffer.from(userHandle(secrets, ceremony.userId), 'base64url')),
@@ -74,7 +72,7 @@ export const passkeySignInOptions = async (
   { db, secrets, relyingParty }: Pick<PasskeyDeps, 'db' | 'secrets' | 'relyingParty'>,
   ceremony: SigningIn,
 ): Promise<PublicKeyCredentialRequestOptionsJSON> =>
-  generateAuthenticationOptions({
+  (await loadWebAuthn()).generateAuthenticationOptions({
     rpID: relyingParty.id,
     challenge: new Uint8Array(createChallenge(secrets, ceremony)),
     timeout: challengeMs,

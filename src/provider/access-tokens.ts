@@ -4,17 +4,20 @@
  */
 import { createLocalJWKSet, type JWTPayload, errors as joseErrors, jwtVerify } from 'jose';
 import type { AdapterPayload, Configuration } from 'oidc-provider';
-import { liveGrants } from '../../adapters/oidc-grants.ts';
 import { jwtName } from '../../adapters/oidc-payloads.ts';
 import type { OidcStorage } from '../../adapters/oidc-storage.ts';
-import type { Db } from '../../db/connect.ts';
+import type { TokenReads } from '../../adapters/token-reads.ts';
+import { createGrowingCache } from '../growing-cache.ts';
 import { type KeySet, verificationKeys } from '../keys/key-set.ts';
 import { hashToken } from '../secrets.ts';
 
-/** The name under which a JWT reaches the engine, which refuses whatever looks like one. */
-export const toJwtName = (jwt: string): string => jwtName + Buffer.from(jwt).toString('base64url');
+/**
+ * The name under which a JWT reaches the engine, which refuses whatever looks like one. No part of a JWT has the sign that stands
+ * for its dots: what has it is nobody's token, as each has one spelling.
+ */
+export const toJwtName = (jwt: string): string => jwtName + (jwt.includes('~') ? '' : jwt.replaceAll('.', '~'));
 
-const fromJwtName = (name: string): string => Buffer.from(name.slice(jwtName.length), 'base64url').toString();
+const fromJwtName = (name: string): string => name.slice(jwtName.length).replaceAll('~', '.');
 
 /** Our claims, and which members of the engine's payload they stand for. */
 interface LivenessClaims {
@@ -34,40 +37,57 @@ interface Confirmation {
 
 type Customizer = NonNullable<NonNullable<NonNullable<Configuration['formats']>['customizers']>['jwt']>;
 
-/** `formats.customizers.jwt`: adds the liveness claims. */
-export const createLivenessClaims =
-  (db: Db): Customizer =>
-  async (_ctx, token, jwt) => {
-    const { kind, clientId, grantId, sessionUid, expiresWithSession } = token as {
-      kind: string;
-      clientId?: string;
-      grantId?: string;
-      sessionUid?: string;
-      expiresWithSession?: boolean;
-    };
-    const client =
-      kind === 'ClientCredentials' ? await db('clients').where({ clientId }).first('tokenGeneration') : undefined;
-    Object.assign(jwt.payload, {
-      grant_id: grantId,
-      sid: expiresWithSession ? sessionUid : undefined,
-      gen: client?.tokenGeneration || undefined,
-    } satisfies { [claim in keyof LivenessClaims]: LivenessClaims[claim] | undefined });
+/**
+ * `formats.customizers.jwt`: adds the liveness claims. The generation is the one that is known of the client: what another replica
+ * has just revoked all tokens of may get one more, for less than a second, that is of no use from the start.
+ */
+export const livenessClaims: Customizer = (_ctx, token, jwt) => {
+  const { kind, client, grantId, sessionUid, expiresWithSession } = token as {
+    kind: string;
+    client?: { token_generation?: number };
+    grantId?: string;
+    sessionUid?: string;
+    expiresWithSession?: boolean;
   };
+  Object.assign(jwt.payload, {
+    grant_id: grantId,
+    sid: expiresWithSession ? sessionUid : undefined,
+    gen: (kind === 'ClientCredentials' && client?.token_generation) || undefined,
+  } satisfies { [claim in keyof LivenessClaims]: LivenessClaims[claim] | undefined });
+};
+
+type Claims = JWTPayload &
+  LivenessClaims & { client_id?: string; scope?: string; cnf?: Confirmation; organization?: { id: string } };
+
+/** How many signatures are remembered to be right, of 3 kB each: most tokens are asked about more than once. */
+const verifiedMax = 5000;
+
+interface Verified {
+  claims: Claims;
+  /** Of its `jti`. */
+  hash: string;
+}
 
 /**
  * `findJwt` of the storage: verifies signature, issuer, type and expiry, and asks the database whether the token, its
  * grant and its user are still there. The engine checks the session itself.
  */
-export const createJwtFinder = (issuer: string, db: Db, keySet: KeySet): OidcStorage['findJwt'] => {
+export const createJwtFinder = (issuer: string, reads: TokenReads, keySet: KeySet): OidcStorage['findJwt'] => {
   const keys = createLocalJWKSet({ keys: verificationKeys(keySet) });
-  const verify = async (
-    jwt: string,
-  ): Promise<
-    (JWTPayload & LivenessClaims & { client_id?: string; scope?: string; cnf?: Confirmation }) | undefined
-  > => {
+  // What was signed stays signed for as long as these keys are; whether it still counts is asked each time.
+  const verified = createGrowingCache<Verified>(verifiedMax);
+  const verify = async (name: string): Promise<Verified | undefined> => {
+    const known = verified.get(name);
+    if (known) return (known.claims.exp as number) > Math.floor(Date.now() / 1000) ? known : undefined;
     try {
-      return (await jwtVerify(jwt, keys, { issuer, typ: 'at+jwt', requiredClaims: ['jti', 'exp', 'client_id', 'sub'] }))
-        .payload;
+      const { payload } = await jwtVerify<Claims>(fromJwtName(name), keys, {
+        issuer,
+        typ: 'at+jwt',
+        requiredClaims: ['jti', 'exp', 'client_id', 'sub'],
+      });
+      const made = { claims: payload, hash: hashToken(payload.jti as string) };
+      verified.set(name, made);
+      return made;
     } catch (error) {
       if (error instanceof joseErrors.JOSEError || error instanceof TypeError) return undefined;
       throw error;
@@ -75,8 +95,8 @@ export const createJwtFinder = (issuer: string, db: Db, keySet: KeySet): OidcSto
   };
 
   return async (model, name): Promise<AdapterPayload | undefined> => {
-    const claims = await verify(fromJwtName(name));
-    if (!claims || (model === 'AccessToken') !== (claims.grant_id !== undefined)) return undefined;
+    const signed = await verify(name);
+    if (!signed || (model === 'AccessToken') !== (signed.claims.grant_id !== undefined)) return undefined;
     const {
       jti,
       iat,
@@ -92,18 +112,12 @@ export const createJwtFinder = (issuer: string, db: Db, keySet: KeySet): OidcSto
       authorization_details: rar,
       iss: _iss,
       ...extra
-    } = claims;
-    const revoked = await db('revokedTokens')
-      .where({ jtiHash: hashToken(jti as string) })
-      .first('jtiHash');
-    if (revoked) return undefined;
-    const user = grantId ? await liveGrants(db).where({ id: grantId, clientId }).first('userId') : undefined;
-    const client = grantId
-      ? undefined
-      : await db('clients')
-          .where({ clientId, tokenGeneration: gen ?? 0 })
-          .first('clientId');
-    if (grantId ? !user : !client) return undefined;
+    } = signed.claims;
+    const { hash } = signed;
+    const found = await (grantId
+      ? reads.read({ model: 'Jwt', hash, clientId, grantId, sessionUid: sid })
+      : reads.read({ model: 'MachineJwt', hash, clientId, generation: gen ?? 0 }));
+    if (!found) return undefined;
     return {
       kind: model,
       jti,
@@ -114,10 +128,11 @@ export const createJwtFinder = (issuer: string, db: Db, keySet: KeySet): OidcSto
       clientId,
       rar,
       extra,
+      ...(extra.organization ? { organizationId: extra.organization.id } : {}),
       ...(cnf?.jkt ? { jkt: cnf.jkt } : {}),
       ...(cnf?.['x5t#S256'] ? { 'x5t#S256': cnf['x5t#S256'] } : {}),
       ...(grantId
-        ? { accountId: user.userId, grantId, ...(sid ? { sessionUid: sid, expiresWithSession: true } : {}) }
+        ? { accountId: found.userId, grantId, ...(sid ? { sessionUid: sid, expiresWithSession: true } : {}) }
         : {}),
     } as AdapterPayload;
   };

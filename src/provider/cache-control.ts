@@ -2,7 +2,7 @@
 import type Koa from 'koa';
 
 /** Nothing, unless it says so itself. */
-export const cacheProtocol: Koa.Middleware = async (ctx, next) => {
-  await next();
-  if (!ctx.response.get('Cache-Control')) ctx.set('Cache-Control', 'no-store');
+export const cacheProtocol: Koa.Middleware = (ctx, next) => {
+  ctx.set('Cache-Control', 'no-store');
+  return next();
 };

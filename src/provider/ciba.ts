@@ -2,6 +2,7 @@
  * Client-Initiated Backchannel Authentication (OpenID Connect CIBA Core 1.0), in poll and ping mode: what the engine is told
  * of a request, and how a person's decision gets back to it.
  */
+import type Koa from 'koa';
 import { type Client, errors, type KoaContextWithOIDC, type Provider } from 'oidc-provider';
 import { inDecision, pollSeconds } from '../../adapters/oidc-pending.ts';
 import type { Db } from '../../db/connect.ts';
@@ -151,12 +152,13 @@ export const attachCiba = (provider: Provider) => {
   const ping = prototype.backchannelPing;
   prototype.backchannelPing = () => Promise.resolve();
 
-  provider.use(async (ctx, next) => {
+  const describe: Koa.Middleware = async (ctx, next) => {
     await next();
     const { oidc } = ctx as Partial<KoaContextWithOIDC>;
     if (oidc?.route === 'discovery' && ctx.status === 200)
       Object.assign(ctx.body as object, { backchannel_user_code_parameter_supported: false });
-  });
+  };
+  provider.use((ctx, next) => (ctx.method === 'POST' ? next() : describe(ctx, next)));
 
   /** @throws when the client did not take it; `permanent` when it never will */
   return async ({ clientId, authReqId }: { clientId: string; authReqId: string }): Promise<void> => {

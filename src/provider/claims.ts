@@ -1,17 +1,26 @@
 /** Standard claims (OpenID Connect Core section 5.1) from a user's row and sealed document. */
 import type { Account, Client, FindAccount } from 'oidc-provider';
+import { findArriving } from '../../adapters/begun-sessions.ts';
 import type { FreshLogin } from '../../adapters/oidc-storage.ts';
+import { cameWithToken } from '../../adapters/token-reads.ts';
 import type { Db } from '../../db/connect.ts';
 import { hasSecondFactor } from '../auth/authentication-context.ts';
+import { authorizationScopes } from '../clients/identity-scopes.ts';
+import type { Access } from '../roles/access.ts';
+import { membershipIn } from '../roles/claimable.ts';
 import type { Secrets } from '../secrets.ts';
 import { openPii } from '../users/pii.ts';
-import { findUser, type User } from '../users/users.queries.ts';
+import type { User } from '../users/users.queries.ts';
+import type { AuthorizationClaims } from './authorization-claims.ts';
 import type { NeedsMfa } from './consent.ts';
 
 /** `claims` of the engine's configuration: which claims a scope asks for (section 5.4). */
 export const scopeClaims = {
   // How the person signed in is not in the account: userinfo, which knows no sign-in, leaves it out.
-  openid: ['sub', 'acr', 'amr', 'auth_time'],
+  // Ours are in id_tokens too (section 5.4 keeps those of its own scopes for userinfo), so this one lets them pass: `claims()` hands out
+  // those alone that were asked for and agreed to.
+  openid: ['sub', 'acr', 'amr', 'auth_time', ...authorizationScopes, 'organization'],
+  ...Object.fromEntries(authorizationScopes.map((scope) => [scope, [scope]])),
   profile: [
     'name',
     'family_name',
@@ -82,11 +91,18 @@ const isAccountId = (id: string) => /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/.t
 
 /** `findAccount`: a user who is not active has no account as far as the protocol is concerned. */
 export const createFindAccount =
-  (db: Db, secrets: Secrets, needsMfa: NeedsMfa): FindAccount =>
+  (
+    db: Db,
+    secrets: Secrets,
+    needsMfa: NeedsMfa,
+    access: Access,
+    authorizationClaims: AuthorizationClaims['accountClaims'],
+  ): FindAccount =>
   async (ctx, id, token): Promise<Account | undefined> => {
     // The `sub` of a pairwise client, which the engine takes for an account where it begins with an id_token_hint alone (CIBA).
     if (!isAccountId(id)) return undefined;
-    const user = await findUser(db, id);
+    const known = cameWithToken('users', id);
+    const user = known ? known.found : await findArriving(db, id);
     if (user?.status !== 'active') return undefined;
     const { credential } = (ctx?.oidc?.result?.login ?? {}) as FreshLogin;
     if (credential !== undefined && Number(user.passwordChangedAt ?? 0) !== credential) return undefined;
@@ -97,5 +113,17 @@ export const createFindAccount =
       (await lacksFactor(user.id, token as { amr?: string[] }, ctx?.oidc.client, needsMfa))
     )
       return undefined;
-    return { accountId: user.id, claims: () => Promise.resolve(claimsOf(secrets, user)) };
+    // What is for one organization ends for whoever leaves it.
+    const { organizationId } = (token ?? {}) as { organizationId?: string };
+    if (organizationId !== undefined) {
+      const held = await access.of(user.id);
+      if (!held || !membershipIn(held, organizationId)) return undefined;
+    }
+    return {
+      accountId: user.id,
+      claims: async (use, scope, asked) => ({
+        ...claimsOf(secrets, user),
+        ...(await authorizationClaims(ctx, user.id, use, scope, asked)),
+      }),
+    };
   };

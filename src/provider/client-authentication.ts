@@ -2,6 +2,7 @@
 import { type Client, type Configuration, errors, type KoaContextWithOIDC, type Provider } from 'oidc-provider';
 import { ReplayedError } from '../../adapters/oidc-payloads.ts';
 import type { Config } from '../config.ts';
+import { equalInConstantTime, hashToken } from '../secrets.ts';
 import { acceptedSigningAlgs } from './algorithms.ts';
 import { attestationMethods } from './client-attestation.ts';
 import { certificateMethods, endpointAliases, hasMutualTls } from './mutual-tls.ts';
@@ -47,6 +48,21 @@ export const boundTokens = (config: Config) =>
             throw new errors.InvalidClientMetadata(`${key}: this service has no mutual TLS`);
         },
       };
+
+/** What the engine knows as a client's secret is its hash; while it is rotated there is the one before as well. */
+export interface SecretHolder {
+  clientSecret?: string;
+  previous_secret_hash?: string;
+}
+
+/** As long as a hash, and never one: its last character would have to stand for four bits. */
+const noHash = '-'.repeat(hashToken('').length);
+
+/** Secrets are random, so one SHA-256 suffices. Both are compared whichever it is. */
+export const isSecretOf = ({ clientSecret, previous_secret_hash }: SecretHolder, secret: string): boolean => {
+  const given = hashToken(secret);
+  return [clientSecret, previous_secret_hash].map((hash) => equalInConstantTime(given, hash ?? noHash)).includes(true);
+};
 
 /** How far ahead an assertion may expire, in seconds: it is remembered for as long (RFC 7523 section 3). */
 const assertionSecondsMax = 3600;

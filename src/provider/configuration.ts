@@ -2,15 +2,19 @@
 import type { Configuration, KoaContextWithOIDC } from 'oidc-provider';
 import { createOidcAdapter } from '../../adapters/oidc.ts';
 import type { OidcStorage } from '../../adapters/oidc-storage.ts';
+import { createTokenReads } from '../../adapters/token-reads.ts';
 import type { Db } from '../../db/connect.ts';
 import { acrValues } from '../auth/authentication-context.ts';
+import type { ClientAccess } from '../clients/client-access.ts';
 import { identityScopes } from '../clients/identity-scopes.ts';
 import type { Config } from '../config.ts';
 import type { KeySet } from '../keys/key-set.ts';
+import type { Meetings } from '../resource-servers/meetings.ts';
 import type { Secrets } from '../secrets.ts';
-import { createJwtFinder, createLivenessClaims } from './access-tokens.ts';
+import { createJwtFinder, livenessClaims } from './access-tokens.ts';
 import { actClaim } from './acting.ts';
 import { defaultAlgorithms, enabledAlgorithms } from './algorithms.ts';
+import { createAuthorizationClaims } from './authorization-claims.ts';
 import { type DetailsTypes, richAuthorizationRequests } from './authorization-details.ts';
 import { type BackchannelParts, backchannelSeconds, ciba, mayRefresh } from './ciba.ts';
 import { createFindAccount, scopeClaims } from './claims.ts';
@@ -28,10 +32,11 @@ import { type DevicePages, deviceAuthorizationPath, deviceCodeSeconds, deviceFlo
 import { dpopFeature } from './dpop.ts';
 import { allowRevocation, introspection } from './introspection.ts';
 import { mutualTlsFeature } from './mutual-tls.ts';
+import { organizationParameter } from './organization-parameter.ts';
 import { pairwiseSubjects } from './pairwise.ts';
-import { rolesClaim } from './person-access.ts';
 import { assertRequestObject, fapiProfile, rotatesRefreshTokens } from './profiles.ts';
 import { accessTokenSeconds, resourceIndicators, resourceTokenSecondsMax } from './resource-servers.ts';
+import { engineKeys } from './signing-keys.ts';
 import { authenticationClaims } from './step-up.ts';
 import type { ShowStopped } from './unasked-redirects.ts';
 
@@ -48,6 +53,7 @@ export interface ProtocolPages {
 export interface ProviderParts {
   config: Config;
   db: Db;
+  access: ClientAccess;
   secrets: Secrets;
   pages: ProtocolPages;
   backchannel: BackchannelParts;
@@ -56,8 +62,9 @@ export interface ProviderParts {
   needsMfa: NeedsMfa;
   /** The types of authorization details that clients may ask for (RFC 9396). */
   detailsTypes: DetailsTypes;
-  /** A client by its id, which may be the URL of the document that describes it. */
-  findClient: OidcStorage['findClient'];
+  findClientMetadata: OidcStorage['findClientMetadata'];
+  /** How clients meet resource servers. */
+  meetings: Meetings;
   sessions: OidcStorage['sessions'];
   /** Fetches what clients point at (jwks_uri, back-channel logout) without reaching into our own network. */
   fetch: NonNullable<Configuration['fetch']>;
@@ -105,6 +112,7 @@ export const buildConfiguration = (
   {
     config,
     db,
+    access,
     secrets,
     pages,
     locales,
@@ -112,34 +120,39 @@ export const buildConfiguration = (
     needsMfa,
     detailsTypes,
     backchannel,
-    findClient,
+    findClientMetadata,
+    meetings,
     sessions,
   }: ProviderParts,
   keySet: KeySet,
 ): Configuration => {
   const secure = config.JWT_ISSUER.startsWith('https:');
   const bindable = boundTokens(config);
+  const reads = createTokenReads(db, config.REFRESH_TOKEN_GRACE);
+  const claims = createAuthorizationClaims({ db, access, config, routes });
   const cookie = { httpOnly: true, sameSite: 'lax', secure, signed: true, overwrite: true } as const;
   return {
     adapter: createOidcAdapter({
       db,
-      findClient,
+      findClientMetadata,
       secrets,
       sessions,
       refreshTokenGraceSeconds: config.REFRESH_TOKEN_GRACE,
       accessTokenMaxSeconds: Math.max(config.JWT_ACCESS_TTL, resourceTokenSecondsMax),
       ownAudience: config.JWT_AUD,
       openResources: config.OPEN_RESOURCES,
-      requirePushedRequests: config.REQUIRE_PUSHED_AUTHORIZATION_REQUESTS,
-      findJwt: createJwtFinder(config.JWT_ISSUER, db, keySet),
+      meetings,
+      reads,
+      findJwt: createJwtFinder(config.JWT_ISSUER, reads, keySet),
     }),
-    jwks: keySet.jwks as NonNullable<Configuration['jwks']>,
+    jwks: engineKeys(keySet),
     fetch: servingKeys(fetch),
-    findAccount: createFindAccount(db, secrets, needsMfa),
-    loadExistingGrant: createLoadExistingGrant(db),
+    findAccount: createFindAccount(db, secrets, needsMfa, access, claims.accountClaims),
+    loadExistingGrant: createLoadExistingGrant(db, access),
     routes: { ...routes, challenge: challengePath },
     claims: scopeClaims,
-    scopes: identityScopes,
+    scopes: [...identityScopes],
+    extraParams: organizationParameter,
     // What a client may ask for is in its metadata: `code` unless it is registered for more. No access token goes through
     // the front channel (RFC 9700 section 2.1.2).
     responseTypes: ['code', 'none', 'code id_token', 'id_token'],
@@ -151,12 +164,13 @@ export const buildConfiguration = (
       properties: [
         'first_party',
         'kind',
-        ...['require_pkce', 'require_mfa'],
+        ...['require_pkce', 'require_mfa', 'require_organization'],
         'api_scope',
         'audience',
         'access_token_format',
         'previous_secret_hash',
         'rank',
+        'token_generation',
         'vouched_for',
         'profile',
         ...bindable.properties,
@@ -178,10 +192,10 @@ export const buildConfiguration = (
       names: cookieNames(secure),
       long: { ...cookie, path: '/' },
       short: cookie,
-      keys: [secrets.mac('cookie', '1')],
+      keys: secrets.macs('cookie', '1'),
     },
     interactions: {
-      policy: createInteractionPolicy(needsMfa),
+      policy: createInteractionPolicy(db, needsMfa),
       url: (_ctx, interaction) => `/interaction/${interaction.uid}`,
     },
     pkce: { required: (_ctx, client) => client.require_pkce !== false },
@@ -197,10 +211,10 @@ export const buildConfiguration = (
       (client.redirectUris ?? []).some((uri) => URL.parse(uri)?.origin === origin),
     extraTokenClaims: async (ctx, token) => ({
       ...authenticationClaims(ctx),
-      ...(await rolesClaim(db, token)),
+      ...(await claims.tokenClaims(ctx, token)),
       ...actClaim(token),
     }),
-    formats: { customizers: { jwt: createLivenessClaims(db) } },
+    formats: { customizers: { jwt: livenessClaims } },
     ttl: {
       AccessToken: accessTokenSeconds(config),
       ClientCredentials: accessTokenSeconds(config),
@@ -223,6 +237,7 @@ export const buildConfiguration = (
       attestClientAuth: attestationFeature(config, secrets),
       dPoP: dpopFeature(config, secrets),
       encryption: { enabled: true },
+      externalSigningSupport: { enabled: true, ack: 'experimental-01' },
       fapi: { enabled: true, profile: fapiProfile },
       jwtResponseModes: { enabled: true },
       jwtIntrospection: { enabled: true },
@@ -240,9 +255,9 @@ export const buildConfiguration = (
         },
         postLogoutSuccessSource: (ctx) => pages.signedOut(ctx),
       },
-      introspection: introspection(db),
+      introspection: introspection(meetings, access, claims.introspected),
       revocation: { enabled: true, allowedPolicy: allowRevocation as never },
-      resourceIndicators: resourceIndicators({ config, db, keySet }),
+      resourceIndicators: resourceIndicators({ config, db, meetings, keySet }),
     },
     renderError: pages.error,
   };

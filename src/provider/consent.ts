@@ -3,32 +3,36 @@ import { interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider';
 import { requestState } from '../../adapters/oidc-storage.ts';
 import type { Db } from '../../db/connect.ts';
 import { hasSecondFactor } from '../auth/authentication-context.ts';
-import { isTrusted } from '../clients/standing.queries.ts';
+import type { ClientAccess } from '../clients/client-access.ts';
 import { type Consent, findConsent } from '../sessions/sessions.queries.ts';
+import { createOrganizationPrompt, organizationClaims } from './organization-parameter.ts';
 import { acrCheck, replacedChecks } from './step-up.ts';
 
 type Agreed = Pick<Consent, 'scopes' | 'claims' | 'resources'>;
 
 /** What the request asks for: the operator's own applications are granted that without a question. */
-export const requested = ({ oidc }: KoaContextWithOIDC): Agreed => ({
-  scopes: [...oidc.requestParamOIDCScopes],
-  claims: [...oidc.requestParamClaims],
-  resources: Object.fromEntries(
-    Object.entries(oidc.resourceServers ?? {}).map(([indicator, server]) => [
-      indicator,
-      [...oidc.requestParamScopes].filter((scope) => server.scopes.has(scope)),
-    ]),
-  ),
-});
+export const requested = (ctx: KoaContextWithOIDC): Agreed => {
+  const { oidc } = ctx;
+  return {
+    scopes: [...oidc.requestParamOIDCScopes],
+    claims: [...oidc.requestParamClaims, ...organizationClaims(ctx)],
+    resources: Object.fromEntries(
+      Object.entries(oidc.resourceServers ?? {}).map(([indicator, server]) => [
+        indicator,
+        [...oidc.requestParamScopes].filter((scope) => server.scopes.has(scope)),
+      ]),
+    ),
+  };
+};
 
 /**
  * `loadExistingGrant`: the Grant of this session and client, brought up to what the person has agreed to. Undefined
  * when they have agreed to nothing yet.
  */
-export const createLoadExistingGrant = (db: Db) => async (ctx: KoaContextWithOIDC) => {
+export const createLoadExistingGrant = (db: Db, access: ClientAccess) => async (ctx: KoaContextWithOIDC) => {
   const { client, session, account, provider } = ctx.oidc;
   if (!client || !session || !account) return undefined;
-  const agreed = (await isTrusted(db, client.clientId, account.accountId))
+  const agreed = (await access.isTrusted(client.clientId, account.accountId))
     ? requested(ctx)
     : await findConsent(db, account.accountId, client.clientId);
   // A Grant from when the client was trusted is none any more.
@@ -46,6 +50,23 @@ export const createLoadExistingGrant = (db: Db) => async (ctx: KoaContextWithOID
   return grant;
 };
 
+/** Instead of the engine's check, which knows of claims that were asked for one by one, and not of the organization. */
+const claimsCheck = new interactionPolicy.Check(
+  'op_claims_missing',
+  'requested claims not granted',
+  'consent_required',
+  (ctx) => missingClaims(ctx).length > 0,
+  (ctx) => ({ missingOIDCClaims: missingClaims(ctx) }),
+);
+
+/** Those that a person is not asked about: they are about the sign-in, and in every token. */
+const unasked = new Set(['sub', 'sid', 'auth_time', 'acr', 'amr', 'iss']);
+
+const missingClaims = (ctx: KoaContextWithOIDC): string[] => {
+  const encountered = new Set(ctx.oidc.grant?.getOIDCClaimsEncountered());
+  return requested(ctx).claims.filter((claim) => !encountered.has(claim) && !unasked.has(claim));
+};
+
 export type NeedsMfa = (userId: string) => Promise<boolean>;
 
 /** Why somebody is asked to sign in whose session's cookie comes from another device. */
@@ -55,7 +76,7 @@ export const otherDevice = 'other_device';
 export const createPrompt = 'create';
 
 /** The engine's prompts, with our differences. */
-export const createInteractionPolicy = (needsMfa: NeedsMfa) => {
+export const createInteractionPolicy = (db: Db, needsMfa: NeedsMfa) => {
   const policy = interactionPolicy.base();
   const { Check, Prompt } = interactionPolicy;
   const login = policy.get('login');
@@ -91,6 +112,10 @@ export const createInteractionPolicy = (needsMfa: NeedsMfa) => {
       Boolean(oidc.prompts.has(createPrompt) && !oidc.result?.login),
     ),
   );
+
+  policy.add(createOrganizationPrompt(db), policy.length - 1);
+  consent?.checks.remove('op_claims_missing');
+  consent?.checks.add(claimsCheck);
 
   // The engine's own know neither strength nor an end to asking.
   for (const reason of replacedChecks) login?.checks.remove(reason);

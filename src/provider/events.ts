@@ -4,9 +4,11 @@ import type { Db } from '../../db/connect.ts';
 import type { Action } from '../audit/actions.ts';
 import { type Actor, type AuditEvent, recordEvent } from '../audit/logs.commands.ts';
 import { touchClient } from '../clients/self-registration.commands.ts';
-import { isOutage } from '../errors.ts';
+import { databaseAway, isOutage } from '../errors.ts';
+import { createGrowingCache } from '../growing-cache.ts';
 import { actorOf } from '../http/actor.ts';
 import type { Log } from '../log.ts';
+import { tokenGrants } from '../observing.ts';
 
 export interface EventParts {
   db: Db;
@@ -35,6 +37,8 @@ export const recordProviderEvents = (provider: Provider, { db, log, countUnasked
   };
 
   const refused = (action: Action) => (ctx: KoaContextWithOIDC, error: ProtocolError) => {
+    // Nobody was refused anything, and there is nowhere to write it.
+    if (error.error === 'temporarily_unavailable') return;
     // Whoever polls is told so again and again (RFC 8628 section 3.5).
     if (error.error === 'authorization_pending' || error.error === 'slow_down') return;
     const client = ctx.oidc.entities.Client?.clientId;
@@ -97,12 +101,17 @@ export const recordProviderEvents = (provider: Provider, { db, log, countUnasked
     );
   });
 
+  // What is of interest to the day need not be looked at for each token.
+  const noted = createGrowingCache<true>(5000, 3_600_000);
   // Of clients that nobody registered, those that nobody uses are deleted one day (`expireClients`).
-  provider.on('grant.success', ({ oidc: { client }, state }) => {
-    if (!client || client.kind === 'registered') return;
-    touchClient(db, client.clientId).catch((error: unknown) =>
-      log.warn({ err: error, requestId: state.requestId }, 'the use of a client was not noted'),
-    );
+  provider.on('grant.success', ({ oidc: { client, params }, state }) => {
+    tokenGrants.tell?.(String(params?.grant_type));
+    if (!client || client.kind === 'registered' || noted.has(client.clientId)) return;
+    noted.set(client.clientId, true);
+    touchClient(db, client.clientId).catch((error: unknown) => {
+      noted.delete(client.clientId);
+      log.warn({ err: error, requestId: state.requestId }, 'the use of a client was not noted');
+    });
   });
 
   // Only if the job could not even be queued: the delivery itself is the queue's.
@@ -114,8 +123,12 @@ export const recordProviderEvents = (provider: Provider, { db, log, countUnasked
   });
 
   provider.on('server_error', (ctx, error) => {
-    if (isOutage(error) || isOutage(error.cause))
+    if (isOutage(error) || isOutage(error.cause)) {
       log.warn({ requestId: ctx.state.requestId, path: ctx.path }, 'a request failed: the database is out of reach');
-    else log.error({ err: error, requestId: ctx.state.requestId, path: ctx.path }, 'a request failed');
+      // What asked for it was no adapter, whose failures the engine knows; it takes this for a mistake of ours.
+      if ((ctx.body as ProtocolError | undefined)?.error !== 'server_error') return;
+      ctx.status = 503;
+      ctx.body = { error: 'temporarily_unavailable', error_description: databaseAway().message };
+    } else log.error({ err: error, requestId: ctx.state.requestId, path: ctx.path }, 'a request failed');
   });
 };

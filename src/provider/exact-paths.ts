@@ -34,10 +34,10 @@ const isTaken = ({ path, method }: Koa.Context) => !postOnly.has(path) || method
  * Anything else under these paths is not there.
  * @throws AppError 405 method_not_allowed (RFC 9126 section 2.3), where the engine would say that there is nothing
  */
-export const exactPaths: Koa.Middleware = async (ctx, next) => {
+export const exactPaths: Koa.Middleware = (ctx, next) => {
   if (!isTaken(ctx)) {
     ctx.set('Allow', 'POST, OPTIONS');
     throw new AppError(405, 'method_not_allowed', 'Not with this method; see Allow');
   }
-  if (endpoints.has(ctx.path) || resume.test(ctx.path)) await next();
+  return endpoints.has(ctx.path) || resume.test(ctx.path) ? next() : undefined;
 };

@@ -2,11 +2,14 @@
 import { type Client, errors, type Provider } from 'oidc-provider';
 import type { Db } from '../../db/connect.ts';
 import { findLiveApiKey, touchApiKey } from '../api-keys/api-keys.queries.ts';
+import type { ClientAccess } from '../clients/client-access.ts';
 import { findClient } from '../clients/clients.queries.ts';
 import type { ExchangePolicy } from '../clients/exchange-policy.ts';
-import { findStanding, isOwnTo } from '../clients/standing.queries.ts';
+import { isOwnTo } from '../clients/standing.queries.ts';
 import { introspectsFor } from '../resource-servers/resource-servers.queries.ts';
-import { findUserAccess, type UserAccess } from '../roles/roles.queries.ts';
+import type { UserAccess } from '../roles/access.queries.ts';
+import { inOrganization } from '../roles/claimable.ts';
+import { throughKey } from '../roles/key-powers.ts';
 import { type Act, mayAct, withActor } from './acting.ts';
 import type { Actor, Subject, TokenFinder } from './exchange-subjects.ts';
 
@@ -32,6 +35,8 @@ export interface Exchange {
   /** The new token is for one of these, unless it is the operator's own to decide: a scope was agreed to where it means something. */
   audience?: readonly string[];
   act?: Act | undefined;
+  /** The organization that what was handed in is for, and `owner` is narrowed to. */
+  organizationId?: string | undefined;
   /** The tokens that were handed in. */
   presented: readonly Pick<Subject, 'clientId' | 'confirmation'>[];
   /** What the new Grant ends with. */
@@ -46,15 +51,19 @@ export interface Exchange {
 const subjectRefused = () => new errors.InvalidRequest('the subject_token is not valid, or not for this client');
 const actorRefused = () => new errors.InvalidRequest('the actor_token is not valid, or not for this client');
 
-export const createExchangeRules = (provider: Provider, db: Db, tokens: TokenFinder) => {
+export const createExchangeRules = (provider: Provider, db: Db, access: ClientAccess, tokens: TokenFinder) => {
   const ofApiKey = async (value: string): Promise<Exchange> => {
     const key = await findLiveApiKey(db, value);
-    const owner = key && (await findUserAccess(db, key.userId));
+    const owner = key && (await access.of(key.userId));
     if (!key || !owner) throw subjectRefused();
+    const { scope, permissions, organizations } = throughKey(owner, key);
+    // A token has one scope for everywhere: what the key may do in one organization alone is not in it, and what it may not do in
+    // one is not either.
+    const denials = organizations.flatMap((one) => one.permissions.filter((name) => name.startsWith('!')));
     return {
       userId: key.userId,
-      owner,
-      scopeAt: () => key.scopes,
+      owner: { ...owner, permissions: [...permissions, ...denials] },
+      scopeAt: () => scope,
       expiresAt: key.expiresAt ? Math.floor(key.expiresAt.getTime() / 1000) : Number.POSITIVE_INFINITY,
       resources: [],
       presented: [],
@@ -99,7 +108,7 @@ export const createExchangeRules = (provider: Provider, db: Db, tokens: TokenFin
     // Whoever acts for somebody already does not hand that on as if it were they themselves.
     if (!actor || actor.act) throw actorRefused();
     if (!(own ? await isGivenTo(client, policy, actor) : actor.clientId === client.clientId)) throw actorRefused();
-    if (actor.type === 'user' && !(await findUserAccess(db, actor.id))) throw actorRefused();
+    if (actor.type === 'user' && !(await access.of(actor.id))) throw actorRefused();
     return actor;
   };
 
@@ -107,12 +116,12 @@ export const createExchangeRules = (provider: Provider, db: Db, tokens: TokenFin
     const delegates = request.actor_token !== undefined;
     const policy = await policyFor(client, delegates);
     const subject = await tokens.findSubject(request.subject_token, request.subject_token_type);
-    const owner = subject && (await findUserAccess(db, subject.userId));
+    const owner = subject && inOrganization(await access.of(subject.userId), subject.organizationId);
     if (!subject || !owner) throw subjectRefused();
-    // To people who rank above whoever answers for it, and to all once nobody does, the client is somebody else's. Such a one has what they agreed to give
+    // To people who rank above whoever answers for it or may do more, and to all once nobody does, the client is somebody else's. Such a one has what they agreed to give
     // it, and passes that on in its own name.
-    const standing = await findStanding(db, client.clientId);
-    const own = standing?.isBacked === true && isOwnTo(standing, owner.rank);
+    const standing = await access.standingOf(client.clientId);
+    const own = standing?.isBacked === true && isOwnTo(standing, owner);
     if (!(own ? await isGivenTo(client, policy, subject) : delegates && subject.clientId === client.clientId))
       throw subjectRefused();
     const actor = await findActor(client, policy, own, request);
@@ -128,6 +137,7 @@ export const createExchangeRules = (provider: Provider, db: Db, tokens: TokenFin
       resources: policy.resources,
       ...(own ? {} : { audience: subject.audience }),
       act,
+      organizationId: subject.organizationId,
       presented: actor ? [subject, actor] : [subject],
       endsWith: { source: subject.source },
       meta: {

@@ -43,6 +43,8 @@ export interface Subject extends Presented {
   scopeAt(resource: string): string[];
   /** What it ends with. */
   source: { grantId: string; sessionUid: string | null };
+  /** The organization that it is for, and so whatever it is exchanged for. */
+  organizationId?: string | undefined;
   act?: Act | undefined;
   mayAct?: unknown;
 }
@@ -64,6 +66,7 @@ interface EngineToken extends Confirmation {
   scope?: string;
   aud?: string | string[];
   exp: number;
+  organizationId?: string;
   extra?: { act?: Act; may_act?: unknown };
   isValid: boolean;
 }
@@ -81,7 +84,13 @@ const nameOf = (value: string): string | undefined => {
   return isJwt(value) ? toJwtName(value) : value;
 };
 
-const isAccessJwt = (value: string): boolean => isJwt(value) && decodeProtectedHeader(value).typ === 'at+jwt';
+const isAccessJwt = (value: string): boolean => {
+  try {
+    return isJwt(value) && decodeProtectedHeader(value).typ === 'at+jwt';
+  } catch {
+    return false;
+  }
+};
 
 export interface TokenFinder {
   /** @returns undefined for whatever is not alive, not ours, or not of that type */
@@ -96,7 +105,7 @@ export const createTokenFinder = (provider: Provider, db: Db, keySet: KeySet): T
     const name = nameOf(value);
     const token = name ? ((await provider.AccessToken.find(name)) as unknown as EngineToken | undefined) : undefined;
     if (!token?.isValid) return undefined;
-    const { accountId, clientId, grantId, sessionUid, expiresWithSession, scope, extra } = token;
+    const { accountId, clientId, grantId, sessionUid, expiresWithSession, scope, organizationId, extra } = token;
     if (!accountId || !clientId || !grantId) return undefined;
     const grant = await provider.Grant.find(grantId);
     if (grant?.clientId !== clientId || grant.accountId !== accountId) return undefined;
@@ -105,6 +114,7 @@ export const createTokenFinder = (provider: Provider, db: Db, keySet: KeySet): T
       userId: accountId,
       scopeAt: () => scope?.split(' ') ?? [],
       source: { grantId, sessionUid: (expiresWithSession && sessionUid) || null },
+      organizationId,
       act: extra?.act,
       mayAct: extra?.may_act,
     };
@@ -131,7 +141,7 @@ export const createTokenFinder = (provider: Provider, db: Db, keySet: KeySet): T
    */
   const findByIdToken = async (value: string): Promise<Subject | undefined> => {
     const claims = await verifyIdToken(value);
-    const { sub, aud, exp, sid, may_act: mayAct } = claims ?? {};
+    const { sub, aud, exp, sid, may_act: mayAct, organization } = claims ?? {};
     if (typeof sub !== 'string' || typeof aud !== 'string' || typeof sid !== 'string' || !exp) return undefined;
     // A pairwise subject is the id of no account.
     if (!z.uuid().safeParse(sub).success) return undefined;
@@ -147,6 +157,7 @@ export const createTokenFinder = (provider: Provider, db: Db, keySet: KeySet): T
       confirmation: {},
       scopeAt: (resource) => grant.getResourceScope(resource).split(' ').filter(Boolean),
       source: { grantId, sessionUid: session.uid },
+      organizationId: (organization as { id: string } | undefined)?.id,
       mayAct,
     };
   };

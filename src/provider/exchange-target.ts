@@ -2,8 +2,8 @@
 import { errors, type KoaContextWithOIDC, type Provider, type TokenEndpointGrantContext } from 'oidc-provider';
 import { resolveRequestedResources } from 'oidc-provider/lib/helpers/grants.js';
 import { identityScopes } from '../clients/identity-scopes.ts';
+import type { UserAccess } from '../roles/access.queries.ts';
 import { intersect, permissionsOf, permits } from '../roles/permissions.ts';
-import type { UserAccess } from '../roles/roles.queries.ts';
 import { userScope } from './issue-tokens.ts';
 
 /** The parts of the engine's ResourceServer that are looked at. */

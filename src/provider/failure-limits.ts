@@ -10,8 +10,8 @@ import { routes } from './configuration.ts';
 import { impliedClient } from './jwt-bearer.ts';
 
 export interface FailureLimits {
-  /** @throws AppError 429 when too much has failed; counts nothing */
-  assertLeft(limit: 'clientFailures' | 'addressFailures', key: string): Promise<void>;
+  /** @throws AppError 429 when this process knows that too much has failed; counts nothing, and asks nobody */
+  assertUnspent(limit: 'clientFailures' | 'addressFailures', key: () => string): void;
   count(limit: 'clientFailures' | 'addressFailures', key: string): Promise<unknown>;
   /** What a network address is counted by. */
   addressKey(address: string): string;
@@ -77,20 +77,24 @@ const isFailure = (ctx: EngineContext, error: string | undefined): boolean => {
 const errorOf = ({ body }: Koa.Context): string | undefined =>
   typeof body === 'object' && body !== null ? (body as { error?: string }).error : undefined;
 
+/** What the request says of whose it is; nothing about it is proven. */
+const claimantOf = (ctx: Koa.Context): string =>
+  claimedClient(ctx.get('authorization'), ctx.state.parameters ?? {}) ||
+  assertionSubject(ctx.get('oauth-client-attestation'));
+
 /** Comes after `prepareRequest`, which has read the parameters, and before the engine, which then need not work. */
 export const limitFailures =
-  ({ assertLeft, count, addressKey }: FailureLimits): Koa.Middleware =>
+  ({ assertUnspent, count, addressKey }: FailureLimits): Koa.Middleware =>
   async (ctx, next) => {
     if (!limited.has(ctx.path) || ctx.method !== 'POST') return next();
-    const from = addressKey(ctx.ip);
-    const claimed =
-      claimedClient(ctx.get('authorization'), ctx.state.parameters ?? {}) ||
-      assertionSubject(ctx.get('oauth-client-attestation'));
-    const client = `${claimed} ${from}`;
-    await assertLeft('addressFailures', from);
-    await assertLeft('clientFailures', client);
+    // Now, as whoever hangs up has none later.
+    const { ip } = ctx;
+    const from = () => addressKey(ip);
+    const client = () => `${claimantOf(ctx)} ${from()}`;
+    assertUnspent('addressFailures', from);
+    assertUnspent('clientFailures', client);
     await next();
     if (!isFailure(ctx, errorOf(ctx))) return;
-    await count('addressFailures', from);
-    await count('clientFailures', client);
+    await count('addressFailures', from());
+    await count('clientFailures', client());
   };

@@ -5,13 +5,14 @@
 import type Koa from 'koa';
 import mount from 'koa-mount';
 import { errors, type Provider } from 'oidc-provider';
-import { engineMetadata } from '../../adapters/oidc.ts';
+import { createKnownClients, engineMetadata } from '../../adapters/oidc-clients.ts';
 import type { Database } from '../../db/connect.ts';
 import type { ValidateClient } from '../clients/client-changes.ts';
 import { isNamedAs } from '../clients/client-names.ts';
-import { findClient, isClientAudience } from '../clients/clients.queries.ts';
+import { type Client, findClient, isClientAudience } from '../clients/clients.queries.ts';
 import { type KeySet, loadKeySet } from '../keys/key-set.ts';
 import { keysChannel } from '../keys/keys.commands.ts';
+import { createMeetings } from '../resource-servers/meetings.ts';
 import { isResourceServer } from '../resource-servers/resource-servers.queries.ts';
 import { createProvider, type Instance, type ProviderDeps } from './provider.ts';
 import { isAudience } from './resources.ts';
@@ -44,8 +45,21 @@ const isForTokens = async ({ JWT_AUD }: ProviderDeps['config'], db: ProviderDeps
 /** Besides notifications: how often the keys are looked at, in milliseconds. */
 const pollMs = 30_000;
 
-export const createProviderHost = async (deps: ProviderDeps, listen: Database['listen']): Promise<ProviderHost> => {
-  const { config, db, secrets, log } = deps;
+/** What outlives the instances is put together with what they are given. */
+type HostDeps = Omit<ProviderDeps, 'findClientMetadata' | 'meetings'> & {
+  /** A client by its id, which may be the URL of the document that describes it. */
+  findClient(clientId: string, address?: string): Promise<Client | undefined>;
+};
+
+export const createProviderHost = async (parts: HostDeps, listen: Database['listen']): Promise<ProviderHost> => {
+  const { config, db, secrets, log } = parts;
+  const { shelf } = parts.access;
+  const requirePushedRequests = config.REQUIRE_PUSHED_AUTHORIZATION_REQUESTS;
+  const deps: ProviderDeps = {
+    ...parts,
+    findClientMetadata: createKnownClients({ db, shelf, findClient: parts.findClient, requirePushedRequests }),
+    meetings: createMeetings(shelf, db),
+  };
   let keySet: KeySet = await loadKeySet(config, db, secrets);
   let instance = createProvider(deps, keySet);
   let serve = mount(instance.provider);

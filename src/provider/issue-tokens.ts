@@ -4,17 +4,19 @@
  */
 import { type Client, errors, type Provider } from 'oidc-provider';
 import { inDirectSignIn } from '../../adapters/oidc-storage.ts';
-import type { Db } from '../../db/connect.ts';
 import type { Actor } from '../audit/logs.commands.ts';
 import { acrOf } from '../auth/authentication-context.ts';
 import type { SignIn } from '../auth/record-sign-in.commands.ts';
+import type { ClientAccess } from '../clients/client-access.ts';
 import type { NewClient } from '../clients/client-metadata.ts';
 import { tokenExchange } from '../clients/grant-types.ts';
-import { findStanding } from '../clients/standing.queries.ts';
 import type { Config } from '../config.ts';
+import { heldAnywhere, type UserAccess } from '../roles/access.queries.ts';
+import type { Access } from '../roles/access.ts';
+import { inOrganization } from '../roles/claimable.ts';
 import { expand, intersect, mayPassOn, permissionsOf, permits } from '../roles/permissions.ts';
-import { findUserAccess, type UserAccess } from '../roles/roles.queries.ts';
 import { randomToken } from '../secrets.ts';
+import { chooseOrganization } from './organization-parameter.ts';
 import { apiResource, defaultResource } from './resources.ts';
 import type { TokenBinding } from './sender-constraints.ts';
 
@@ -42,7 +44,7 @@ export interface TokenResponse {
 
 export interface TokenIssuer {
   provider: Provider;
-  db: Db;
+  access: ClientAccess;
   config: Config;
 }
 
@@ -57,11 +59,26 @@ export const clientScope = (client: Client): string[] =>
  * narrower one. An API that reads the scope alone must find nothing in it that the person may not do.
  */
 export const userScope = (access: UserAccess | undefined, scope: readonly string[]): string[] =>
-  passedOn(access?.permissions ?? [], scope);
+  passedOn(access ? heldAnywhere(access) : [], scope);
+
+/** What was passed on of permissions, which are one object for as long as they are remembered, by the scope that was asked for. */
+const machineScopes = new WeakMap<readonly string[], Map<string, string>>();
+const scopesMax = 100;
 
 /** Likewise of a token that a client gets for itself: no more than whoever registered it could do today. */
-export const machineScope = async (db: Db, scope: readonly string[], clientId: string): Promise<string[]> =>
-  passedOn((await findStanding(db, clientId))?.permissions ?? [], scope);
+export const machineScope = async (access: ClientAccess, scope: string, clientId: string): Promise<string> => {
+  const names = scope.split(' ');
+  if (!permissionsOf(names).length) return scope;
+  const held = (await access.standingOf(clientId))?.permissions;
+  if (!held) return passedOn([], names).join(' ');
+  const scopes = machineScopes.get(held) ?? new Map<string, string>();
+  machineScopes.set(held, scopes);
+  const known = scopes.get(scope);
+  if (known !== undefined) return known;
+  const passed = passedOn(held, names).join(' ');
+  if (scopes.size < scopesMax) scopes.set(scope, passed);
+  return passed;
+};
 
 /** A wildcard that includes what is denied is replaced by what it otherwise stands for. */
 const passedOn = (held: readonly string[], scope: readonly string[]): string[] => {
@@ -76,18 +93,32 @@ const passedOn = (held: readonly string[], scope: readonly string[]): string[] =
 /**
  * Begins a session and gives the client tokens for it.
  * @param scope narrows what the client may have
+ * @param organization what the tokens are for: the id of one that the person belongs to, or `select` for the only one that they do
  * @throws the engine's AccessDenied when the password has changed or the account was deactivated since the sign-in
  */
 export const issueTokens = async (
-  { provider, db, config }: TokenIssuer,
+  { provider, access, config }: TokenIssuer,
   actor: Actor,
   { userId: accountId, amr, ts, credential, signInId }: SignIn,
-  { clientId, scope: wanted, binding }: { clientId: string; scope?: string | undefined; binding?: TokenBinding },
+  {
+    clientId,
+    scope: wanted,
+    binding,
+    organization,
+  }: {
+    clientId: string;
+    scope?: string | undefined;
+    binding?: TokenBinding;
+    organization?: string | undefined;
+  },
 ): Promise<TokenResponse> => {
   const client = await provider.Client.find(clientId);
   if (!client) throw new errors.InvalidClient('client not found');
   const allowed = clientScope(client);
-  const scope = (wanted === undefined ? allowed : await narrowed(db, accountId, allowed, wanted)).join(' ');
+  const organizationId = organization && organizationFor(await access.of(accountId), organization);
+  const scope = (
+    wanted === undefined ? allowed : await narrowed(access, accountId, allowed, wanted, organizationId)
+  ).join(' ');
   const resource = defaultResource(config.JWT_ISSUER);
 
   const grantId = randomToken();
@@ -115,6 +146,7 @@ export const issueTokens = async (
         expiresWithSession: true,
         gty: 'password',
         scope,
+        ...(organizationId ? { organizationId } : {}),
       };
       const accessToken = new provider.AccessToken(common as never);
       accessToken.resourceServer = new provider.ResourceServer(resource, apiResource(config, client, scope));
@@ -141,10 +173,25 @@ export const issueTokens = async (
   );
 };
 
+/** @throws InvalidGrant, InvalidRequest when it is not one that they belong to, or somebody would have to choose */
+export const organizationFor = (access: UserAccess | undefined, wanted: string): string => {
+  const choice = chooseOrganization(access ?? { organizations: [] }, wanted);
+  if (choice.kind === 'chosen') return choice.organization.id;
+  if (choice.kind === 'ask') throw new errors.InvalidRequest('organization must be the id of one');
+  throw new errors.InvalidGrant('the account does not belong to an organization that this is for');
+};
+
 /** @throws InvalidScope when something is asked for that the client or the user cannot have (RFC 6749 section 5.2) */
-const narrowed = async (db: Db, userId: string, allowed: string[], wanted: string): Promise<string[]> => {
+const narrowed = async (
+  access: Access,
+  userId: string,
+  allowed: string[],
+  wanted: string,
+  organizationId: string | undefined,
+): Promise<string[]> => {
   const names = [...new Set(wanted.split(' ').filter(Boolean))];
-  const held = (await findUserAccess(db, userId))?.permissions ?? [];
+  const here = inOrganization(await access.of(userId), organizationId);
+  const held = here ? heldAnywhere(here) : [];
   const has = (name: string) =>
     permissionsOf([name]).length ? permits(allowed, name) && permits(held, name) : allowed.includes(name);
   const missing = names.filter((name) => !has(name));

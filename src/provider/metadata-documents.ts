@@ -8,6 +8,7 @@ import { Readable } from 'node:stream';
 import type Koa from 'koa';
 import compose from 'koa-compose';
 import type { Provider } from 'oidc-provider';
+import { isNamed, type PrebuiltDocument } from '../http/prebuilt.ts';
 import { jwksMaxAgeSeconds } from '../keys/keys.commands.ts';
 import { routes } from './configuration.ts';
 
@@ -18,15 +19,12 @@ const paths = [...discoveryPaths, routes.jwks] as const;
 type Path = (typeof paths)[number];
 const isPath = (path: string): path is Path => (paths as readonly string[]).includes(path);
 
-interface Prebuilt {
-  type: string;
-  /** Strong: the same bytes on every replica. */
-  etag: string;
-  bytes: Buffer;
-}
+type Documents = Readonly<Record<Path, PrebuiltDocument>>;
+
+const openHeaders = { 'Access-Control-Allow-Origin': '*' };
 
 /** Asks the engine from within the process. */
-const ask = async (provider: Provider, path: Path): Promise<Prebuilt> => {
+const ask = async (provider: Provider, path: Path): Promise<PrebuiltDocument> => {
   const request = Object.assign(Readable.from([]), { method: 'GET', url: path, headers: {}, socket: {} });
   const ctx = provider.createContext(
     request as unknown as IncomingMessage,
@@ -36,15 +34,21 @@ const ask = async (provider: Provider, path: Path): Promise<Prebuilt> => {
   if (ctx.status !== 200) throw new Error(`the engine answered ${ctx.status} at ${path}`);
   const bytes = Buffer.from(JSON.stringify(ctx.body));
   const etag = `"${createHash('sha256').update(bytes).digest('base64url')}"`;
-  return { type: ctx.response.get('Content-Type'), etag, bytes };
+  const headers = {
+    ...openHeaders,
+    'Content-Type': ctx.response.get('Content-Type'),
+    ETag: etag,
+    'Cache-Control': `public, max-age=${jwksMaxAgeSeconds}`,
+  };
+  return { headers, etag, bytes };
 };
 
-const build = async (provider: Provider): Promise<Record<Path, Prebuilt>> =>
+const build = async (provider: Provider): Promise<Documents> =>
   Object.fromEntries(await Promise.all(paths.map(async (path) => [path, await ask(provider, path)])));
 
 /** Any site's script may read what is served so (Fetch standard, "CORS protocol"), and sends no credentials along. */
 export const openToAllSites = (ctx: Koa.Context): void => {
-  ctx.set('Access-Control-Allow-Origin', '*');
+  ctx.set(openHeaders);
 };
 
 /** Answers the preflight of a document that is open to all sites; clients add headers of their own, MCP's for one. */
@@ -59,37 +63,42 @@ export const answerPreflight = (ctx: Koa.Context): void => {
   ctx.status = 204;
 };
 
-/**
- * RFC 9110 section 13.1.2, whatever the request's `Cache-Control` says: that is for caches, and scripts that send this header
- * always send `no-cache` along (Fetch standard). Koa's `fresh` would have them fetch everything anew.
- */
-const names = (ifNoneMatch: string, etag: string): boolean =>
-  ifNoneMatch.split(',').some((tag) => tag.trim() === '*' || tag.trim().replace(/^W\//, '') === etag);
+export interface MetadataDocuments {
+  middleware: Koa.Middleware;
+  /** What is at a path now; undefined where there is nothing, or it is yet to be built, which the middleware does. */
+  find(path: string): PrebuiltDocument | undefined;
+}
 
 /** @param provider the instance that serves now: the bytes are made at the first request that finds it there */
-export const metadataDocuments = (provider: () => Provider): Koa.Middleware => {
-  const built = new WeakMap<Provider, Promise<Record<Path, Prebuilt>>>();
+export const createMetadataDocuments = (provider: () => Provider): MetadataDocuments => {
+  const building = new WeakMap<Provider, Promise<Documents>>();
+  const built = new WeakMap<Provider, Documents>();
   const documentsOf = (instance: Provider) => {
-    const known = built.get(instance);
+    const known = building.get(instance);
     if (known) return known;
     const documents = build(instance);
-    built.set(instance, documents);
-    documents.catch(() => built.delete(instance));
+    building.set(instance, documents);
+    documents.then(
+      (made) => built.set(instance, made),
+      () => building.delete(instance),
+    );
     return documents;
   };
 
-  return async (ctx, next) => {
-    const { path, method } = ctx;
-    if (!isPath(path)) return next();
-    if (method === 'OPTIONS') return answerPreflight(ctx);
-    if (method !== 'GET' && method !== 'HEAD') return next();
-    const { type, etag, bytes } = (await documentsOf(provider()))[path];
-    openToAllSites(ctx);
-    ctx.set({ 'Content-Type': type, ETag: etag, 'Cache-Control': `public, max-age=${jwksMaxAgeSeconds}` });
-    ctx.body = bytes;
-    if (names(ctx.get('If-None-Match'), etag)) {
-      ctx.status = 304;
-      ctx.body = null;
-    }
+  return {
+    find: (path) => (isPath(path) ? built.get(provider())?.[path] : undefined),
+    middleware: async (ctx, next) => {
+      const { path, method } = ctx;
+      if (!isPath(path)) return next();
+      if (method === 'OPTIONS') return answerPreflight(ctx);
+      if (method !== 'GET' && method !== 'HEAD') return next();
+      const { headers, etag, bytes } = (await documentsOf(provider()))[path];
+      ctx.set(headers);
+      ctx.body = bytes;
+      if (isNamed(ctx.get('If-None-Match'), etag)) {
+        ctx.status = 304;
+        ctx.body = null;
+      }
+    },
   };
 };

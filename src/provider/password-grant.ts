@@ -4,12 +4,15 @@
  */
 import { errors, type KoaContextWithOIDC, type Provider } from 'oidc-provider';
 import { z } from 'zod';
+import type { Db } from '../../db/connect.ts';
 import type { Actor } from '../audit/logs.commands.ts';
 import type { SignInOutcome } from '../auth/proceed.commands.ts';
 import type { SignInInput } from '../auth/sign-in.commands.ts';
 import { AppError } from '../errors.ts';
 import { actorOf } from '../http/actor.ts';
-import { issueTokens, type TokenIssuer } from './issue-tokens.ts';
+import { findUserAccess } from '../roles/access.queries.ts';
+import { issueTokens, organizationFor, type TokenIssuer } from './issue-tokens.ts';
+import { wantedOrganization } from './organization-parameter.ts';
 import { checkSenderConstraints } from './sender-constraints.ts';
 
 export type SignInWith = (actor: Actor, input: SignInInput) => Promise<SignInOutcome>;
@@ -25,6 +28,7 @@ const Parameters = z.object({
   password: z.string().min(1).max(1024),
   scope: text(2000).optional(),
   mfa_code: text(64).optional(),
+  organization: text(64).optional(),
 });
 
 /** An error of ours as the token endpoint tells it (RFC 6749 section 5.2). */
@@ -33,6 +37,12 @@ const tokenError = (ctx: KoaContextWithOIDC, { status, message, details }: AppEr
   const error = new errors.CustomOIDCProviderError('temporarily_unavailable', message);
   return Object.assign(error, { status, statusCode: status });
 };
+
+/** The password was right. It is told in words, because no code of RFC 6749 says it. */
+const passwordNotAllowed = (): Error =>
+  Object.assign(new errors.InvalidGrant('sign-in method not allowed'), {
+    error_description: 'an organization of the account does not allow signing in with a password',
+  });
 
 export const registerPasswordGrant = (
   provider: Provider,
@@ -46,13 +56,20 @@ export const registerPasswordGrant = (
       const fields = [...new Set(parsed.error.issues.map(({ path }) => path.join('.')))];
       throw new errors.InvalidRequest(`missing or unusable: ${fields.join(', ')}`);
     }
-    const { username: email, password, scope, mfa_code: mfaCode } = parsed.data;
+    const { username: email, password, scope, mfa_code: mfaCode, organization } = parsed.data;
     const clientId = client?.clientId as string;
     const binding = await checkSenderConstraints(provider, ctx);
     try {
       // Anybody can claim to be a public client; one that has authenticated speaks for many people from one address.
       const relayed = client?.clientAuthMethod !== 'none';
-      const input = { email, password, clientId, relayed, putsOff: true, ...(mfaCode ? { mfaCode } : {}) };
+      const wanted = wantedOrganization({ organization }, client);
+      const input = {
+        ...{ email, password, clientId, relayed, putsOff: true, ...(mfaCode ? { mfaCode } : {}) },
+        // Whoever gets no token has not signed in.
+        ...(wanted
+          ? { effect: async (db: Db, userId: string) => void organizationFor(await findUserAccess(db, userId), wanted) }
+          : {}),
+      };
       const outcome = await signIn(actorOf(ctx), input);
       if (outcome.kind === 'mfa-required' || outcome.kind === 'enrolment-required') {
         const { mfaToken: mfa_token, methods } = outcome;
@@ -64,11 +81,13 @@ export const registerPasswordGrant = (
         return;
       }
       if (outcome.kind === 'wrong-code') throw new errors.InvalidGrant('the code is not right');
+      if (outcome.kind === 'refused' && outcome.instead) throw passwordNotAllowed();
       if (outcome.kind === 'refused') throw new errors.InvalidGrant('the credentials are not right');
       ctx.body = await issueTokens({ ...issuer, provider }, actorOf(ctx), outcome, {
         clientId,
         scope,
         binding,
+        organization: wanted,
       });
     } catch (error) {
       if (error instanceof AppError) throw tokenError(ctx, error);
@@ -76,5 +95,5 @@ export const registerPasswordGrant = (
       throw error;
     }
   };
-  provider.registerGrantType('password', handler, ['username', 'password', 'scope', 'mfa_code']);
+  provider.registerGrantType('password', handler, ['username', 'password', 'scope', 'mfa_code', 'organization']);
 };

@@ -10,8 +10,9 @@ import { routes } from './configuration.ts';
 export const hideUnpublishedKeys = (provider: Provider, { unpublished }: KeySet): void => {
   if (!unpublished.length) return;
   provider.use(async (ctx, next) => {
+    if (ctx.path !== routes.jwks) return next();
     await next();
-    if (ctx.path !== routes.jwks || ctx.status !== 200) return;
+    if (ctx.status !== 200) return;
     const { keys } = ctx.body as { keys: { kid: string }[] };
     ctx.body = { keys: keys.filter(({ kid }) => !unpublished.includes(kid)) };
     // The body is another object, and the engine's own type of content stays.

@@ -1,7 +1,5 @@
 /** What happens to a request before the engine sees it. */
 import { parse, stringify } from 'node:querystring';
-import { Readable } from 'node:stream';
-import { decodeProtectedHeader } from 'jose';
 import type Koa from 'koa';
 import { AppError, foreignError, invalid } from '../errors.ts';
 import { toJwtName } from './access-tokens.ts';
@@ -41,44 +39,56 @@ export const pinOrigin = (app: Koa, issuer: string, other: string = issuer): voi
 /** The engine's own limit for bodies, in bytes. */
 const bodyLimitBytes = 56 * 1024;
 
-const readBody = async (ctx: Koa.Context): Promise<string> => {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of ctx.req) {
-    size += chunk.length;
-    if (size > bodyLimitBytes) throw new AppError(413, 'request_too_large', 'The request is too large');
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString();
-};
-
-/** Lets the engine read the body (again). */
-const replaceBody = (ctx: Koa.Context, body: string): void => {
-  const bytes = Buffer.from(body);
-  ctx.req.headers['content-length'] = String(bytes.length);
-  delete ctx.req.headers['transfer-encoding'];
-  ctx.req = Object.create(ctx.req, {
-    readable: { value: true },
-    iterator: { value: () => Readable.from([bytes]).iterator() },
+/** By its events: an iterator over them costs more than all that is done with the body. What is too large ends the connection. */
+const readBody = (ctx: Koa.Context): Promise<string> =>
+  new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    ctx.req.on('data', (chunk: Buffer) => {
+      size += chunk.length;
+      if (size <= bodyLimitBytes) chunks.push(chunk);
+      else {
+        ctx.set('Connection', 'close');
+        reject(new AppError(413, 'request_too_large', 'The request is too large'));
+      }
+    });
+    ctx.req.on('end', () => resolve((chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)).toString()));
+    // Not all who end a request do so with an error, and one that waits on would be in flight for ever.
+    const endEarly = () => reject(invalid('invalid_request', 'the request ended before its body did'));
+    ctx.req.on('error', endEarly);
+    ctx.req.on('close', () => {
+      if (!ctx.req.complete) endEarly();
+    });
+    if (ctx.req.destroyed) endEarly();
   });
+
+/** Lets the engine read the body (again), perhaps another one. */
+const replaceBody = ({ req }: Koa.Context, body: string): void => {
+  const bytes = Buffer.from(body);
+  if (req.headers['content-length'] !== String(bytes.length)) req.headers['content-length'] = String(bytes.length);
+  if (req.headers['transfer-encoding']) delete req.headers['transfer-encoding'];
+  Object.defineProperty(req, 'readable', { value: true });
+  Object.defineProperty(req, 'iterator', { value: () => [bytes] });
 };
 
-/** Whatever the engine takes for a JWT, one without a signature included: introspection must say that it is not active. */
-export const isJwt = (token: unknown): token is string => {
-  try {
-    return typeof token === 'string' && Boolean(decodeProtectedHeader(token));
-  } catch {
-    return false;
-  }
-};
+/**
+ * Whatever the engine could take for a JWT, one without a signature included: introspection must say that it is not active. Opaque
+ * tokens have no dot.
+ */
+export const isJwt = (token: unknown): token is string => typeof token === 'string' && token.includes('.');
 
-const isForm = (ctx: Koa.Context) => ctx.method === 'POST' && Boolean(ctx.is('application/x-www-form-urlencoded'));
+const formType = 'application/x-www-form-urlencoded';
+const isForm = (ctx: Koa.Context) =>
+  ctx.method === 'POST' && (ctx.req.headers['content-type'] === formType || Boolean(ctx.is(formType)));
 
 const checkStorable = (parameters: Record<string, unknown>): void => {
-  for (const value of Object.values(parameters).flat()) {
-    if (typeof value === 'string' && !isStorable(value))
+  for (const value of Object.values(parameters))
+    if (
+      typeof value === 'string'
+        ? !isStorable(value)
+        : [value].flat().some((one) => typeof one === 'string' && !isStorable(one))
+    )
       throw invalid('invalid_request', 'a parameter contains a character that is not allowed');
-  }
   const { claims, authorization_details, request } = parameters;
   const json = [claims, authorization_details, typeof request === 'string' ? claimsText(request) : undefined];
   if (json.some((text) => typeof text === 'string' && !isUsableJson(text)))
@@ -91,7 +101,7 @@ const repeatsMax = 20;
 /** @throws AppError 400 invalid_request or, for `resource` (RFC 8707), invalid_target */
 const checkRepeated = (parameters: Record<string, unknown>): void => {
   for (const [name, value] of Object.entries(parameters)) {
-    const count = [value].flat().length;
+    const count = Array.isArray(value) ? value.length : 1;
     if (name === 'resource' && count > resourcesMax)
       throw foreignError(400, 'invalid_target', `more than ${resourcesMax} resources`);
     if (count > repeatsMax) throw invalid('invalid_request', `a parameter comes more than ${repeatsMax} times`);
@@ -112,8 +122,10 @@ const takesPost = new Set<string>([routes.authorization, routes.end_session]);
 export const prepareRequest =
   ({ keep, take }: PostedRequests, limitPosted: (address: string) => Promise<void>): Koa.Middleware =>
   async (ctx, next) => {
-    checkStorable(ctx.query);
-    checkRepeated(ctx.query);
+    if (ctx.querystring) {
+      checkStorable(ctx.query);
+      checkRepeated(ctx.query);
+    }
     if (isForm(ctx)) {
       const body = await readBody(ctx);
       const parameters = parse(body);

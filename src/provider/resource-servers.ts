@@ -4,7 +4,7 @@ import type { Db } from '../../db/connect.ts';
 import { jwtBearer } from '../clients/grant-types.ts';
 import type { Config } from '../config.ts';
 import type { KeySet } from '../keys/key-set.ts';
-import { findMeeting, isResourceServer } from '../resource-servers/resource-servers.queries.ts';
+import type { Meetings } from '../resource-servers/meetings.ts';
 import { permissionsOf, permits } from '../roles/permissions.ts';
 import { clientScope } from './issue-tokens.ts';
 import { findOpenResource } from './open-resources.ts';
@@ -28,6 +28,7 @@ export interface ResourceParts {
     'JWT_ISSUER' | 'JWT_AUD' | 'JWT_ACCESS_TTL' | 'OPEN_RESOURCES' | 'NODE_ENV' | 'AUTH_OIDC_AUDIENCE'
   >;
   db: Db;
+  meetings: Meetings;
   keySet: Pick<KeySet, 'algs'>;
 }
 
@@ -36,13 +37,13 @@ export interface ResourceParts {
  * @throws InvalidTarget when there is no key for what it wants
  */
 const findResourceInfo = async (
-  { config, db, keySet }: ResourceParts,
+  { config, meetings, keySet }: ResourceParts,
   { oidc }: KoaContextWithOIDC,
   identifier: string,
   clientId: string,
 ): Promise<ResourceServer | undefined> => {
   const alone = oidc.route === 'token' && machineGrants.includes(String(oidc.params?.grant_type));
-  const meeting = await findMeeting(db, identifier, { clientId, alone });
+  const meeting = await meetings.find(identifier, { clientId, alone });
   if (!meeting) return undefined;
   const { allowed, accessTokenFormat, accessTokenTtl, signingAlg } = meeting;
   const alg = signingAlg ?? keySet.algs[0];
@@ -62,9 +63,9 @@ const findResourceInfo = async (
  * chooses it, and must not get by it what the resource server gives to others alone.
  * @throws InvalidTarget
  */
-const assertOwnAudience = async (db: Db, client: Client): Promise<void> => {
+const assertOwnAudience = async (meetings: Meetings, client: Client): Promise<void> => {
   const { audience } = client as { audience?: string };
-  if (audience !== undefined && (await isResourceServer(db, audience))) throw new errors.InvalidTarget();
+  if (audience !== undefined && (await meetings.isResourceServer(audience))) throw new errors.InvalidTarget();
 };
 
 /** What this request has found of the indicator already: who names it twice does not have it looked up twice. */
@@ -77,8 +78,15 @@ const findResolved = ({ oidc }: KoaContextWithOIDC, indicator: string): Resource
 export const resourceIndicators = (
   parts: ResourceParts,
 ): NonNullable<NonNullable<Configuration['features']>['resourceIndicators']> => {
-  const { config, db } = parts;
+  const { config, meetings } = parts;
   const own = defaultResource(config.JWT_ISSUER);
+  // A client is one object until something about it changes.
+  const whole = new WeakMap<Client, ReturnType<typeof apiResource>>();
+  const wholeOf = (client: Client) => {
+    const known = whole.get(client) ?? apiResource(config, client, [...new Set(clientScope(client))].join(' '));
+    whole.set(client, known);
+    return known;
+  };
   return {
     enabled: true,
     // With openid and no resource the token is for userinfo, which takes opaque ones alone; otherwise it is for our
@@ -105,7 +113,8 @@ export const resourceIndicators = (
         if (!server) throw new errors.InvalidTarget();
         return server;
       }
-      await assertOwnAudience(db, client);
+      if ((client as { audience?: string }).audience !== undefined) await assertOwnAudience(meetings, client);
+      if (!ctx.oidc.entities.RefreshToken) return wholeOf(client);
       // A refresh token may have been narrowed to names that the client has only by a wildcard.
       const kept = String(ctx.oidc.entities.RefreshToken?.scope ?? '').split(' ');
       const allowed = clientScope(client);

@@ -3,6 +3,7 @@ import { errors } from 'oidc-provider';
 import type { Actor } from '../audit/logs.commands.ts';
 import type { SignIn } from '../auth/record-sign-in.commands.ts';
 import { AppError, databaseAway, invalid, tooMany } from '../errors.ts';
+import { tokenGrants } from '../observing.ts';
 import { issueTokens, restClientId, type TokenIssuer, type TokenResponse } from './issue-tokens.ts';
 import type { requestToken } from './token-endpoint.ts';
 
@@ -14,7 +15,9 @@ type AskTokenEndpoint = (actor: Actor, parameters: Record<string, string>) => Re
 /** @throws AppError 401 when the account has changed hands between the password and the tokens */
 export const issueRestTokens = async (issuer: TokenIssuer, actor: Actor, signIn: SignIn): Promise<BearerResponse> => {
   try {
-    return { ...(await issueTokens(issuer, actor, signIn, { clientId: restClientId })), token_type: 'Bearer' };
+    const tokens = await issueTokens(issuer, actor, signIn, { clientId: restClientId });
+    tokenGrants.tell?.('rest');
+    return { ...tokens, token_type: 'Bearer' };
   } catch (error) {
     if (error instanceof errors.AccessDenied)
       throw new AppError(401, 'invalid_credentials', 'The account has changed since the password was checked');

@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { requestState } from '../../adapters/oidc-storage.ts';
 import type { Db } from '../../db/connect.ts';
 import { recordEvent } from '../audit/logs.commands.ts';
+import type { ClientAccess } from '../clients/client-access.ts';
 import { tokenExchange } from '../clients/grant-types.ts';
 import type { Config } from '../config.ts';
 import { actorOf } from '../http/actor.ts';
@@ -45,6 +46,7 @@ const Parameters = z
 
 export interface TokenExchangeDeps {
   db: Db;
+  access: ClientAccess;
   config: Config;
   keySet: KeySet;
 }
@@ -81,8 +83,8 @@ const assertStaysBound = (client: Client, { presented }: Exchange, made: Confirm
   }
 };
 
-export const registerTokenExchange = (provider: Provider, { db, config, keySet }: TokenExchangeDeps): void => {
-  const rules = createExchangeRules(provider, db, createTokenFinder(provider, db, keySet));
+export const registerTokenExchange = (provider: Provider, { db, access, config, keySet }: TokenExchangeDeps): void => {
+  const rules = createExchangeRules(provider, db, access, createTokenFinder(provider, db, keySet));
 
   const makeGrant = async (
     ctx: KoaContextWithOIDC,
@@ -136,6 +138,7 @@ export const registerTokenExchange = (provider: Provider, { db, config, keySet }
     const made = new provider.AccessToken({
       ...{ accountId: exchange.userId, client, exp, gty: tokenExchange },
       ...(scope ? { scope } : {}),
+      ...(exchange.organizationId ? { organizationId: exchange.organizationId } : {}),
     } as never) as AccessToken & Confirmation;
     await binding.bind(made);
     assertStaysBound(client, exchange, made);

@@ -7,9 +7,11 @@
  * person who is signed in has agreed to. What follows a sign-in, or a person's answer, comes from another endpoint, and is
  * told by redirect always.
  */
+import type Koa from 'koa';
 import type { errors, KoaContextWithOIDC, Provider } from 'oidc-provider';
 import type { Db } from '../../db/connect.ts';
 import { findConsent } from '../sessions/sessions.queries.ts';
+import { routes } from './configuration.ts';
 
 /** Where the application would have the person sent. */
 export interface Elsewhere {
@@ -21,6 +23,9 @@ export interface Elsewhere {
 
 /** Shows the page. */
 export type ShowStopped = (ctx: KoaContextWithOIDC, error: errors.OIDCProviderError, to: Elsewhere) => void;
+
+/** Where the engine redirects: the authorization endpoint, and that of a sign-out's answer. */
+const isForPeople = (path: string): boolean => path === routes.authorization || path.startsWith(routes.end_session);
 
 const hostOf = (uri: string): string => {
   const { host = '', protocol = '' } = URL.parse(uri) ?? {};
@@ -47,7 +52,7 @@ export const stopUnaskedRedirects = (provider: Provider, { db, show }: { db: Db;
     return Boolean(session?.accountId && (await findConsent(db, session.accountId, client.clientId)));
   };
 
-  provider.use(async (ctx: KoaContextWithOIDC, next) => {
+  const stop = async (ctx: KoaContextWithOIDC, next: Koa.Next): Promise<void> => {
     const policy = ctx.response.get('content-security-policy');
     await next();
     if (isAfterSignOutOfNobody(ctx)) ctx.redirect(ctx.oidc.urlFor('end_session_success'));
@@ -61,5 +66,6 @@ export const stopUnaskedRedirects = (provider: Provider, { db, show }: { db: Db;
     // The engine has allowed a script of its page that posts.
     if (policy) ctx.set('Content-Security-Policy', policy);
     show(ctx, error, { host: hostOf(redirectUri), ...(href ? { href } : {}) });
-  });
+  };
+  provider.use((ctx: KoaContextWithOIDC, next: Koa.Next) => (isForPeople(ctx.path) ? stop(ctx, next) : next()));
 };

@@ -88,7 +88,9 @@ export interface Meeting extends Pick<ResourceServer, 'accessTokenFormat' | 'acc
   introspects: boolean;
 }
 
-interface MeetingRow extends Pick<ResourceServer, 'accessTokenFormat' | 'accessTokenTtl' | 'signingAlg' | 'allow'> {
+/** What a meeting is made of. */
+export interface MeetingRow
+  extends Pick<ResourceServer, 'accessTokenFormat' | 'accessTokenTtl' | 'signingAlg' | 'allow'> {
   /** Null where there is no such resource server. */
   scopes: Scope[] | null;
   isListed: boolean;
@@ -103,7 +105,7 @@ interface MeetingRow extends Pick<ResourceServer, 'accessTokenFormat' | 'accessT
 }
 
 /** One query, since every token for a resource server asks it. */
-const findMeetingRow = async (db: Db, identifier: string, clientId: string): Promise<MeetingRow> => {
+export const findMeetingRow = async (db: Db, identifier: string, clientId: string): Promise<MeetingRow> => {
   const { rows } = (await db.raw(
     `select server.scopes, server.allow, server.access_token_format, server.access_token_ttl, server.signing_alg,
        link.client_id is not null as is_listed, link.scopes as client_scopes, link.introspects,
@@ -133,7 +135,7 @@ const isForUnbound = ({ clientScopes, policyScope }: MeetingRow, name: string, a
  * for, if it is registered for any scope at all. Undefined where it may ask for nothing, or there is no such resource server.
  * @param alone whether it asks for itself, and there is no person who agrees
  */
-const toMeeting = (row: MeetingRow, alone: boolean): Meeting | undefined => {
+export const toMeeting = (row: MeetingRow, alone: boolean): Meeting | undefined => {
   const { scopes, allow, isListed, clientScopes, registered, introspects, kind } = row;
   if (!scopes || (allow === 'listed' && !isListed)) return undefined;
   const own = registered?.split(' ');
@@ -148,13 +150,6 @@ const toMeeting = (row: MeetingRow, alone: boolean): Meeting | undefined => {
 const covers = (scopes: readonly string[], name: string): boolean =>
   scopes.includes(name) || (permissionsOf([name]).length > 0 && permits(permissionsOf(scopes), name));
 
-/** The resource server as the client meets it; undefined where it may not ask for tokens there. */
-export const findMeeting = async (
-  db: Db,
-  identifier: string,
-  { clientId, alone }: { clientId: string; alone: boolean },
-): Promise<Meeting | undefined> => toMeeting(await findMeetingRow(db, identifier, clientId), alone);
-
 /** Of an access token. */
 export interface AudienceClaims {
   audience: string;
@@ -163,6 +158,15 @@ export interface AudienceClaims {
   /** None: the client's own. */
   grantId: string | undefined;
 }
+
+/** Whether the client of a token may still have every scope of it there. */
+export const standsThere = (
+  row: MeetingRow,
+  { scope, grantId }: Pick<AudienceClaims, 'scope' | 'grantId'>,
+): boolean => {
+  const meeting = toMeeting(row, grantId === undefined);
+  return meeting !== undefined && (scope?.split(' ') ?? []).every((name) => covers(meeting.allowed, name));
+};
 
 /**
  * Whether a token for this audience still stands: its resource server is there and the client may still have every scope of
@@ -175,9 +179,8 @@ export const isAudienceLive = async (
   { openResources }: { openResources: boolean },
 ): Promise<boolean> => {
   const row = await findMeetingRow(db, audience, clientId);
-  const meeting = toMeeting(row, grantId === undefined);
   const names = scope?.split(' ') ?? [];
-  if (row.scopes !== null) return meeting !== undefined && names.every((name) => covers(meeting.allowed, name));
+  if (row.scopes !== null) return standsThere(row, { scope, grantId });
   if (row.audience === audience) return true;
   if (!openResources || grantId === undefined) return false;
   const grant = await db('grants').where({ id: grantId }).first('payload');

@@ -9,14 +9,38 @@ import { z } from 'zod';
 export const catalogue = {
   'users:read:own': 'See one’s own account',
   'users:read:any': 'See every account',
+  'users:read:organization': 'See the accounts of one’s organization',
   'users:write:own': 'Change one’s own account',
+  'users:write:organization': 'Create accounts in one’s organization, and change those that belong to no other',
   'users:write:any': 'Create and change accounts',
   'users:close:own': 'Close one’s own account',
   'users:close:any': 'Close accounts',
   'users:deactivate:any': 'Deactivate and reactivate accounts',
   'users:administer:any': 'List accounts with their roles and states',
   'roles:read:any': 'See roles and who has them',
-  'roles:assign:any': 'Give people roles, up to one’s own',
+  'roles:read:organization': 'See roles, and who has them in one’s organization',
+  'roles:write:any': 'Create, change and delete roles, as far as one’s own permissions go',
+  'roles:assign:any': 'Give people roles and permissions, as far as one’s own go',
+  'roles:assign:organization':
+    'Give the people of one’s organization roles and permissions in it, as far as one’s own go',
+  'organizations:read:own': 'See the organizations that one belongs to',
+  'organizations:leave:own': 'Leave organizations that one belongs to',
+  'organizations:read:organization': 'See one’s organization, those beneath it, and who belongs to them',
+  'organizations:read:any': 'See every organization',
+  'organizations:write:organization': 'Change one’s organization and those beneath it, and who belongs to them',
+  'organizations:write:any': 'Create, change and delete organizations',
+  'groups:read:own': 'See the groups and teams that one belongs to, and the teams that are open to all',
+  'groups:read:organization': 'See the groups and teams of one’s organization',
+  'groups:read:any': 'See every group and team',
+  'groups:write:organization': 'Create, change and delete groups and teams of one’s organization',
+  'groups:write:any': 'Create, change and delete groups and teams',
+  'domains:read:own': 'See the business domains, and which ones one belongs to',
+  'domains:read:any': 'See every business domain, and who belongs to it',
+  'domains:write:any': 'Create, change and delete business domains, and assign people',
+  'policies:read:any': 'See policies and the decisions that they are tried on',
+  'policies:write:any': 'Write, activate and delete policies, as far as one’s own permissions go',
+  'authz:check:own': 'Ask what one may do oneself',
+  'authz:check:any': 'Ask what anybody may do',
   'sessions:read:own': 'See where one is signed in',
   'sessions:read:any': 'See where anybody is signed in',
   'sessions:end:own': 'End one’s own sessions',
@@ -54,16 +78,17 @@ const part = /^(\*|[a-z][a-z_]{0,39})$/;
 const scopes = ['own', 'organization', 'any'];
 
 /** The three parts of a permission; undefined for any other name, which permits nothing whatever it begins with. */
-const partsOf = (name: string): [resource: string, action: string, scope: string] | undefined => {
+export const partsOf = (name: string): [resource: string, action: string, scope: string] | undefined => {
   const [resource = '', action = '', scope = '', ...rest] = name.split(':');
   const wellFormed = part.test(resource) && part.test(action) && (scope === '*' || scopes.includes(scope));
   return wellFormed && !rest.length ? [resource, action, scope] : undefined;
 };
 
 /** A permission as it may be held or granted, wildcards included. */
+const nameLengthMax = 120;
 export const PermissionName = z
   .string()
-  .max(120)
+  .max(nameLengthMax)
   .refine((name) => partsOf(name) !== undefined, 'expected resource:action:scope, such as users:read:any')
   .meta({ example: 'users:read:any', description: 'resource:action:scope; `*` stands for every value of a part' });
 
@@ -84,10 +109,17 @@ const covers = (held: string, needed: string, widens: boolean): boolean => {
 /** Marks a permission that is denied; a denial beats every allowance. */
 export const denied = (name: string): string => `!${name}`;
 
+/** Whether one of the permissions held includes the one that is needed, whatever is denied. */
+export const allows = (held: readonly string[], needed: string): boolean =>
+  held.some((name) => covers(name, needed, true));
+
+/** Whether the permission is denied: a denial is of its own scope alone. */
+export const denies = (held: readonly string[], needed: string): boolean =>
+  held.some((name) => name.startsWith('!') && covers(name.slice(1), needed, false));
+
 /** Whether one of the permissions held includes the one that is needed, and none denies it. */
 export const permits = (held: readonly string[], needed: string): boolean =>
-  held.some((name) => covers(name, needed, true)) &&
-  !held.some((name) => name.startsWith('!') && covers(name.slice(1), needed, false));
+  allows(held, needed) && !denies(held, needed);
 
 /** What two permissions have in common: part by part the narrower one; undefined when that is nothing. */
 const meet = (left: string, right: string): string | undefined => {
@@ -130,4 +162,4 @@ export const mayPassOn = (held: readonly string[], name: string): boolean =>
 
 /** The permissions among the names of a scope; the others mean something to other APIs. */
 export const permissionsOf = (scope: readonly string[]): string[] =>
-  scope.filter((name) => PermissionName.safeParse(name).success);
+  scope.filter((name) => name.length <= nameLengthMax && partsOf(name) !== undefined);

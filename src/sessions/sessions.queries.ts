@@ -75,6 +75,22 @@ export const findSessionSignIn = async (
   return row && { amr: row.payload.amr ?? [], authTime: row.payload.loginTs };
 };
 
+/** What policies may ask about how a live session was signed in: its `acr`, and how risky that was (docs/risk.md). */
+export const findSessionContext = async (
+  db: Db,
+  userId: string,
+  uid: string,
+): Promise<{ acr?: string; risk?: number }> => {
+  const { rows } = (await db.raw(
+    `select payload ->> 'acr' as acr, (select score from sign_ins where sign_ins.user_id = :userId and session_uid = :uid
+       order by created_at desc limit 1) as risk
+     from sessions where user_id = :userId and uid = :uid and expires_at > now() limit 1`,
+    { userId, uid },
+  )) as { rows: { acr: string | null; risk: number | null }[] };
+  const [row] = rows;
+  return { ...(row?.acr ? { acr: row.acr } : {}), ...(row?.risk == null ? {} : { risk: row.risk }) };
+};
+
 export interface Consent {
   clientId: string;
   scopes: string[];

@@ -6,7 +6,7 @@ import type { Caller } from '../http/caller.ts';
 import { keyOf, ListQuery, listOf, pageOf } from '../http/lists.ts';
 import { type Route, route } from '../http/route.ts';
 import { Id, Time } from '../http/schemas.ts';
-import { assertPresentRank } from '../users/users.commands.ts';
+import { assertOutranks } from '../users/users.commands.ts';
 import { findAccount } from '../users/users.queries.ts';
 import { describeDevice, parseDevice } from './device.ts';
 import { endSessions, type QueueLogout } from './sessions.commands.ts';
@@ -171,8 +171,8 @@ const everybodys = (deps: SessionRouteDeps): Route[] => [
     status: 200,
     problems: { 403: ['rank_too_low'], 404: ['user_not_found'] },
     handle: async ({ params, query, caller }) => {
-      const { id, rank } = await requireUser(deps.db, params.id);
-      if (caller.id !== id) await assertPresentRank(deps.db, caller, rank);
+      const { id } = await requireUser(deps.db, params.id);
+      await assertOutranks(deps.db, caller, id);
       return list(deps, id, await sessionOf(deps.db, caller), query);
     },
   }),
@@ -188,8 +188,8 @@ const everybodys = (deps: SessionRouteDeps): Route[] => [
     status: 200,
     problems: { 403: ['rank_too_low'], 404: ['user_not_found'] },
     handle: async ({ params, caller, actor }) => {
-      const { id: userId, rank } = await requireUser(deps.db, params.id);
-      if (caller.id !== userId) await assertPresentRank(deps.db, caller, rank);
+      const { id: userId } = await requireUser(deps.db, params.id);
+      await assertOutranks(deps.db, caller, userId);
       return { ended: await endSessions(deps.db, actor, { userId, reason: 'administrator' }, deps.queueLogout) };
     },
   }),

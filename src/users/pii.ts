@@ -40,8 +40,9 @@ export interface SealedPii {
 
 const row = (userId: string) => `users:${userId}`;
 
-/** Seals the document under the user's present data key, or under a new one. */
-export const sealPii = (secrets: Secrets, userId: string, pii: Pii, wrapped?: Uint8Array | null): SealedPii => {
+/** Seals the document under the user's present data key; under a new one where there is none or another master key wrapped it. */
+export const sealPii = (secrets: Secrets, userId: string, pii: Pii, present?: Uint8Array | null): SealedPii => {
+  const wrapped = present && secrets.isCurrent(present) ? present : undefined;
   const key = wrapped ? secrets.open('user-data-key', row(userId), wrapped) : randomBytes(32);
   return {
     piiKey: wrapped ? Buffer.from(wrapped) : secrets.seal('user-data-key', row(userId), key),

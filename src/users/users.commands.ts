@@ -6,12 +6,14 @@ import type { Db } from '../../db/connect.ts';
 import { transact } from '../../db/transact.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { conflict, notFound } from '../errors.ts';
-import { assertPassesOn, assertRank, type Caller } from '../http/caller.ts';
+import { assertRank, type Caller } from '../http/caller.ts';
 import type { Secrets } from '../secrets.ts';
 import { openPii, type Pii, sealPii } from './pii.ts';
 import {
   type Account,
+  areSuperAdminsDenied,
   findAccount,
+  findHighestRank,
   findUser,
   isOtherSuperAdmin,
   lockAccount,
@@ -93,8 +95,12 @@ export interface UserDeps {
   dropMailedLinks(db: Db, userId: string): Promise<void>;
   /** Mails the address that an account had before that it has another one now. */
   tellOldAddress(db: Db, account: { email: string; name: string; locale: string | null }): Promise<void>;
-  /** Everything that whoever takes an account over may do with it. */
-  permissionsOfAccount(db: Db, userId: string): Promise<string[]>;
+  /** Judges likewise what lets somebody take over an account that is not theirs. @throws AppError 403 */
+  assertMayTakeOver(db: Db, by: Caller, userId: string): Promise<void>;
+  /** Makes somebody whose address is said to be verified a member of the organization whose mail domain it is at. */
+  joinByWord(db: Db, actor: Actor, by: Caller, userId: string): Promise<void>;
+  /** Judges as the transaction runs whether somebody may change an account that is not theirs. @throws AppError 403 */
+  assertMayChange(db: Db, by: Caller, userId: string): Promise<void>;
 }
 
 /** Who acts. */
@@ -102,7 +108,7 @@ export type By = Pick<Caller, 'kind' | 'id' | 'rank'>;
 
 const target = (id: string) => ({ type: 'user', id });
 
-const isSelf = (by: By, account: Account) => by.kind === 'user' && by.id === account.id;
+export const isSelf = (by: By, account: Account) => by.kind === 'user' && by.id === account.id;
 
 /** The rank that somebody has now: it may have gone down since the request was let in. */
 const presentRank = async (db: Db, by: By): Promise<number> => {
@@ -116,13 +122,23 @@ export const assertPresentRank = async (db: Db, by: By, rank: number): Promise<v
   assertRank({ rank: await presentRank(db, by) }, rank);
 
 /**
+ * For acting on an account as a whole, or seeing where it is signed in: what is done to it is done in all of its organizations, so
+ * that it takes a rank as high as the highest that it has anywhere. Whoever may do this to accounts of every organization
+ * acts by what they are everywhere: being somebody in one of them is no power over the others.
+ * @throws AppError 403 rank_too_low unless whoever acts ranks at least as high now
+ */
+export const assertOutranks = async (db: Db, by: By, userId: string): Promise<void> => {
+  if (by.kind !== 'user' || by.id !== userId) await assertPresentRank(db, by, await findHighestRank(db, userId));
+};
+
+/**
  * The account that somebody acts on, which nobody else changes until the transaction ends.
  * @throws AppError 404 user_not_found, also for a closed account; 403 rank_too_low for one that ranks higher
  */
 export const lockTarget = async (db: Db, by: By, userId: string): Promise<Account> => {
   const account = await lockAccount(db, userId);
   if (!account) throw notFound('user');
-  if (!isSelf(by, account)) await assertPresentRank(db, by, account.rank);
+  await assertOutranks(db, by, account.id);
   return account;
 };
 
@@ -130,6 +146,15 @@ export const lockTarget = async (db: Db, by: By, userId: string): Promise<Accoun
 export const assertNotLastSuperAdmin = async (db: Db, { id, role, status }: Account): Promise<void> => {
   if (role === 'super_admin' && status === 'active' && !(await isOtherSuperAdmin(db, id)))
     throw conflict('last_super_admin', 'This is the last super_admin: make somebody else one first');
+};
+
+/**
+ * For whatever denies something, or makes somebody a member of a group that is denied something: ask afterwards, in its transaction.
+ * @throws AppError 409 last_super_admin when something is denied to the last who may do everything
+ */
+export const assertSuperAdminRemains = async (db: Db): Promise<void> => {
+  if (await areSuperAdminsDenied(db))
+    throw conflict('last_super_admin', 'This denies something to the last super_admin: make somebody else one first');
 };
 
 export const emailTaken = () => conflict('email_taken', 'Another account has this address');
@@ -149,19 +174,20 @@ export interface UserChanges {
 /**
  * Changes an account. A new address is not verified unless it is said to be; the old one is told, and links and codes that
  * were sent there work no more. Whoever has the mailbox has the account: that takes all that the account may do.
- * @throws AppError 404, 403 rank_too_low or session_needed, 409 email_taken
+ * @throws AppError 404, 403 rank_too_low, exceeds_yours or session_needed, 409 email_taken
  */
 export const changeUser = (
-  { db, dropMailedLinks, tellOldAddress, permissionsOfAccount }: UserDeps,
+  { db, dropMailedLinks, tellOldAddress, assertMayTakeOver, assertMayChange, joinByWord }: UserDeps,
   actor: Actor,
   by: Caller,
   userId: string,
   { email, emailVerified, ...changes }: UserChanges,
 ): Promise<Account> =>
   transact(db, async (db) => {
-    const account = await lockTarget(db, by, userId);
-    if (email !== undefined || emailVerified !== undefined)
-      assertPassesOn(by, await permissionsOfAccount(db, account.id));
+    const account = await lockAccount(db, userId);
+    if (!account) throw notFound('user');
+    if (!isSelf(by, account)) await assertMayChange(db, by, account.id);
+    if (email !== undefined || emailVerified !== undefined) await assertMayTakeOver(db, by, account.id);
     const address = email === undefined ? account.email : normalizeEmail(email);
     const isNew = address !== account.email;
     const verified = emailVerified ?? (!isNew && account.emailVerified);
@@ -179,6 +205,7 @@ export const changeUser = (
     if (isNew) members.push('email');
     if (verified !== account.emailVerified) members.push('emailVerified');
     await recordEvent(db, actor, { action: 'user.update', target: target(account.id), meta: { members } });
+    if (verified && (isNew || !account.emailVerified)) await joinByWord(db, actor, by, account.id);
     return (await findAccount(db, account.id)) as Account;
   }).catch((error: unknown) => {
     throw isEmailTaken(error) ? emailTaken() : error;

@@ -1,5 +1,6 @@
 /** Reads and single-statement writes of `users`. */
-import type { Db } from '../../db/connect.ts';
+import { type Db, queryDirectly } from '../../db/connect.ts';
+import { heldBy, inForce } from './held-roles.queries.ts';
 
 export interface User {
   id: string;
@@ -15,7 +16,7 @@ export interface User {
   updatedAt: Date;
 }
 
-const columns = [
+export const userColumns = [
   'id',
   'email',
   'emailVerifiedAt',
@@ -29,20 +30,26 @@ const columns = [
   'updatedAt',
 ] as const;
 
+/** In place of an account's id where there is none, so that whatever follows costs the same. */
+export const nobody = '00000000-0000-0000-0000-000000000000';
+
 /** The one form in which an address is stored and compared. */
 export const normalizeEmail = (email: string): string => email.trim().normalize('NFKC').toLowerCase();
 
-export const findUser = (db: Db, id: string): Promise<User | undefined> =>
-  db('users')
-    .where({ id })
-    .first(...columns);
+/** SQL of the columns of a `User`. */
+export const userSelection = userColumns
+  .map((column) => `users.${column.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)} as "${column}"`)
+  .join(', ');
+const selectUser = `select ${userSelection} from users`;
+const userById = `${selectUser} where id = $1`;
+const userByEmail = `${selectUser} where email = $1 and status <> 'closed'`;
+
+export const findUser = async (db: Db, id: string): Promise<User | undefined> =>
+  (await queryDirectly<User>(db, userById, [id]))[0];
 
 /** The account that holds an address; a closed account has given its address up. */
-export const findUserByEmail = (db: Db, email: string): Promise<User | undefined> =>
-  db('users')
-    .where({ email: normalizeEmail(email) })
-    .whereNot({ status: 'closed' })
-    .first(...columns);
+export const findUserByEmail = async (db: Db, email: string): Promise<User | undefined> =>
+  (await queryDirectly<User>(db, userByEmail, [normalizeEmail(email)]))[0];
 
 /** Likewise; until the transaction ends the account keeps the address, so that what is mailed to it is its holder's. */
 export const lockUserByEmail = (db: Db, email: string): Promise<User | undefined> =>
@@ -50,11 +57,7 @@ export const lockUserByEmail = (db: Db, email: string): Promise<User | undefined
     .where({ email: normalizeEmail(email) })
     .whereNot({ status: 'closed' })
     .forShare()
-    .first(...columns);
-
-/** Whether the user may have live tokens. */
-export const isActiveUser = async (db: Db, id: string): Promise<boolean> =>
-  (await db('users').where({ id, status: 'active' }).first('id')) !== undefined;
+    .first(...userColumns);
 
 export interface NewUser {
   id: string;
@@ -115,10 +118,9 @@ export const replacePasswordHash = async (db: Db, id: string, from: string | nul
     .where({ id, passwordHash: from })
     .update({ passwordHash: to, passwordChangedAt: db.fn.now(), updatedAt: db.fn.now() })) === 1;
 
-/** The roles that a user holds: the primary one, and those that were granted for now. Correlated with `users`. */
-const held = `select held.name, held.rank from roles held where held.id = users.role_id or held.id in (
-  select role_id from role_grants where user_id = users.id and organization_id is null
-    and starts_at <= now() and (expires_at is null or expires_at > now()))`;
+/** The roles that a user holds everywhere. Correlated with `users`. */
+const held = `with recursive ${heldBy('users.id')}
+  select distinct roles.name, roles.rank from held join roles on roles.id = held.role_id where organization_id is null`;
 
 /** An account as those see it who look after accounts. */
 export interface Account {
@@ -139,7 +141,11 @@ export interface Account {
   lastSignInAt: Date | null;
 }
 
-const accounts = (db: Db) =>
+/** As a list has it: what each holds by grants and groups is a question for each. */
+export type ListedAccount = Omit<Account, 'roles' | 'rank'>;
+
+/** Accounts, for a query that says which. */
+export const accounts = (db: Db) =>
   db('users')
     .join('roles', 'roles.id', 'users.roleId')
     .select(
@@ -148,12 +154,25 @@ const accounts = (db: Db) =>
       ),
       'roles.name as role',
       db.raw('email_verified_at is not null as email_verified'),
-      db.raw(`(select array_agg(name order by rank desc, name) from (${held}) held) as roles`),
-      db.raw(`(select max(rank) from (${held}) held) as rank`),
     );
 
+/** All roles that people hold everywhere, the highest first, for a query that says whose. */
+export const rolesHeld = `(select array_agg(name order by rank desc, name) from (${held}) held) as roles`;
+
+const withRoles = (db: Db) =>
+  accounts(db).select(db.raw(rolesHeld), db.raw(`(select max(rank) from (${held}) held) as rank`));
+
+/** The highest rank that somebody has now, everywhere or inside an organization; -1 for nobody. */
+export const findHighestRank = async (db: Db, id: string): Promise<number> => {
+  const { rows } = (await db.raw(
+    `with recursive ${heldBy(':id')} select max(rank) as rank from held join roles on roles.id = held.role_id`,
+    { id },
+  )) as { rows: { rank: number | null }[] };
+  return rows[0]?.rank ?? -1;
+};
+
 export const findAccount = (db: Db, id: string): Promise<Account | undefined> =>
-  accounts(db).where('users.id', id).first();
+  withRoles(db).where('users.id', id).first();
 
 /**
  * Until the transaction ends nobody else changes the user, or ends what they have; what only refers to them may still be saved.
@@ -166,60 +185,39 @@ export const lockUser = async (db: Db, id: string): Promise<User['status'] | und
 /** The account, which nobody else changes until the transaction ends. A closed one is gone. */
 export const lockAccount = async (db: Db, id: string): Promise<Account | undefined> => {
   await lockUser(db, id);
-  return accounts(db).where('users.id', id).whereNot('users.status', 'closed').first();
+  return withRoles(db).where('users.id', id).whereNot('users.status', 'closed').first();
 };
-
-export interface AccountFilter {
-  /** The beginning of an address or a name, in whatever case. */
-  q?: string | undefined;
-  status?: User['status'] | undefined;
-  /** The primary role. */
-  role?: string | undefined;
-  emailVerified?: boolean | undefined;
-  createdFrom?: string | undefined;
-  createdTo?: string | undefined;
-}
-
-const prefix = (text: string) => `${text.replace(/[\\%_]/g, '\\$&')}%`;
-
-/** Accounts after the one with the id `after`, in the order in which they were made. Closed ones only when asked for. */
-export const listAccounts = (
-  db: Db,
-  { q, status, role, emailVerified, createdFrom, createdTo }: AccountFilter,
-  { limit, after }: { limit: number; after: string | undefined },
-): Promise<Account[]> =>
-  accounts(db)
-    .modify((query) => {
-      if (after) query.where('users.id', '>', after);
-      if (status) query.where('users.status', status);
-      else query.whereNot('users.status', 'closed');
-      if (role) query.where('roles.name', role);
-      if (emailVerified !== undefined) query.whereRaw(`email_verified_at is ${emailVerified ? 'not ' : ''}null`);
-      if (createdFrom) query.where('users.createdAt', '>=', createdFrom);
-      if (createdTo) query.where('users.createdAt', '<', createdTo);
-      if (q)
-        query.where((either) =>
-          either
-            .whereRaw('users.email like ?', [prefix(normalizeEmail(q))])
-            .orWhereRaw('lower(users.name) like lower(?)', [prefix(q)]),
-        );
-    })
-    .orderBy('users.id')
-    .limit(limit);
 
 /** Any constant that no other advisory lock of ours uses. */
 const superAdminLock = 7_262_003;
 
+/** Active super_admins for good to whom nothing is denied, now or later. */
+const superAdmins = (db: Db) =>
+  db('users')
+    .join('roles', 'roles.id', 'users.roleId')
+    .where({ 'roles.name': 'super_admin', 'users.status': 'active' })
+    .whereRaw(
+      `not exists (with recursive ${heldBy('users.id', true)} select from permission_grants
+         where effect = 'deny' and ${inForce(true)} and (user_id = users.id or group_id = any(array(select id from circles))))`,
+    );
+
 /**
- * Whether somebody else than this user is an active super_admin for good. Until the transaction ends nobody else asks:
- * of two who demote each other one must wait, and is told no.
+ * Whether somebody else than this user is such a super_admin. Until the transaction ends nobody else asks: of two who demote
+ * each other one must wait, and is told no.
  */
 export const isOtherSuperAdmin = async (db: Db, userId: string): Promise<boolean> => {
   await db.raw('select pg_advisory_xact_lock(?)', [superAdminLock]);
-  const other = await db('users')
-    .join('roles', 'roles.id', 'users.roleId')
-    .where({ 'roles.name': 'super_admin', 'users.status': 'active' })
-    .whereNot('users.id', userId)
-    .first('users.id');
-  return other !== undefined;
+  return (await superAdmins(db).whereNot('users.id', userId).first('users.id')) !== undefined;
+};
+
+/** Whether nobody may do everything any more although there are active super_admins. Until the transaction ends nobody else asks. */
+export const areSuperAdminsDenied = async (db: Db): Promise<boolean> => {
+  await db.raw('select pg_advisory_xact_lock(?)', [superAdminLock]);
+  if (await superAdmins(db).first('users.id')) return false;
+  return (
+    (await db('users')
+      .join('roles', 'roles.id', 'users.roleId')
+      .where({ 'roles.name': 'super_admin', 'users.status': 'active' })
+      .first('users.id')) !== undefined
+  );
 };

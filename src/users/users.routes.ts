@@ -1,14 +1,20 @@
-/** Accounts over REST: one's own, and everybody's for those who look after them. */
+/** Accounts over REST: one's own, those of one's organizations, and everybody's for those who look after them. */
 import { z } from 'zod';
-import type { Actor } from '../audit/logs.commands.ts';
-import type { NewAccount } from '../auth/invitations.commands.ts';
-import { forbidden, notFound } from '../errors.ts';
-import { assertPassesOn, assertSignedInHere, type Caller, may } from '../http/caller.ts';
-import { idKeyOf, ListQuery, listOf, pageOf } from '../http/lists.ts';
+import type { Db } from '../../db/connect.ts';
+import { notFound } from '../errors.ts';
+import type { Caller } from '../http/caller.ts';
+import { idKeyOf, ListQuery, listOf, pageOf, timedKey, timedKeyOf } from '../http/lists.ts';
+import { reachOf } from '../http/reach.ts';
 import { type Route, route } from '../http/route.ts';
-import { Email, Id, Locale, PersonName, RoleName, Time } from '../http/schemas.ts';
-import { changeUser, deactivateUser, reactivateUser, type UserDeps } from './users.commands.ts';
-import { type Account, type AccountFilter, findAccount, listAccounts } from './users.queries.ts';
+import { Id, RoleName, Time } from '../http/schemas.ts';
+import {
+  type AccountFilter,
+  type AccountLists,
+  findRolesHeld,
+  listAccounts,
+  orderOf,
+} from './account-lists.queries.ts';
+import { findAccount, type ListedAccount } from './users.queries.ts';
 
 const Status = z.enum(['active', 'deactivated', 'closed']).meta({ example: 'active' });
 
@@ -31,45 +37,6 @@ const AdministeredUser = User.extend({
   lastSignInAt: Time.nullable(),
 }).meta({ id: 'AdministeredUser' });
 
-/** Only its size is judged here; whether it is good enough is for the password rules. */
-const Password = z.string().min(1).max(1024).meta({ example: 'correct horse battery staple' });
-
-const CreateUser = z
-  .object({
-    email: Email,
-    name: PersonName,
-    role: RoleName.default('user').meta({ description: 'Another than `user` needs roles:assign:any', example: 'user' }),
-    password: Password.optional().meta({
-      description: 'Without one the account has none until its owner sets it',
-      example: 'correct horse battery staple',
-    }),
-    emailVerified: z.boolean().default(false).meta({ example: false }),
-    sendInvitation: z.boolean().optional().meta({
-      description: 'Mails a link that sets a password; by default to whom none was given',
-      example: true,
-    }),
-    locale: Locale.optional(),
-  })
-  .meta({ id: 'CreateUser' });
-
-const ChangeUser = z
-  .object({
-    name: PersonName.optional(),
-    locale: Locale.nullable().optional(),
-    email: Email.optional().meta({ description: 'Needs users:write:any', example: 'ada@example.com' }),
-    emailVerified: z.boolean().optional().meta({ description: 'Needs users:write:any', example: true }),
-  })
-  .meta({ id: 'ChangeUser' });
-
-const CloseUser = z
-  .object({
-    password: Password.optional().meta({
-      description: 'Of one’s own account, when that is the one to close',
-      example: 'correct horse battery staple',
-    }),
-  })
-  .meta({ id: 'CloseUser' });
-
 const Search = ListQuery.extend({
   q: z
     .string()
@@ -80,7 +47,9 @@ const Search = ListQuery.extend({
     .optional()
     .meta({ description: 'The beginning of an address or a name, in whatever case', example: 'ada' }),
   status: Status.optional().meta({ description: 'Without it all but closed accounts', example: 'active' }),
-  role: RoleName.optional(),
+  role: RoleName.optional().meta({ description: 'The primary role', example: 'user' }),
+  organizationId: Id.optional().meta({ description: 'Members of this organization, not of those beneath it' }),
+  groupId: Id.optional().meta({ description: 'Members of this group or team, not of those beneath it' }),
 });
 
 const AdministratorSearch = Search.extend({
@@ -95,55 +64,57 @@ const AdministratorSearch = Search.extend({
 
 export const userParams = z.object({ id: Id });
 
-export const toUser = ({ createdAt, updatedAt, lastSignInAt, ...account }: Account) => ({
+/** For `within`: the account that the path names lies in the organizations that it belongs to. */
+export const withinAccount = ({ id }: { id: string }) => ({ type: 'user' as const, id });
+
+export const toUser = ({ createdAt, updatedAt, lastSignInAt, ...account }: ListedAccount) => ({
   ...account,
   createdAt: createdAt.toISOString(),
   updatedAt: updatedAt.toISOString(),
   lastSignInAt: lastSignInAt?.toISOString() ?? null,
 });
 
-export interface UserRouteDeps extends UserDeps {
-  /** What a role permits. */
-  permissionsOf(role: string): Promise<string[]>;
-  createUser(actor: Actor, by: Caller, input: NewAccount): Promise<Account>;
-  closeAccount(actor: Actor, by: Caller, input: { userId: string; password: string | undefined }): Promise<void>;
-}
-
-/** For what a request may hold or not: the route itself asks for less. @throws AppError 403 missing_permission */
-const requirePermission = (caller: Caller, permission: string): void => {
-  if (!may(caller, permission))
-    throw forbidden('missing_permission', `This needs the permission ${permission}`, { permission });
-};
+/** Who belongs to a group is for those to know who may see it. */
+const groupReach = (caller: Caller) => reachOf(caller, 'groups:read:organization');
 
 const search = async (
-  { db }: UserDeps,
+  { db }: { db: Db },
   { limit, cursor, ...filter }: AccountFilter & { limit: number; cursor?: string | undefined },
+  lists: AccountLists,
 ) => {
-  const rows = await listAccounts(db, filter, { limit: limit + 1, after: idKeyOf(cursor) });
-  return pageOf(rows.map(toUser), limit, ({ id }) => id);
+  const order = orderOf(filter);
+  const page = order === 'id' ? { order, after: idKeyOf(cursor) } : { order, after: timedKeyOf(cursor) };
+  const rows = await listAccounts(db, filter, lists, { ...page, limit: limit + 1 });
+  const { data, nextCursor } = pageOf(rows, limit, ({ id, madeAt }) => (madeAt ? timedKey({ at: madeAt, id }) : id));
+  return { data: data.map(toUser), nextCursor };
 };
 
-const reading = (deps: UserRouteDeps): Route[] => [
+export const userRoutes = (deps: { db: Db }): Route[] => [
   route({
     id: 'listUsers',
     method: 'get',
     path: '/users',
     tag: 'Users',
     summary: 'List accounts in the order in which they were made',
+    description:
+      'Whoever holds `users:read:organization` in an organization gets the members of that organization and of those beneath it, whether `organizationId` names one of them or not. An organization or group that is not the caller’s to see has no members here.',
     access: 'users:read:any',
+    reach: true,
     query: Search,
     returns: listOf(User),
     status: 200,
-    handle: ({ query }) => search(deps, query),
+    handle: ({ query, caller }) =>
+      search(deps, query, { reach: reachOf(caller, 'users:read:any'), groups: groupReach(caller) }),
   }),
   route({
     id: 'getUser',
     method: 'get',
     path: '/users/:id',
     tag: 'Users',
-    summary: 'See an account: one’s own, or any with users:read:any',
+    summary: 'See an account: one’s own, of one’s organization, or anybody’s',
     access: 'users:read:own',
     owner: ({ id }) => id,
+    within: withinAccount,
     params: userParams,
     returns: User,
     status: 200,
@@ -164,105 +135,14 @@ const reading = (deps: UserRouteDeps): Route[] => [
     query: AdministratorSearch,
     returns: listOf(AdministeredUser),
     status: 200,
-    handle: ({ query }) => search(deps, query),
-  }),
-];
-
-const writing = (deps: UserRouteDeps): Route[] => [
-  route({
-    id: 'createUser',
-    method: 'post',
-    path: '/users',
-    tag: 'Users',
-    summary: 'Make an account for somebody',
-    description:
-      'Whoever may do this may know which addresses are taken. Without a password, and with `sendInvitation`, the person is mailed a link that sets one and verifies the address.',
-    access: 'users:write:any',
-    body: CreateUser,
-    returns: User,
-    status: 201,
-    problems: { 403: ['rank_too_low'], 409: ['email_taken'], 503: ['overloaded'] },
-    handle: async ({ body, caller, actor }) => {
-      if (body.role !== 'user') requirePermission(caller, 'roles:assign:any');
-      const { sendInvitation = body.password === undefined, locale = null } = body;
-      assertPassesOn(caller, await deps.permissionsOf(body.role ?? 'user'));
-      return toUser(await deps.createUser(actor, caller, { ...body, sendInvitation, locale }));
-    },
-  }),
-  route({
-    id: 'updateUser',
-    method: 'patch',
-    path: '/users/:id',
-    tag: 'Users',
-    summary: 'Change an account: one’s own name and language, or anybody’s with users:write:any',
-    description:
-      'An address that is new is not verified unless `emailVerified` says so; the old one is told by mail, and links and codes that were sent there work no more. One’s own address takes the token of a sign-in at this API or at another application of the service’s own.',
-    access: 'users:write:own',
-    owner: ({ id }) => id,
-    params: userParams,
-    body: ChangeUser,
-    returns: User,
-    status: 200,
-    problems: { 403: ['rank_too_low', 'session_needed'], 404: ['user_not_found'], 409: ['email_taken'] },
-    handle: async ({ params, body, caller, actor }) => {
-      if (body.email !== undefined || body.emailVerified !== undefined) {
-        requirePermission(caller, 'users:write:any');
-        // Whoever has the mailbox has the account: a key or an application must not be enough to take its owner's.
-        if (caller.kind === 'user' && caller.id === params.id.toLowerCase()) assertSignedInHere(caller);
-      }
-      return toUser(await changeUser(deps, actor, caller, params.id, body));
-    },
-  }),
-  route({
-    id: 'deactivateUser',
-    method: 'post',
-    path: '/users/:id/deactivate',
-    tag: 'Users',
-    summary: 'Shut an account: its sessions end and its tokens and API keys stop working at once',
-    access: 'users:deactivate:any',
-    params: userParams,
-    returns: User,
-    status: 200,
-    problems: { 403: ['rank_too_low'], 404: ['user_not_found'], 409: ['own_account', 'last_super_admin'] },
-    handle: async ({ params, caller, actor }) => toUser(await deactivateUser(deps, actor, caller, params.id)),
-  }),
-  route({
-    id: 'reactivateUser',
-    method: 'post',
-    path: '/users/:id/reactivate',
-    tag: 'Users',
-    summary: 'Open a deactivated account again: its API keys work again, tokens from before stay dead',
-    access: 'users:deactivate:any',
-    params: userParams,
-    returns: User,
-    status: 200,
-    problems: { 403: ['rank_too_low'], 404: ['user_not_found'] },
-    handle: async ({ params, caller, actor }) => toUser(await reactivateUser(deps, actor, caller, params.id)),
-  }),
-  route({
-    id: 'closeUser',
-    method: 'delete',
-    path: '/users/:id',
-    tag: 'Users',
-    summary: 'Close an account for good',
-    description:
-      'Everything that it was signed in to ends; its name, address and personal data are gone, and the address is free again. What the audit log says of it stays. Whoever closes their own account gives its password: a token alone is not enough.',
-    access: 'users:close:own',
-    owner: ({ id }) => id,
-    params: userParams,
-    body: CloseUser.optional(),
-    status: 204,
-    problems: {
-      403: ['rank_too_low', 'session_needed'],
-      404: ['user_not_found'],
-      409: ['last_super_admin', 'password_changed'],
-      503: ['overloaded'],
-    },
-    handle: async ({ params, body, caller, actor }) => {
-      if (caller.kind === 'user' && caller.id === params.id.toLowerCase()) assertSignedInHere(caller);
-      await deps.closeAccount(actor, caller, { userId: params.id, password: body?.password });
+    handle: async ({ query, caller }) => {
+      const lists = { reach: reachOf(caller, 'users:administer:any'), groups: groupReach(caller) };
+      const { data, nextCursor } = await search(deps, query, lists);
+      const roles = await findRolesHeld(
+        deps.db,
+        data.map(({ id }) => id),
+      );
+      return { data: data.map((account) => ({ ...account, roles: roles.get(account.id) ?? [] })), nextCursor };
     },
   }),
 ];
-
-export const userRoutes = (deps: UserRouteDeps): Route[] => [...reading(deps), ...writing(deps)];

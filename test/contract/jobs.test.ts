@@ -81,28 +81,25 @@ for (const backend of server ? [embedded, postgres] : [embedded]) {
       await database.db.raw('drop schema if exists pgboss cascade');
     });
 
-    it('runs a job within a second of its commit, with its data', async () => {
-      const jobs = create();
+    // Time tells little on a busy machine: a worker that is not woken would sleep far beyond the end of the test.
+    it('a commit wakes a worker, which gets the data', async () => {
+      const jobs = create({ pollSeconds: 600 });
       const seen: unknown[] = [];
       await jobs.work('mail', async (data) => void seen.push(data));
       await jobs.start();
       await sleep(1500); // The workers have nothing to do and sleep.
-      const sentAt = performance.now();
       await jobs.send(database.db, 'mail', mail);
       await vi.waitFor(() => expect(seen).toEqual([mail]), soon);
-      expect(performance.now() - sentAt).toBeLessThan(1000);
     });
 
-    it('runs a job within a second or so without notifications too', async () => {
-      const jobs = create({ listen: undefined });
+    it('without notifications workers look every second, however seldom they would with them', async () => {
+      const jobs = create({ listen: undefined, pollSeconds: 600 });
       const seen: unknown[] = [];
       await jobs.work('mail', async (data) => void seen.push(data));
       await jobs.start();
       await sleep(500);
-      const sentAt = performance.now();
       await jobs.send(database.db, 'mail', mail);
       await vi.waitFor(() => expect(seen).toHaveLength(1), soon);
-      expect(performance.now() - sentAt).toBeLessThan(1500);
     });
 
     it('works through a backlog without a pause between jobs, each once', async () => {

@@ -1,9 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createOidcAdapter } from '../../adapters/oidc.ts';
+import { createTokenReads } from '../../adapters/token-reads.ts';
 import { connect, type Database } from '../../db/connect.ts';
-import { findClient } from '../../src/clients/clients.queries.ts';
+import { createMeetings } from '../../src/resource-servers/meetings.ts';
 import { createSecrets } from '../../src/secrets.ts';
 import { createTestDatabase, onPostgres, type TestDatabase } from '../support/database.ts';
+import { knownClients, unremembered } from '../support/known-clients.ts';
 import { openRelay, type Relay } from '../support/relay.ts';
 import { describeOidcAdapter } from './oidc-adapter.ts';
 
@@ -21,13 +23,14 @@ const calls = {
 
 const storageOf = (db: Database['db']) => ({
   db,
-  findClient: (id: string) => findClient(db, id),
+  findClientMetadata: knownClients(db),
+  meetings: createMeetings(unremembered, db),
+  reads: createTokenReads(db, 10),
   secrets: createSecrets('a key for this test alone'),
   refreshTokenGraceSeconds: 10,
   accessTokenMaxSeconds: 900,
   ownAudience: 'countersign-api',
   openResources: false,
-  requirePushedRequests: false,
   findJwt: () => Promise.resolve(undefined),
 });
 

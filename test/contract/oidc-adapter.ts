@@ -6,12 +6,14 @@ import { v7 as uuid } from 'uuid';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createOidcAdapter } from '../../adapters/oidc.ts';
 import type { OidcStorage } from '../../adapters/oidc-storage.ts';
+import { createTokenReads } from '../../adapters/token-reads.ts';
 import { operator } from '../../src/audit/logs.commands.ts';
 import { createClient, operatorPowers } from '../../src/clients/clients.commands.ts';
-import { findClient } from '../../src/clients/clients.queries.ts';
+import { createMeetings } from '../../src/resource-servers/meetings.ts';
 import { createSecrets, hashToken } from '../../src/secrets.ts';
 import type { TestDatabase } from '../support/database.ts';
 import { dumpTables } from '../support/dump.ts';
+import { knownClients, unremembered } from '../support/known-clients.ts';
 
 /** A method that the engine never calls on a model says so; it does not silently do nothing. */
 const missing = /is not a thing/;
@@ -84,13 +86,14 @@ export const describeOidcAdapter = (name: string, open: () => Promise<TestDataba
       const { db } = database;
       const storage: OidcStorage = {
         db,
-        findClient: (id) => findClient(db, id),
+        findClientMetadata: knownClients(db),
+        meetings: createMeetings(unremembered, db),
+        reads: createTokenReads(db, 0),
         secrets,
         refreshTokenGraceSeconds: 0,
         accessTokenMaxSeconds: 900,
         ownAudience: 'countersign-api',
         openResources: false,
-        requirePushedRequests: false,
         findJwt: (model, name) => Promise.resolve({ kind: model, jti: name }),
       };
       adapter = createOidcAdapter(storage) as (model: string) => Adapter;

@@ -409,6 +409,12 @@ export const accountSamples: Sample[] = [
   },
   {
     view: 'close-account',
+    state: 'last-owner',
+    props: { ...closeAccount, problems: [{ code: 'lastOwner', values: { names: 'Acme, Royal Society' } }] },
+    page: on('data', { locale: 'de' }),
+  },
+  {
+    view: 'close-account',
     state: 'no-password-rtl',
     props: { ...closeAccount, asksPassword: false, problems: [{ code: 'lastSuperAdmin' }] },
     page: on('data', { locale: 'ar' }),

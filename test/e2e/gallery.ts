@@ -17,6 +17,9 @@ import { createViews, type Views } from '../../interactions/views.ts';
 import { launchChromium } from '../support/chromium.ts';
 import { accountSamples } from './gallery-account.ts';
 import { factorSamples } from './gallery-factors.ts';
+import { joiningSamples } from './gallery-joining.ts';
+import { membershipSamples } from './gallery-memberships.ts';
+import { organizationSamples } from './gallery-organization.ts';
 import { passkeySamples } from './gallery-passkeys.ts';
 import { secondStepSamples } from './gallery-second-step.ts';
 import { socialSamples } from './gallery-social.ts';
@@ -307,6 +310,19 @@ export const samples: Sample[] = [
     props: { ...consent, redirectHost: undefined, switchAccountAction: undefined },
     page: { client: { ...acme, name: 'Living Room TV' }, signedInAs: email },
   },
+  {
+    view: 'consent',
+    state: 'organization',
+    props: {
+      ...consent,
+      organization: 'Analytical Engines Ltd',
+      scopes: ['openid', 'roles', 'permissions', 'groups', 'organizations'],
+      claims: ['organization'],
+    },
+    page: { client: acme, signedInAs: email },
+  },
+  ...organizationSamples,
+  ...membershipSamples,
   { view: 'device-code', state: 'empty', props: deviceCode },
   {
     view: 'device-code',
@@ -400,6 +416,7 @@ export const samples: Sample[] = [
   ...passkeySamples,
   ...factorSamples,
   ...secondStepSamples,
+  ...joiningSamples,
   ...socialSamples,
   {
     view: 'setup',
@@ -473,6 +490,10 @@ export const mailSamples: MailProps = {
     ...{ device: 'Firefox on Linux', address: '192.0.2.17', at },
   },
   invitation: { name, link: 'https://id.example/reset?token=abc', minutes: 4320 },
+  'organization-invitation': {
+    ...{ name: '', organization: 'Analytical Engines', inviter: name, expiresAt: at },
+    link: 'https://id.example/invitation?token=abc',
+  },
   'password-changed': { ...notice, apiKeys: 'kept' },
   'factor-changed': { ...notice, change: 'totp-added' },
   'api-key-created': { ...notice, prefix: 'cs_4fTq9Z' },

@@ -184,7 +184,10 @@ describe('Acceptance Criteria', () => {
   });
 
   it('Service registers with Consul if CONSUL_ADDR present or is K8s-discoverable', async () => {
-    await eventually(() => consulRequests.some(({ url }) => url === '/v1/agent/service/register'), 'a registration');
+    await eventually(
+      () => consulRequests.some(({ url }) => url.startsWith('/v1/agent/service/register')),
+      'a registration',
+    );
     const { body } = consulRequests[0] as (typeof consulRequests)[number];
     expect(body).toMatchObject({ Name: 'countersign', Port: Number(new URL(issuer).port) });
   });

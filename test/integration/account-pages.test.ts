@@ -5,6 +5,7 @@ import { navigation } from '../../interactions/account/navigation.ts';
 import { type Actor, recordEvent } from '../../src/audit/logs.commands.ts';
 import { Browser, formsOf, password, registerAccount } from '../support/browser.ts';
 import { callerOf, giveRole, type TestCaller } from '../support/callers.ts';
+import { makeGroup, makeOrganization } from '../support/organizations.ts';
 import { eventually, mailCount, postForm, relyingParty, signedIn, signIn, words } from '../support/requests.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 
@@ -55,6 +56,7 @@ const pages = [
   ['/account/password', 'change-password'],
   ['/account/sessions', 'sessions'],
   ['/account/applications', 'applications'],
+  ['/account/organizations', 'organizations'],
   ['/account/requests', 'requests'],
   ['/account/activity', 'activity'],
   ['/account/data', 'data'],
@@ -72,6 +74,7 @@ const posts: [path: string, fields: Record<string, string>, recent: boolean][] =
   ['/account/sessions/end', { id: 'x' }, false],
   ['/account/sessions/end-others', {}, false],
   ['/account/applications/withdraw', { id: 'x' }, false],
+  ['/account/organizations/leave', { id: 'x' }, false],
   ['/account/data/download', {}, true],
   ['/account/data/close', { password }, true],
 ];
@@ -471,6 +474,10 @@ describe('one’s data', () => {
     await addApp(id);
     await changeSessions(id, { amr: ['pwd', 'otp', 'mfa'] });
     await db()('apiKeys').insert({ id: uuid(), userId: id, name: 'deployments', prefix: 'cs_4fTq9Z', keyHash: uuid() });
+    const owned = await makeOrganization(server, { owners: [id] });
+    await makeGroup(server, { name: 'Night shift', kind: 'team', members: [id] });
+    const sales = db()('domains').where({ key: 'sales' }).select('id');
+    await db()('domainMembers').insert({ userId: id, domainId: sales });
     const file = await download(browser);
     expect(file.status).toBe(200);
     expect(file.headers.get('content-type')).toMatch(/^application\/json/);
@@ -483,6 +490,9 @@ describe('one’s data', () => {
       account: { id, email, emailVerified: true, name: 'Ada Lovelace', role: 'user', hasPassword: true },
       profile: { nickname: 'الكونتيسة', birthdate: '1815-12-10' },
       authenticatorApps: [{ name: 'Phone' }],
+      organizations: [{ ...owned, kind: 'organization', isActive: true, isOwner: true }],
+      groups: [{ name: 'Night shift', kind: 'team', isActive: true, createdAt: expect.any(String) }],
+      businessDomains: [{ key: 'sales', isActive: true, createdAt: expect.any(String) }],
       passkeys: [],
       backupCodesLeft: 0,
       linkedAccounts: [],
@@ -604,6 +614,16 @@ describe('closing one’s account', () => {
     const page = await browser.go('/account/data/close');
     const sent = await postForm(browser, '/account/data/close', { password });
     expect([page.status, sent.status, page.html.includes(words('errors.forbidden.title'))]).toEqual([403, 403, true]);
+    expect((await userOf(id)).status).toBe('active');
+  });
+
+  it('is not for who owns something that nobody else owns', async () => {
+    const { browser, id } = await person();
+    const name = `Engines <${uuid()}>`;
+    await makeOrganization(server, { name, owners: [id] });
+    const page = await postForm(browser, '/account/data/close', { password });
+    expect(page.status).toBe(409);
+    expect(page.html).toContain(name.replace('<', '&lt;').replace('>', '&gt;'));
     expect((await userOf(id)).status).toBe('active');
   });
 

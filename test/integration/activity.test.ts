@@ -1,6 +1,7 @@
 /** GET /auth/me/activity: one's own part of the audit log, and no more of it than is meant for the person. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Actor, type AuditEvent, recordEvent } from '../../src/audit/logs.commands.ts';
+import { registerAccount } from '../support/browser.ts';
 import { callerOf, type TestCaller } from '../support/callers.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 
@@ -9,7 +10,7 @@ let ada: TestCaller;
 let bob: TestCaller;
 beforeAll(async () => {
   server = await startServer();
-  ada = await callerOf(server);
+  ada = await callerOf(server, { email: await registerAccount(server) });
   bob = await callerOf(server, { role: 'admin' });
 });
 afterAll(() => server.stop());

@@ -1,12 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { generateKeyPairSync } from 'node:crypto';
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { Browser, password } from '../support/browser.ts';
+import { makeCertificate } from '../support/certificates.ts';
 import { eventually, signIn } from '../support/requests.ts';
 import { freePort } from '../support/server.ts';
 
@@ -136,6 +137,15 @@ describe('while the server runs on the embedded database', () => {
     });
   });
 
+  it('seed finds nothing missing, and grant-role gives a role for a time', async () => {
+    expect(await json('seed')).toEqual({ roles: [], permissions: [], teams: [], domains: [] });
+    const args = ['--email', 'kay@example.com', '--role', 'moderator', '--expires', '2100-01-01T00:00:00Z'];
+    expect(await json('grant-role', ...args)).toMatchObject({
+      role: 'moderator',
+      expiresAt: '2100-01-01T00:00:00.000Z',
+    });
+  });
+
   it('refusals are told in words, on standard error, with exit code 1', async () => {
     const refusals: [string[], RegExp][] = [
       [['create-admin'], /--email and --password are needed/],
@@ -146,6 +156,9 @@ describe('while the server runs on the embedded database', () => {
       [['create-admin', '--mail', 'b@example.com'], /Unknown option '--mail'/],
       [['create-initial-access-token'], /--note/],
       [['create-initial-access-token', '--note', 'x', '--policy', 'none'], /softwarePolicy: there is no such policy/],
+      [['grant-role', '--email', 'nobody@example.com', '--role', 'user'], /No such user/],
+      [['grant-role', '--email', 'kay@example.com', '--role', 'nothing'], /role: is no role/],
+      [['grant-role', '--email', 'kay@example.com'], /--role/],
       [['client', 'create'], /--file is needed/],
       [['client', 'rotate-secret'], /--id is needed/],
       [['client', 'rotate-secret', '--id', 'nobody'], /No such client/],
@@ -207,6 +220,35 @@ describe('while the server runs on the embedded database', () => {
     expect([await status(client.client_secret), await status(rotated.client_secret)]).toEqual([200, 200]);
     expect(await json('client', 'delete', '--id', id)).toEqual({ deleted: id });
     expect(await status(rotated.client_secret)).toBe(401);
+  });
+
+  it('policies deactivate is the way back for who is locked out, and policies list says what is in force', async () => {
+    const call = (path: string, token: string, body?: object) =>
+      fetch(`${issuer}${path}`, {
+        method: body ? 'POST' : 'GET',
+        headers: { 'content-type': 'application/json', ...(token ? { authorization: `Bearer ${token}` } : {}) },
+        ...(body ? { body: JSON.stringify(body) } : {}),
+      });
+    const signedIn = await call('/auth/login', '', { email: 'root@example.com', password });
+    const { accessToken } = (await signedIn.json()) as { accessToken: string };
+    const rule = { effect: 'deny', resources: ['clients', 'keys'], actions: ['*'], condition: true };
+    const made = await call('/policies', accessToken, { name: 'freeze', ...rule });
+    const { id } = (await made.json()) as { id: string };
+    const listed = async () => (await json('policies', 'list')) as { name: string; activeVersion: number | null }[];
+    expect(await listed()).toEqual([expect.objectContaining({ id, name: 'freeze', activeVersion: null })]);
+    expect((await call(`/policies/${id}/activate`, accessToken, { version: 1 })).status).toBe(200);
+    expect(await listed()).toEqual([expect.objectContaining({ id, activeVersion: 1 })]);
+    expect((await call('/clients', accessToken)).status).toBe(403);
+    expect(await json('policies', 'deactivate', 'freeze')).toEqual({ deactivated: id });
+    await eventually(async () => (await call('/clients', accessToken)).status === 200, 'it is in force no more');
+    expect(await listed()).toEqual([expect.objectContaining({ id, activeVersion: null })]);
+    for (const [args, message] of [
+      [['policies', 'deactivate'], /name the policy/],
+      [['policies', 'deactivate', 'nothing'], /No such policy/],
+    ] as const) {
+      const { code, out, error } = await run([...args]);
+      expect([code, out, error]).toEqual([1, '', expect.stringMatching(message)]);
+    }
   });
 
   it('rotate-keys is taken over by the server at once, and keeps the old keys published', async () => {
@@ -304,6 +346,12 @@ describe('when the server is told to stop', () => {
   });
 });
 
+const withTls = (cert: string, key = cert) => ({
+  TLS_CERT_PATH: cert,
+  TLS_KEY_PATH: key,
+  JWT_ISSUER: 'https://localhost:1',
+});
+
 describe('settings', () => {
   it('that are wrong are told all at once, by name', async () => {
     const { code, out, error } = await run(['serve'], {
@@ -339,6 +387,72 @@ describe('settings', () => {
     ])
       expect(error).toMatch(new RegExp(`^ {2}${name}: `, 'm'));
     expect(error).not.toContain('change-me');
+  });
+
+  it.each([
+    [
+      'a database that is away',
+      () => ({ DATABASE_URL: 'postgres://u:s3cret@127.0.0.1:9/d' }),
+      /^The database cannot be used\. postgres:\/\/127\.0\.0\.1:9\/d: .*ECONNREFUSED.*\n {2}Start PostgreSQL, or correct host and port in DATABASE_URL\.\n$/,
+    ],
+    [
+      'a database that is away, for several processes',
+      () => ({ DATABASE_URL: 'postgres://u:s3cret@127.0.0.1:9/d', WEB_CONCURRENCY: '2' }),
+      /^The database cannot be used\. .*\n.*DATABASE_URL\.\n$/,
+    ],
+    [
+      'a folder that cannot be made',
+      () => ({ DATA_DIR: file('taken', '') }),
+      /^The configuration is not valid:\n {2}DATA_DIR: EEXIST: .*taken'\n$/,
+    ],
+    [
+      'a folder that cannot be made, with a master key',
+      () => ({ DATA_DIR: file('taken', ''), ENCRYPTION_MASTER_KEY: randomBytes(32).toString('base64') }),
+      /^DATA_DIR: EEXIST: .*taken'\n$/,
+    ],
+    [
+      'an embedded database that is none',
+      () => {
+        mkdirSync(join(folder, 'spoilt', 'database'), { recursive: true });
+        return { DATA_DIR: dirname(dirname(file('spoilt/database/PG_VERSION', 'none'))) };
+      },
+      /^The database cannot be used\. .*spoilt: .*\n {2}Give DATA_DIR .*\.\n$/,
+    ],
+    [
+      'signing keys that are not there',
+      () => ({ JWKS_PRIVATE_KEY_PATH: '/nowhere/keys.pem' }),
+      /^JWKS_PRIVATE_KEY_PATH: .*'\/nowhere\/keys\.pem'\n$/,
+    ],
+    [
+      'a signing key that is none',
+      () => ({
+        JWKS_PRIVATE_KEY_PATH: file('none.pem', '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n'),
+      }),
+      /^JWKS_PRIVATE_KEY_PATH: key 1 cannot be read \(.*\); it must be PEM without a passphrase\n$/,
+    ],
+    [
+      'a certificate that is not there',
+      () => withTls('/nowhere/cert.pem'),
+      /^TLS_CERT_PATH: .*'\/nowhere\/cert\.pem'\n$/,
+    ],
+    [
+      'a certificate that is none',
+      () => withTls(file('empty.pem', 'nothing')),
+      /^TLS_CERT_PATH: no certificate in .*empty\.pem: .*\n$/,
+    ],
+    [
+      'a key that is of another certificate',
+      () => withTls(file('cert.pem', makeCertificate().cert), file('key.pem', makeCertificate().key)),
+      /^TLS_KEY_PATH: not the private key of that certificate in .*key\.pem: .*\n$/,
+    ],
+  ] as const)('what they lead to is told by their name: %s', async (_, settings, expected) => {
+    const { code, error } = await run(['serve'], {
+      DATA_DIR: join(folder, 'another'),
+      PORT: String(await freePort()),
+      ...settings(),
+    });
+    expect([code, error]).toEqual([1, expect.stringMatching(expected)]);
+    expect(error).not.toContain('s3cret');
   });
 
   it('do not matter for help, and an unknown command is told', async () => {

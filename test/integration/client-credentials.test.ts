@@ -1,5 +1,5 @@
 /** The client credentials grant (RFC 6749 section 4.4): machines that act for themselves. */
-import { createLocalJWKSet, jwtVerify } from 'jose';
+import { createLocalJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose';
 import * as oidc from 'openid-client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -8,10 +8,12 @@ import {
   expectError,
   post,
   type RelyingParty,
+  type Reply,
+  redirectUri,
   registerRelyingParty,
   send,
 } from '../support/relying-party.ts';
-import { startServer, type TestServer } from '../support/server.ts';
+import { type RegisteredClient, startServer, type TestServer } from '../support/server.ts';
 
 const machine = { grant_types: ['client_credentials'], redirect_uris: [], response_types: [] };
 
@@ -114,5 +116,109 @@ describe('client_credentials', () => {
       `${server.issuer}/oauth/authorize?client_id=${rp.client.client_id}&response_type=code`,
     );
     expect(status).toBe(400);
+  });
+});
+
+describe('the plainest request', () => {
+  // The engine alone speaks of CORS where nobody asked for it, which tells who has answered.
+  const byEngine = ({ headers }: Reply) => headers.has('access-control-allow-origin');
+  /** Another spelling of the same request: an unknown parameter must be ignored (RFC 6749 section 3.2). */
+  const spelled = (form: Record<string, string>) => ({ ...form, unknown: 'x' });
+  const ask = (client: RegisteredClient, form: Record<string, string>, headers: Record<string, string> = {}) =>
+    post(server, '/oauth/token', { grant_type: 'client_credentials', ...form }, { ...basic(client), ...headers });
+  /** All of an answer but what is another each time. */
+  const told = ({ status, headers, body }: Reply) => {
+    const { access_token, ...rest } = body;
+    const { jti, iat, exp, ...claims } = access_token?.startsWith('ey') ? decodeJwt(access_token) : {};
+    const header = access_token?.startsWith('ey') ? decodeProtectedHeader(access_token) : {};
+    const names = ['cache-control', 'content-type', 'vary', 'www-authenticate', 'x-frame-options'];
+    const said = names.map((name) => headers.get(name));
+    return { status, rest, claims, header, lifetime: (exp ?? 0) - (iat ?? 0), id: typeof jti, said };
+  };
+
+  const clients: Record<string, object> = {
+    'a client': {},
+    'one of an audience of its own': { audience: 'https://other.example/api' },
+    'one with permissions': { scope: 'users:read:any roles:*:any' },
+    'one with opaque tokens': { access_token_format: 'opaque' },
+    'one that posts its secret': { token_endpoint_auth_method: 'client_secret_post' },
+    'one that binds its tokens': { dpop_bound_access_tokens: true },
+    'one with scopes of OpenID Connect': {
+      scope: 'openid profile api:read',
+      ...{ grant_types: ['client_credentials'] },
+    },
+    'one that may not': { grant_types: ['authorization_code'], redirect_uris: [redirectUri], response_types: ['code'] },
+  };
+  const forms: Record<string, string>[] = [
+    {},
+    ...['api:read', 'api:write api:read', 'api:read api:read', 'api:read api:delete', 'api:delete', 'users:read:any'],
+    ...['users:read:own', 'users:*:*', 'roles:read:any', 'openid', 'openid api:read', 'offline_access', 'roles', ''],
+    ...[' api:read', 'api:read ', 'api:read  api:write', '"', 'ä', 'api:read\0'],
+  ].map((scope) => (typeof scope === 'string' ? { scope } : scope));
+
+  for (const [name, metadata] of Object.entries(clients))
+    it(`is answered as the engine answers it: ${name}`, async () => {
+      const made = await registerRelyingParty(server, { ...machine, scope: 'api:read api:write', ...metadata });
+      for (const form of forms) {
+        const [plain, other] = [await ask(made.client, form), await ask(made.client, spelled(form))];
+        expect(told(plain), JSON.stringify(form)).toEqual(told(other));
+        expect(byEngine(other) || other.status === 400).toBe(true);
+      }
+      const [wrong, unknown] = [{ client_secret: 'x'.repeat(43) }, { client_id: 'nobody' }];
+      for (const change of [wrong, unknown])
+        expect(told(await ask({ ...made.client, ...change }, {}))).toEqual(
+          told(await ask({ ...made.client, ...change }, spelled({}))),
+        );
+    });
+
+  it('is the one that it says', async () => {
+    const answers = {
+      plain: await ask(rp.client, { scope: 'api:read' }),
+      'without a scope': await ask(rp.client, {}),
+      'from a page': await ask(rp.client, {}, { origin: 'https://app.example.com' }),
+      'with a proof': await ask(rp.client, {}, { dpop: 'x' }),
+      'with more than is asked for': await ask(rp.client, { client_id: rp.client.client_id }),
+      'for a resource': await ask(rp.client, { resource: `${server.issuer}/api` }),
+    };
+    expect(
+      Object.entries(answers).flatMap(([name, answer]) => (answer.status === 200 && !byEngine(answer) ? [name] : [])),
+    ).toEqual(['plain', 'without a scope']);
+  });
+
+  it('is of the form that the engine takes: base64 with its padding, whole', async () => {
+    const encoded = basic(rp.client).authorization.slice('Basic '.length).replace(/=*$/, '');
+    for (const padding of ['', '=', '==', '===']) {
+      const headers = { authorization: `Basic ${encoded}${padding}` };
+      const [plain, other] = [await ask(rp.client, {}, headers), await ask(rp.client, spelled({}), headers)];
+      expect(told(plain), padding).toEqual(told(other));
+    }
+  });
+
+  it('counts', async () => {
+    const made = await registerRelyingParty(server, { ...machine, scope: 'api:read' });
+    const granted = async () => {
+      const { body } = await send(`${server.issuer}/metrics`);
+      return Number(/^tokens_issued_total\{[^}]*client_credentials[^}]*\} (\d+)/m.exec(String(body))?.[1] ?? 0);
+    };
+    const before = await granted();
+    await ask(made.client, {});
+    expect(await granted()).toBe(before + 1);
+  });
+
+  it('is no way around the limits of failures', async () => {
+    const limited = await startServer({ RATE_LIMIT_FACTOR: '1' });
+    try {
+      const { client } = await registerRelyingParty(limited, { ...machine, scope: 'api:read' });
+      const ask = (secret = client.client_secret) =>
+        post(limited, '/oauth/token', form, basic({ ...client, client_secret: secret }));
+      const form = { grant_type: 'client_credentials' };
+      expect((await ask()).status).toBe(200);
+      let status = 401;
+      for (let tries = 0; tries < 200 && status === 401; tries++) ({ status } = await ask('x'.repeat(43)));
+      expect(status).toBe(429);
+      expect((await ask()).status).toBe(429);
+    } finally {
+      await limited.stop();
+    }
   });
 });

@@ -282,7 +282,7 @@ describe('nobody gives a client more than they hold', () => {
   const all = { ...machine, scope: '*:*:*' };
   for (const [name, metadata] of [
     ['everything', all],
-    ['what only higher roles have', { ...machine, scope: 'openid policies:write:any' }],
+    ['what only higher roles have', { ...machine, scope: 'openid invoices:write:any' }],
     ['a wildcard that includes more', { ...machine, scope: 'users:read:own *:read:any' }],
   ] as const)
     it(`not ${name}`, async () => {

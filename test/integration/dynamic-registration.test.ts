@@ -3,7 +3,7 @@ import { decodeJwt } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { cleanExpired } from '../../db/clean.ts';
 import { expireClients } from '../../src/clients/self-registration.commands.ts';
-import { findMeeting } from '../../src/resource-servers/resource-servers.queries.ts';
+import { findMeetingRow, toMeeting } from '../../src/resource-servers/resource-servers.queries.ts';
 import { authorize } from '../support/browser.ts';
 import { callerOf, giveRole, type TestCaller } from '../support/callers.ts';
 import { basic, bearer, newPerson, post, type Reply, send } from '../support/relying-party.ts';
@@ -539,7 +539,7 @@ describe('a software policy', () => {
     ]);
     const { db } = guarded.database;
     const meet = async (alone: boolean) =>
-      (await findMeeting(db, identifier, { clientId: unnamed.clientId, alone }))?.allowed;
+      toMeeting(await findMeetingRow(db, identifier, unnamed.clientId), alone)?.allowed;
     expect([await meet(true), await meet(false)]).toEqual([[], ['ledger.read']]);
   });
 

@@ -533,8 +533,8 @@ describe('Python', () => {
     });
     return JSON.parse(stdout);
   };
-  const machineEnv = async () => {
-    const { client_id: ID, client_secret: SECRET = '' } = await machineClient();
+  const machineEnv = async (metadata: Record<string, unknown> = {}) => {
+    const { client_id: ID, client_secret: SECRET = '' } = await machineClient(metadata);
     return { ID, SECRET };
   };
 
@@ -553,13 +553,16 @@ second = session.access_token()
 me = session.get('/auth/me')
 session.sign_out()
 machine = c.machine_token(base, id, secret, 'orders:read')
+asking = c.machine_token(base, id, secret, 'authz:check:any')['access_token']
+decided = c.check(base, asking, [{'subject': me['id'], 'action': 'users:read:' + s} for s in ('own', 'any')])
 try:
     c.sign_in(base, os.environ['EMAIL'], 'wrong')
 except c.Problem as problem:
     refusal = [problem.status, problem.code]
 print(json.dumps({'email': me['email'], 'renewed': first != second, 'after': c.validate(base, second),
-  'introspected': c.introspect(base, id, secret, machine['access_token']), 'refusal': refusal}))`,
-        { ...(await machineEnv()), EMAIL: email, PASSWORD: password },
+  'introspected': c.introspect(base, id, secret, machine['access_token']), 'refusal': refusal,
+  'decided': [one['allowed'] for one in decided]}))`,
+        { ...(await machineEnv({ scope: 'orders:read authz:check:any' })), EMAIL: email, PASSWORD: password },
       );
       expect(result).toMatchObject({
         email,
@@ -567,6 +570,7 @@ print(json.dumps({'email': me['email'], 'renewed': first != second, 'after': c.v
         after: { valid: false },
         introspected: { active: true, scope: 'orders:read' },
         refusal: [401, 'invalid_credentials'],
+        decided: [true, false],
       });
     },
   );

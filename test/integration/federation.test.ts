@@ -379,6 +379,7 @@ describe('account takeover by linking', () => {
     // By the way they signed up: what is mailed then is of this browser.
     const again = await throughPeer(elsewhere, facebook, 'facebook', { login: person.account.login });
     expect(again.url.pathname).toBe('/check-mail');
+    await eventually(() => mailCount(server, person.email, /confirm/i) === 2, 'another mail');
     const [link = ''] = (await server.mail(person.email, /confirm/i)).links.filter((link) => link.includes('/verify'));
     await elsewhere.submit(await elsewhere.go(link), {}, '/verify');
     expect((await users(person.email).first('emailVerifiedAt')).emailVerifiedAt).not.toBeNull();

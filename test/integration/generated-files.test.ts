@@ -11,6 +11,7 @@ const names = [
   'docs/data-model.md',
   'docs/permissions.md',
   'docs/risk.md',
+  'docs/observability.md',
 ];
 
 let server: TestServer;

@@ -1,6 +1,4 @@
 /** Every guide in docs/guides does what it says: its client is registered, its code runs, its person signs in. */
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -8,6 +6,7 @@ import { authorize, Browser, password, registerAccount } from '../support/browse
 import { callerOf } from '../support/callers.ts';
 import { blocksOf, type Program, runGuide } from '../support/guides.ts';
 import { McpClient } from '../support/mcp-client.ts';
+import { freePort } from '../support/ports.ts';
 import { basic, post } from '../support/relying-party.ts';
 import { type RegisteredClient, startServer, type TestServer } from '../support/server.ts';
 
@@ -30,14 +29,6 @@ const run = (guide: string, file: string, env: Record<string, string>): Program 
   return program;
 };
 
-const freePort = () =>
-  new Promise<string>((resolve) => {
-    const probe = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = probe.address() as AddressInfo;
-      probe.close(() => resolve(String(port)));
-    });
-  });
-
 /** Registers what the guide says, at the port that the test found free. */
 const register = (guide: string, port = '4000'): Promise<RegisteredClient> =>
   server.client(JSON.parse((blocksOf(guide)['client.json'] as string).replaceAll(':4000', `:${port}`)));
@@ -48,7 +39,7 @@ const credentials = ({ client_id, client_secret }: RegisteredClient) => ({
 
 describe('docs/guides/web-server.md', () => {
   it('signs a person in and out', async () => {
-    const port = await freePort();
+    const port = String(await freePort());
     const program = run('web-server', 'server.mjs', { ...credentials(await register('web-server', port)), PORT: port });
     await program.line(/listening on/);
     let cookie = '';
@@ -112,7 +103,7 @@ describe('docs/guides/device.md', () => {
 
 describe('docs/guides/resource-server.md', () => {
   it('takes tokens that are for it, and no others', async () => {
-    const port = await freePort();
+    const port = String(await freePort());
     const program = run('resource-server', 'api.mjs', { PORT: port });
     await program.line(/listening on/);
     const origin = `http://localhost:${port}`;
@@ -140,9 +131,24 @@ describe('docs/guides/resource-server.md', () => {
   });
 });
 
+describe('docs/guides/decisions.md', () => {
+  it('asks who may do what', async () => {
+    const root = await callerOf(server, { role: 'super_admin' });
+    const { id } = await server.database.db('users').where({ email }).first('id');
+    const given = { permission: 'invoices:read:own' };
+    expect((await root.request('POST', `/rbac/users/${id}/permissions`, given)).status).toBe(201);
+    const client = await register('decisions');
+    const program = run('decisions', 'invoices.mjs', { ...credentials(client), SUBJECT: id });
+    expect([await program.ended, program.output()]).toEqual([
+      0,
+      'read: yes, a grant gives invoices:read:own\napprove: no, nothing gives invoices:approve:own\n',
+    ]);
+  });
+});
+
 describe('docs/guides/mcp-server.md', () => {
   it('lets a client in that nobody has registered, and nobody else', async () => {
-    const port = await freePort();
+    const port = String(await freePort());
     const program = run('mcp-server', 'server.mjs', { PORT: port });
     await program.line(/listening on/);
     const url = new URL(`http://localhost:${port}/mcp`);

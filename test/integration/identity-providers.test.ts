@@ -8,6 +8,7 @@ import { readProviderFile } from '../../src/identity-provider-file.ts';
 import { Browser } from '../support/browser.ts';
 import { callerOf, machineOf, type TestCaller } from '../support/callers.ts';
 import { dumpTables } from '../support/dump.ts';
+import { makeRole } from '../support/organizations.ts';
 import { defaultSettings, startServer, type TestServer } from '../support/server.ts';
 import { startOpenIdPeer } from '../support/upstreams/openid-peer.ts';
 
@@ -182,6 +183,10 @@ describe('over REST', () => {
     const none = await create(admin, rule('nobody'));
     expect([none.status, none.json.errors?.[0]?.field]).toEqual([400, 'roles']);
     expect((await create(superAdmin, rule('super_admin'))).status).toBe(201);
+    const { name } = await makeRole(server, ['invoices:pay:any']);
+    const more = await create(admin, rule(name));
+    expect([more.status, more.json.code]).toEqual([403, 'exceeds_yours']);
+    expect((await create(superAdmin, rule(name))).status).toBe(201);
   });
 
   it('lets nobody change what somebody above them wrote: its people would be theirs', async () => {

@@ -43,6 +43,12 @@ const introspect = (client: RegisteredClient, token: string, accept = media) =>
   post(server, '/oauth/introspect', { token }, { ...basic(client), accept });
 
 describe('an introspection answer', () => {
+  it('is signed however the media type is written (RFC 9110 section 8.3.1)', async () => {
+    const client = await api({ introspection_signed_response_alg: 'ES256' });
+    const { headers } = await introspect(client, tokens['a JWT'], 'application/Token-Introspection+JWT');
+    expect(headers.get('content-type')).toMatch(/^application\/token-introspection\+jwt/);
+  });
+
   for (const alg of ['RS256', 'PS256', 'ES256', 'EdDSA'])
     it(`is signed with ${alg} where the client is registered for it`, async () => {
       const client = await api({ introspection_signed_response_alg: alg });

@@ -6,7 +6,12 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { commands } from '../../src/commands.ts';
-import type { ImportReport, NoteCode } from '../../src/keycloak/report.ts';
+import { KeycloakUser, Realm } from '../../src/keycloak/realm.ts';
+import { readRealm, readUsers } from '../../src/keycloak/realm-file.ts';
+import { createReporter, type ImportReport, type NoteCode } from '../../src/keycloak/report.ts';
+import { planGroups, planRoles } from '../../src/keycloak/roles.ts';
+import { type PlannedUser, planUser } from '../../src/keycloak/users.ts';
+import { findUserAccess } from '../../src/roles/access.queries.ts';
 import { openPii } from '../../src/users/pii.ts';
 import { shownCode } from '../support/authenticator.ts';
 import { Browser, password } from '../support/browser.ts';
@@ -66,6 +71,21 @@ const rolesOf = async (userId: string): Promise<string[]> => {
     .where({ userId })
     .select('roles.name');
   return rows.map(({ name }) => name).sort();
+};
+/** Those of their groups too. */
+const heldBy = async (userId: string): Promise<string[]> => (await findUserAccess(db(), userId))?.roles ?? [];
+const withoutGroupRoles = ({ groupRoles: _, ...user }: PlannedUser) => user;
+/** What an import makes of the users of a file. */
+const plannedUsers = async (path: string): Promise<PlannedUser[]> => {
+  const realm = Realm.parse(await readRealm(path));
+  const reporter = createReporter(realm.realm, true);
+  const roles = planRoles(realm, reporter);
+  const groups = new Map(planGroups(realm, roles, reporter).map((group) => [group.path, group]));
+  const context = { roles, groups, linksWith: () => false, passkeys: false, reporter };
+  const users: PlannedUser[] = [];
+  for await (const text of readUsers(path))
+    users.push(planUser(KeycloakUser.parse(JSON.parse(text)), context) as PlannedUser);
+  return users;
 };
 const signInAs = (username: string, text = password) =>
   signIn(new Browser(server.issuer), `${username}@example.com`, text);
@@ -318,11 +338,13 @@ describe('roles and groups', () => {
       credentials: [pbkdf2Credential('pbkdf2-sha256')],
     });
     const report = await importRealm(keycloakRealm({ realm: unique('acme'), users: [user] }));
-    const held = await rolesOf(user.id);
+    const held = (await heldBy(user.id)).filter((name) => name !== 'user');
     expect(held.map((name) => name.replace(/^acme-[^/]+\//, ''))).toEqual(
       expect.arrayContaining(['admin', 'editor', 'reader', 'shop/orders']),
     );
     expect(held).not.toContain('admin');
+    // What the group has is the group's, and the user's by that.
+    expect((await rolesOf(user.id)).filter((name) => /editor|orders/.test(name))).toEqual([]);
     expect(note(report, 'keycloak-roles')?.items).toEqual([`${username}: realm-management/realm-admin`]);
     expect(note(report, 'role-renamed')?.items[0]).toMatch(/^admin -> acme-[^/]+\/admin$/);
     const ranks = await db()('roles').whereIn('name', held).pluck('rank');
@@ -334,7 +356,116 @@ describe('roles and groups', () => {
     const places = await db()('groupMembers').join('groups', 'groups.id', 'groupId').where({ userId: user.id });
     expect(places.map(({ name }) => name)).toEqual(['night/shift']);
     expect((await db()('groups').where({ id: places[0].parentId }).first()).name).toBe('staff');
-    expect(note(report, 'group-roles')?.items).toEqual(['/staff']);
+    const ofGroup = (groupId: string) =>
+      db()('roleGrants').join('roles', 'roles.id', 'roleId').where({ groupId }).pluck('name');
+    const [staff, shift] = await Promise.all([places[0].parentId, places[0].id].map(ofGroup));
+    expect([staff, shift]).toEqual([expect.arrayContaining([expect.stringMatching(/editor$/)]), []]);
+  });
+});
+
+describe('groups', () => {
+  it('have their roles: who joins has them, who leaves has them no more, and so has a group within', async () => {
+    const [ada, bob] = ['ada', 'bob'].map((name) => keycloakUser(unique(name))) as [
+      ReturnType<typeof keycloakUser>,
+      ReturnType<typeof keycloakUser>,
+    ];
+    const deep = { name: 'c', clientRoles: { shop: ['orders'] }, subGroups: [] };
+    const groups = [{ name: 'a', realmRoles: ['reader'], subGroups: [{ name: 'b', subGroups: [deep] }] }];
+    const users = [{ ...ada, groups: ['/a/b/c'] }, bob].map((user) => ({ ...user, realmRoles: [] }));
+    await importRealm(keycloakRealm({ realm: unique('acme'), groups, users }));
+    const names = async (id: string) =>
+      (await heldBy(id)).map((name) => name.replace(/^.*?(shop\/orders|reader)$/, '$1')).sort();
+    expect(await rolesOf(ada.id)).toEqual([]);
+    expect(await names(ada.id)).toEqual(['reader', 'shop/orders', 'user']);
+    const { groupId } = await db()('groupMembers').where({ userId: ada.id }).first('groupId');
+    await db()('groupMembers').insert({ groupId, userId: bob.id });
+    expect(await names(bob.id)).toEqual(['reader', 'shop/orders', 'user']);
+    await db()('groupMembers').delete().where({ groupId });
+    expect([await names(ada.id), await names(bob.id)]).toEqual([['user'], ['user']]);
+  });
+
+  it('are left out beyond ten levels', async () => {
+    const nest = (level: number): object => ({
+      name: `level ${level}`,
+      subGroups: level < 12 ? [nest(level + 1)] : [],
+    });
+    const report = await importRealm({ realm: unique('acme'), groups: [nest(1)] });
+    expect([report.counts.groups, note(report, 'group-too-deep')?.count]).toEqual([
+      { created: 10, updated: 0, unchanged: 0, 'left out': 1 },
+      1,
+    ]);
+  });
+
+  it('take over what an earlier version had given to each member, and nobody loses anything', async () => {
+    const realm = unique('acme');
+    const people = ['ada', 'bob', 'eve', 'joe'].map((name) => keycloakUser(unique(name)));
+    const [ada, bob, eve, joe] = people as [
+      (typeof people)[0],
+      (typeof people)[0],
+      (typeof people)[0],
+      (typeof people)[0],
+    ];
+    const roles = { realm: ['one', 'two', 'three'].map((name) => ({ id: randomUUID(), name: `${realm} ${name}` })) };
+    const [one, two, three] = roles.realm.map(({ name }) => name) as [string, string, string];
+    const users = [
+      { ...ada, groups: ['/a/b'] },
+      { ...bob, groups: ['/a/b'], realmRoles: [two] },
+      { ...eve, groups: ['/a'] },
+      { ...joe, groups: ['/a/b'] },
+    ];
+    const groups = [
+      {
+        id: randomUUID(),
+        name: 'a',
+        realmRoles: [one],
+        subGroups: [{ id: randomUUID(), name: 'b', realmRoles: [two], subGroups: [] }],
+      },
+    ];
+    const path = writeRealm({ realm, roles, groups, users });
+    await importFrom(path);
+
+    // As the earlier version left it.
+    const system = `keycloak:${realm}`;
+    const { app } = server;
+    const idOf = async (name: string) => (await db()('roles').where({ name }).first('id')).id;
+    const give = async (userId: string, name: string) =>
+      db()('roleGrants')
+        .insert({ userId, roleId: await idOf(name), grantedBy: 'keycloak' })
+        .onConflict()
+        .ignore();
+    await db()('roleGrants')
+      .whereNotNull('groupId')
+      .whereIn('roleId', [await idOf(one), await idOf(two)])
+      .delete();
+    await db()('externalReferences').where({ system, kind: 'group' }).update({ fingerprint: '' });
+    for (const { id } of [ada, bob, joe]) for (const name of [one, two]) await give(id, name);
+    await give(eve.id, one);
+    await give(ada.id, three);
+    const earlier = (user: PlannedUser, given: string[]) =>
+      app.secrets.mac(
+        'external-reference',
+        JSON.stringify({ ...withoutGroupRoles(user), roles: given.map((name) => JSON.stringify([name])) }),
+      );
+    const planned = await plannedUsers(path);
+    const given: Record<string, string[]> = { [bob.id]: [two, one], [eve.id]: [one] };
+    for (const user of planned)
+      await db()('externalReferences')
+        .where({ system, kind: 'user', externalId: user.externalId })
+        .update({ fingerprint: earlier(user, given[user.externalId] ?? [one, two]) });
+    // Joe has left the group here since, and keeps what he had besides.
+    await db()('groupMembers').where({ userId: joe.id }).delete();
+    const before = await Promise.all(people.map(({ id }) => heldBy(id)));
+
+    const report = await importFrom(path);
+    expect([report.counts.groups.updated, report.counts.users]).toEqual([
+      2,
+      { created: 0, updated: 0, unchanged: 4, 'left out': 0 },
+    ]);
+    expect(await Promise.all(people.map(({ id }) => heldBy(id)))).toEqual(before);
+    expect(await Promise.all(people.map(({ id }) => rolesOf(id)))).toEqual([[three], [two], [], [one, two].sort()]);
+    const [after, audits] = [await dump(), await db()('auditLogs').count('* as n').first()];
+    await importFrom(path);
+    expect([await dump(), await db()('auditLogs').count('* as n').first()]).toEqual([after, audits]);
   });
 });
 

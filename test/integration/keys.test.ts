@@ -12,6 +12,7 @@ import {
   ensureKeys,
   keysChannel,
   publishSeconds,
+  rotateDueKeys,
   rotateKeys,
 } from '../../src/keys/keys.commands.ts';
 import { createLog } from '../../src/log.ts';
@@ -136,6 +137,21 @@ describe('keys in the database', () => {
     expect(await machine.isActive(next)).toBe(true);
   });
 
+  it('follow by themselves on keys that have signed for as long as KEY_ROTATION says, and not before', async () => {
+    const { db } = server.database;
+    const due = () => rotateDueKeys(db, server.app.secrets, 90 * 86_400);
+    expect(await due()).toBeUndefined();
+    const stored = await db('jwksKeys').select('kid', 'signsFrom');
+    await db('jwksKeys').update({ signsFrom: db.raw(`signs_from - interval '91 days'`) });
+    const rotation = await due();
+    expect(rotation?.keys.filter(({ signsFrom }) => signsFrom.getTime() > Date.now())).toHaveLength(6);
+    expect(await due()).toBeUndefined();
+    await db('jwksKeys').delete().where('signsFrom', '>', new Date());
+    await db('jwksDecryptionKeys').delete().where('publishedFrom', '>', new Date());
+    for (const { kid, signsFrom } of stored) await db('jwksKeys').where({ kid }).update({ signsFrom });
+    await server.app.provider.reload();
+  });
+
   it('sign when their time comes, without anybody saying so', async () => {
     const { keys } = await rotate(false);
     await server.database
@@ -202,7 +218,7 @@ describe('keys in the database', () => {
     await db('jwksDecryptionKeys').delete();
     await db('jwksDecryptionKeys').insert(restored(decrypting));
     await server.app.provider.reload();
-  });
+  }, 60_000);
 
   it('are made outside of the transaction, which others wait for', async () => {
     const { db } = server.database;

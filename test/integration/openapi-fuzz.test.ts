@@ -1,7 +1,7 @@
 /**
  * Every operation of the OpenAPI document, with inputs made of its own schemas: there is never a 5xx, never an answer that is
- * not documented, and a refusal changes nothing. FUZZ_RUNS says how many requests each caller makes to each operation;
- * FUZZ_SEED repeats a run that failed.
+ * not documented, and a refusal changes nothing. A run makes a few of them, others each time: FUZZ_RUNS says how many requests
+ * each caller makes to each operation (`npm run test:fuzz`: many), FUZZ_SEED repeats a run that failed.
  */
 import fc from 'fast-check';
 import { v7 as uuid } from 'uuid';
@@ -13,7 +13,7 @@ import { openRouteWorld } from '../support/route-world.ts';
 import { type InputContext, type InputSchema, inputOf, nearly, oddText, oddValue } from '../support/schema-inputs.ts';
 import { startServer } from '../support/server.ts';
 
-const runs = Number(process.env.FUZZ_RUNS ?? 12);
+const runs = Number(process.env.FUZZ_RUNS ?? 4);
 const seed = Number(process.env.FUZZ_SEED ?? Math.floor(Math.random() * 2 ** 31));
 /** Of so many requests one is watched for what it changes. */
 const watchedEvery = 5;

@@ -142,6 +142,24 @@ describe.runIf(onPostgres)('repeats that race', () => {
     }
   });
 
+  it('with the end of their family are refused, also where PostgreSQL lets the end go first', async () => {
+    const { refresh_token: first } = await application.tokens();
+    const second = await successorOf(first);
+    let repeat: Promise<TokenAnswer> | undefined;
+    await server.database.db.transaction(async (db) => {
+      await db('refreshTokens')
+        .delete()
+        .where({ tokenHash: hashToken(second) });
+      // It has the first token, and waits for the second one: it is the victim of the deadlock that follows.
+      repeat = application.refresh(first);
+      await sleep(400);
+      await db('refreshTokens')
+        .delete()
+        .where({ tokenHash: hashToken(first) });
+    });
+    expect(await repeat).toMatchObject(refused);
+  });
+
   it('do not take away a successor that is being used', async () => {
     const { refresh_token: first, access_token } = await application.tokens();
     const second = await successorOf(first);

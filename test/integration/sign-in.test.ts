@@ -1,5 +1,6 @@
 import { v7 as uuid } from 'uuid';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { hashToken } from '../../src/secrets.ts';
 import { Browser, formsOf, type Page, password, registerAccount } from '../support/browser.ts';
 import {
   comparable,
@@ -15,12 +16,13 @@ import { startServer, type TestServer } from '../support/server.ts';
 const hashing = vi.hoisted(() => {
   // Files share a process: what an earlier one has loaded hashes uncounted.
   vi.resetModules();
-  return { verifications: 0 };
+  return { verifications: 0, held: undefined as Promise<void> | undefined };
 });
 vi.mock('@node-rs/argon2', async (original) => {
   const real = await original<typeof import('@node-rs/argon2')>();
-  const verify: typeof real.verify = (...given) => {
+  const verify: typeof real.verify = async (...given) => {
     hashing.verifications += 1;
+    await hashing.held;
     return real.verify(...given);
   };
   return { ...real, verify };
@@ -266,6 +268,21 @@ describe('an interaction', () => {
     expect((await browser.go('/account')).html).toContain(other);
   });
 
+  it('that somebody has gone on with while the password was looked at does not come back', async () => {
+    const { db } = server.database;
+    const browser = browserAt();
+    const page = await openSignIn(browser);
+    const where = { model: 'Interaction', idHash: hashToken(page.url.pathname.split('/').at(-1) as string) };
+    const goOn = ({ sql }: { sql: string }) => {
+      if (sql.includes('from known_devices')) void db('oidcPayloads').delete().where(where).then();
+    };
+    expect(await db('oidcPayloads').where(where).select('model')).toHaveLength(1);
+    db.on('query', goOn);
+    const answer = await attempt(browser, page, password).finally(() => db.removeListener('query', goOn));
+    expect([answer.status, await answer.text()]).toEqual([400, expect.stringContaining(words('errors.cookies.title'))]);
+    expect(await db('oidcPayloads').where(where).select('model')).toHaveLength(0);
+  });
+
   it('that is over is not gone back to', async () => {
     const browser = browserAt();
     await signIn(browser, email);
@@ -304,5 +321,54 @@ describe('where passwords cannot be hashed as fast as they come', () => {
     expect(formsOf(html)[0]?.fields.email).toBe(address);
     const submitted = await browser.submit(page, { email: address, password });
     expect(submitted.url.pathname).toBe('/account');
+  });
+
+  it('a flood is answered before anything is read, and is over when it is over', async () => {
+    busy = await startServer({ HASH_CONCURRENCY: '1', HASH_QUEUE: '0', RATE_LIMIT_FACTOR: '1' });
+    const address = await registerAccount(busy);
+    const browser = new Browser(busy.issuer);
+    const page = await browser.go('/account');
+    const statements: string[] = [];
+    busy.database.db.on('query', ({ sql }: { sql: string }) => sql.includes('pgboss') || statements.push(sql));
+    const headers = { origin: busy.issuer, 'content-type': 'application/x-www-form-urlencoded' };
+    const body = () => new URLSearchParams({ email: address, password: 'wrong' });
+    const submit = () => browser.request(page.url, { method: 'POST', headers, body: body() });
+    const login = () =>
+      fetch(`${busy.issuer}/auth/login`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: '{ not even JSON',
+      });
+    const held = Promise.withResolvers<void>();
+    hashing.held = held.promise;
+    const begun = hashing.verifications;
+    const first = submit();
+    await vi.waitUntil(() => hashing.verifications > begun);
+    vi.useFakeTimers({ toFake: ['performance'] });
+
+    const left: number[] = [];
+    for (let count = 0; count < 9; count++) {
+      const answer = await login();
+      expect([answer.status, await answer.json()]).toEqual([503, expect.objectContaining({ code: 'overloaded' })]);
+      expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
+      // Whoever is refused has asked all the same.
+      left.push(Number(/r=(\d+)/.exec(answer.headers.get('ratelimit') ?? '')?.[1]));
+    }
+    expect((left[0] as number) - (left.at(-1) as number)).toBe(8);
+    const tenth = await submit();
+    expect([tenth.status, await tenth.text()]).toEqual([503, expect.stringContaining(words('problems.busy'))]);
+    statements.length = 0;
+    const next = await submit();
+    expect([next.status, await next.text()]).toEqual([503, expect.stringContaining(words('errors.unavailable.text'))]);
+    expect(Number(next.headers.get('retry-after'))).toBeGreaterThan(0);
+    expect(statements.filter((sql) => /oidc_payloads|users|clients/.test(sql))).toEqual([]);
+    vi.advanceTimersByTime(1000);
+    expect(await (await submit()).text()).toContain(words('problems.busy'));
+
+    vi.useRealTimers();
+    hashing.held = undefined;
+    held.resolve();
+    expect((await first).status).toBe(401);
+    expect((await browser.submit(page, { email: address, password })).url.pathname).toBe('/account');
   });
 });

@@ -263,7 +263,9 @@ describe('closing', () => {
       `select distinct conrelid::regclass::text as "table" from pg_constraint
        where contype = 'f' and confrelid = 'users'::regclass and confdeltype = 'c'`,
     )) as { rows: { table: string }[] };
-    // The one table that names its person otherwise.
-    expect([...belongings, 'initial_access_tokens'].sort()).toEqual(rows.map(({ table }) => table).sort());
+    // Those that name their person otherwise.
+    expect([...belongings, 'initial_access_tokens', 'organization_invitations'].sort()).toEqual(
+      rows.map(({ table }) => table).sort(),
+    );
   });
 });

@@ -24,8 +24,8 @@ import { disownSignIn } from '../../src/auth/sign-ins.commands.ts';
 import * as clients from '../../src/clients/clients.commands.ts';
 import { deleteRetiredKeys, ensureKeys, rotateKeys } from '../../src/keys/keys.commands.ts';
 import * as resources from '../../src/resource-servers/resource-servers.commands.ts';
+import { assertMayChangeAccount, assertMayTakeOver } from '../../src/roles/accounts-of-others.ts';
 import { assignRole } from '../../src/roles/roles.commands.ts';
-import { findAccountPermissions } from '../../src/roles/roles.queries.ts';
 import { hashToken } from '../../src/secrets.ts';
 import { recordDeviceDecision } from '../../src/sessions/device-codes.commands.ts';
 import { narrowResource } from '../../src/sessions/resources.commands.ts';
@@ -44,9 +44,15 @@ import { updateProfile, verifyPhone } from '../../src/users/users.commands.ts';
 import { accountCommands } from './audited-account.ts';
 import { factorCommands } from './audited-factors.ts';
 import { federationCommands } from './audited-federation.ts';
+import { groupCommands } from './audited-groups.ts';
+import { joiningCommands } from './audited-joining.ts';
 import { keycloakCommands } from './audited-keycloak.ts';
+import { organizationCommands } from './audited-organizations.ts';
 import { passkeyCommands } from './audited-passkeys.ts';
+import { policyCommands } from './audited-policies.ts';
 import { registrationCommands } from './audited-registrations.ts';
+import { roleCommands } from './audited-roles.ts';
+import { userCommands } from './audited-users.ts';
 import { tokenOf } from './requests.ts';
 import type { TestServer } from './server.ts';
 
@@ -183,7 +189,9 @@ const userDeps = ({ app }: TestServer): users.UserDeps => ({
   ...app.accounts,
   dropMailedLinks,
   tellOldAddress: (db, account) => tellOldAddress(app.accounts, db, account),
-  permissionsOfAccount: findAccountPermissions,
+  joinByWord: async () => {},
+  assertMayTakeOver,
+  assertMayChange: assertMayChangeAccount,
 });
 const keyDeps = ({ app, database: { db } }: TestServer): apiKeys.CreationDeps => ({
   db,
@@ -419,11 +427,17 @@ export const auditedCommands: Record<string, (world: World) => Promise<Arranged>
     };
   },
   ...registrationCommands,
+  ...roleCommands,
+  ...policyCommands,
   ...keycloakCommands,
   ...federationCommands,
   ...factorCommands,
   ...passkeyCommands,
   ...accountCommands,
+  ...userCommands,
+  ...groupCommands,
+  ...organizationCommands,
+  ...joiningCommands,
   createClient: async ({ server, db }) => ({
     run: () => clients.createClient(db, operator, powers, newClient, server.app.provider.validateClient),
     expected: ({ client_id }: { client_id: string }) => [

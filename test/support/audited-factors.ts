@@ -8,7 +8,7 @@ import * as backup from '../../src/mfa/backup-codes.commands.ts';
 import { tryFactorCode } from '../../src/mfa/factor-codes.commands.ts';
 import * as factors from '../../src/mfa/factors.commands.ts';
 import * as totp from '../../src/mfa/totp.commands.ts';
-import { findAccountPermissions } from '../../src/roles/roles.queries.ts';
+import { assertMayTakeOver } from '../../src/roles/accounts-of-others.ts';
 import type { Arranged, World } from './audited-commands.ts';
 import { shownCode } from './authenticator.ts';
 
@@ -121,8 +121,7 @@ export const factorCommands: Record<string, (world: World) => Promise<Arranged>>
     const actor = { ...anonymous, type: 'client', id: 'helpdesk' } as const;
     const target: [string, string] = ['user', userId];
     return {
-      run: () =>
-        factors.resetFactors({ ...deps, endSessions, permissionsOfAccount: findAccountPermissions }, actor, by, userId),
+      run: () => factors.resetFactors({ ...deps, endSessions, assertMayTakeOver }, actor, by, userId),
       expected: () => [
         {
           action: 'session.end',

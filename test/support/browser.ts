@@ -2,6 +2,7 @@
 
 import { v7 as uuid } from 'uuid';
 import { expect } from 'vitest';
+import { insertUser } from '../../src/users/users.queries.ts';
 import type { TestServer } from './server.ts';
 
 export interface Page {
@@ -178,6 +179,20 @@ export const registerAccount = async (
     body: JSON.stringify({ token }),
   });
   expect(verified.status).toBe(200);
+  return email;
+};
+
+let passwordHash: Promise<string> | undefined;
+
+/**
+ * Makes an account as it is after it was registered and verified, without the two requests, the mail between them and the hash
+ * for each: for whoever is needed to be there. How one registers has tests of its own.
+ */
+export const makeAccount = async ({ app, database }: TestServer): Promise<string> => {
+  const email = `${uuid()}@example.com`;
+  passwordHash ??= app.accounts.passwords.hash(password);
+  const user = { id: uuid(), email, name: 'Ada Lovelace', role: 'user', locale: 'en' };
+  await insertUser(database.db, { ...user, passwordHash: await passwordHash, emailVerifiedAt: new Date() });
   return email;
 };
 

@@ -1,5 +1,5 @@
 /** Callers of the REST API: people of a role, applications by themselves, and nobody. */
-import { registerAccount } from './browser.ts';
+import { makeAccount } from './browser.ts';
 import { type Answer, answerOf } from './requests.ts';
 import type { TestServer } from './server.ts';
 import { openApplication } from './tokens.ts';
@@ -58,15 +58,30 @@ export const giveRole = async (server: TestServer, userId: string, role: string)
 /**
  * A new account of that role, signed in through an application.
  * @param scope what the token may pass on of the role's permissions; all of them unless told otherwise
+ * @param prepare gives the account more before it signs in: a token passes on what was held when it was made and is held still
+ * @param email of an account that is there already
  * @param thirdParty an application of somebody else's, which the person has consented to
  */
 export const callerOf = async (
   server: TestServer,
-  { role = 'user', scope = '*:*:*', thirdParty = false }: { role?: string; scope?: string; thirdParty?: boolean } = {},
+  {
+    role = 'user',
+    scope = '*:*:*',
+    thirdParty = false,
+    prepare,
+    email,
+  }: {
+    role?: string;
+    scope?: string;
+    thirdParty?: boolean;
+    prepare?(userId: string): Promise<unknown>;
+    email?: string;
+  } = {},
 ): Promise<TestCaller> => {
-  const email = await registerAccount(server);
+  email ??= await makeAccount(server);
   const { id } = await server.database.db('users').where({ email }).first('id');
   await giveRole(server, id, role);
+  await prepare?.(id);
   const scopes = `openid ${scope}`.trim();
   const application = await openApplication(server, { scope: scopes, first_party: !thirdParty }, { email });
   const { access_token } = await application.tokens({ scope: scopes, resource: `${server.issuer}/api` });

@@ -1,20 +1,17 @@
 /**
- * A migrated database for each test file: a copy of one that was made at the start of the run, or, with
- * TEST_DATABASE_URL, a PostgreSQL database of its own made from a template.
+ * A migrated database for each test file: a copy in memory of one that was made at the start of the run, or, with
+ * TEST_DATABASE_URL, a PostgreSQL database of its own made from a template. What becomes of an embedded database's files is
+ * tested where the service is a process (the command line, the faults, a newcomer's start).
  */
 import { randomBytes } from 'node:crypto';
-import { cp, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import pg from 'pg';
 import { inject } from 'vitest';
 import { connect, type Database } from '../../db/connect.ts';
+import { copyToMemory } from './memory-files.ts';
 
 export interface TestDatabase extends Database {
   /** Of the PostgreSQL database, when there is one. */
   url?: string;
-  /** Of the embedded database, when it is one. */
-  directory?: string;
   drop(): Promise<void>;
 }
 
@@ -41,11 +38,8 @@ const postgres = async (server: string, poolMax: number): Promise<TestDatabase> 
 };
 
 const embedded = async (): Promise<TestDatabase> => {
-  const parent = await mkdtemp(join(tmpdir(), 'countersign-test-'));
-  const directory = join(parent, 'database');
-  await cp(inject('template'), directory, { recursive: true });
-  const database = await connect({ directory });
-  return { ...database, directory: parent, drop: () => rm(parent, { recursive: true, force: true }) };
+  const database = await connect({ files: copyToMemory(inject('template')) });
+  return { ...database, drop: async () => {} };
 };
 
 /** Opens a migrated database that nobody else uses. Close it, then drop it. */

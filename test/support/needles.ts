@@ -23,11 +23,30 @@ const formsOf = (value: string): string[] => {
   return [...new Set(forms)];
 };
 
+/** No secret is shorter. */
+const lengthMin = 8;
+
+/** Names of the secrets that are in the text letter by letter: in one pass over it, however many there are. */
+export const findPlainSecrets = (text: string, secrets: ReadonlyMap<string, string>): string[] => {
+  const byBeginning = new Map<string, [value: string, name: string][]>();
+  for (const [value, name] of secrets) {
+    if (value.length < lengthMin) throw new Error(`${name} is too short to be looked for`);
+    const beginning = value.slice(0, lengthMin);
+    byBeginning.set(beginning, [...(byBeginning.get(beginning) ?? []), [value, name]]);
+  }
+  const found = new Set<string>();
+  for (let at = 0; at <= text.length - lengthMin; at++) {
+    for (const [value, name] of byBeginning.get(text.slice(at, at + lengthMin)) ?? [])
+      if (text.startsWith(value, at)) found.add(name);
+  }
+  return [...found];
+};
+
 /** Names of the secrets that a text gives away, and in what form. */
 export const findSecrets = (text: string, secrets: ReadonlyMap<string, string>): string[] => {
   const lower = text.toLowerCase();
   return [...secrets].flatMap(([value, name]) => {
-    if (value.length < 8) throw new Error(`${name} is too short to be looked for`);
+    if (value.length < lengthMin) throw new Error(`${name} is too short to be looked for`);
     const form = formsOf(value).find((form) => (/^[0-9a-f]+$/.test(form) ? lower.includes(form) : text.includes(form)));
     return form === undefined ? [] : [`${name}, as ${form}`];
   });

@@ -6,10 +6,13 @@ export interface Relay {
   /** Breaks every connection and refuses new ones. */
   cut(): Promise<void>;
   restore(): Promise<void>;
+  /** Passes nothing on from now on, and breaks nothing: what a network does that loses packets. `restore` after a `cut` ends it. */
+  silence(): void;
 }
 
 export const openRelay = async (host: string, port: number): Promise<Relay> => {
   const sockets = new Set<Socket>();
+  let isSilent = false;
   const server = createServer((near) => {
     const far = connect(port, host);
     for (const [socket, other] of [
@@ -22,7 +25,10 @@ export const openRelay = async (host: string, port: number): Promise<Relay> => {
         sockets.delete(socket);
         other.destroy();
       });
-      socket.pipe(other);
+      // What is sent is taken, as by a network that loses it.
+      socket.on('data', (data) => {
+        if (!isSilent) other.write(data);
+      });
     }
   });
   const listen = (at: number) => new Promise<void>((resolve) => server.listen(at, '127.0.0.1', resolve));
@@ -35,6 +41,12 @@ export const openRelay = async (host: string, port: number): Promise<Relay> => {
         server.close(() => resolve());
         for (const socket of sockets) socket.destroy();
       }),
-    restore: () => listen(own),
+    restore: () => {
+      isSilent = false;
+      return listen(own);
+    },
+    silence: () => {
+      isSilent = true;
+    },
   };
 };

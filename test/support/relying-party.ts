@@ -2,7 +2,7 @@
 import { type CryptoKey, exportJWK, generateKeyPair } from 'jose';
 import * as oidc from 'openid-client';
 import { expect } from 'vitest';
-import { authorize, Browser, type Page, registerAccount } from './browser.ts';
+import { authorize, Browser, makeAccount, type Page } from './browser.ts';
 import type { RegisteredClient, TestServer } from './server.ts';
 
 export const redirectUri = 'https://app.example.com/callback';
@@ -16,7 +16,7 @@ export interface Person {
 /** An account, and a browser in which nobody is signed in yet. */
 export const newPerson = async (server: TestServer): Promise<Person> => ({
   browser: new Browser(server.issuer),
-  email: await registerAccount(server),
+  email: await makeAccount(server),
 });
 
 /** The same account on another device. */

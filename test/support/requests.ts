@@ -85,7 +85,7 @@ export const mailCount = ({ app }: TestServer, to: string, subject = /./): numbe
   (app.mailbox?.messages() ?? []).filter((mail) => mail.to === to && subject.test(mail.subject)).length;
 
 /** Waits until something holds. */
-export const eventually = async (holds: () => boolean | Promise<boolean>, what: string, ms = 8000): Promise<void> => {
+export const eventually = async (holds: () => boolean | Promise<boolean>, what: string, ms = 20_000): Promise<void> => {
   const end = Date.now() + ms;
   while (!(await holds())) {
     if (Date.now() > end) throw new Error(`still not: ${what}`);

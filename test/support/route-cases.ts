@@ -13,9 +13,7 @@ import { createPostedRequests } from '../../src/provider/posted-requests.ts';
 import { pendingOf } from './audited-commands.ts';
 import { password } from './browser.ts';
 import type { TestCaller } from './callers.ts';
-import { enrolmentCases } from './route-cases-enrolment.ts';
-import { factorCases } from './route-cases-factors.ts';
-import { passkeyCases } from './route-cases-passkeys.ts';
+import * as parts from './route-cases-parts.ts';
 import type { World } from './route-world.ts';
 import { redirectUri } from './tokens.ts';
 
@@ -37,12 +35,16 @@ export interface Attempt {
 }
 
 export interface RouteCase {
+  /** Permissions that it takes beside the route's own. */
+  needs?: readonly string[];
   /** Makes what the operation needs, so that it succeeds: each time anew. */
   attempt(world: World): Promise<Attempt> | Attempt;
   /** The same about somebody else's thing, as an ordinary user: how that is refused. */
   others?: { status: 403 | 404; attempt(world: World): Promise<Attempt> | Attempt };
   /** The same about somebody who ranks higher, as an admin. */
   outranked?(world: World): Promise<Attempt> | Attempt;
+  /** It takes a person: an application by itself is refused by the handler. */
+  byPerson?: true;
   /** Fields that are compared and never stored, so that whatever they hold is merely wrong. */
   opaque?: readonly string[];
 }
@@ -248,6 +250,22 @@ const users: Record<string, RouteCase> = {
     others: { status: 403, attempt: ({ stranger: { id } }) => ({ params: { id }, body: { name } }) },
     outranked: ({ superAdmin: { id } }) => ({ params: { id }, body: { name } }),
   },
+  getProfile: {
+    attempt: async ({ narrowed }) => {
+      const caller = await narrowed('user', 'users:read:own');
+      return { caller, params: { id: caller.id } };
+    },
+    others: { status: 403, attempt: stranger },
+  },
+  replaceProfile: {
+    attempt: async ({ narrowed }) => {
+      const caller = await narrowed('user', 'users:write:own');
+      const address = { locality: 'London', country: 'United Kingdom' };
+      return { caller, params: { id: caller.id }, body: { name, locale: 'en', birthdate: '1815-12-10', address } };
+    },
+    others: { status: 403, attempt: ({ stranger: { id } }) => ({ params: { id }, body: { name } }) },
+    outranked: ({ superAdmin: { id } }) => ({ params: { id }, body: { name } }),
+  },
   deactivateUser: { attempt: someone, outranked: superAdmin },
   reactivateUser: {
     attempt: async ({ account, superAdmin }) => {
@@ -266,7 +284,6 @@ const users: Record<string, RouteCase> = {
     outranked: superAdmin,
     opaque: ['password'],
   },
-  listRoles: { attempt: () => ({}) },
   assignRole: {
     attempt: async ({ account }) => ({ params: { id: (await account()).id }, body: { role: 'partner' } }),
     outranked: ({ user: { id } }) => ({ params: { id }, body: { role: 'super_admin' } }),
@@ -407,15 +424,12 @@ const administration: Record<string, RouteCase> = {
   getAuditStatistics: { attempt: () => ({}) },
 };
 
-/** By operation. */
-export const routeCases: Readonly<Record<string, RouteCase>> = {
-  ...accounts,
-  ...signIn,
-  ...users,
-  ...sessions,
-  ...enrolmentCases,
-  ...factorCases,
-  ...passkeyCases,
-  ...machines,
-  ...administration,
-};
+/** By operation. An operation has one row: of two files that have one for it the first would never be tried. */
+export const routeCases: Readonly<Record<string, RouteCase>> = Object.fromEntries(
+  [accounts, signIn, users, sessions, machines, administration, ...Object.values(parts)]
+    .flatMap((cases: Record<string, RouteCase>) => Object.entries(cases))
+    .map(([id, row], at, all) => {
+      if (all.findIndex(([other]) => other === id) !== at) throw new Error(`two rows for ${id}`);
+      return [id, row];
+    }),
+);

@@ -30,6 +30,8 @@ export interface World {
   account(role?: string, verified?: boolean): Promise<Account>;
   /** A new account that is signed in. */
   person(role?: string): Promise<TestCaller & { refreshToken: string; sessionId: string }>;
+  /** Somebody with a token for all that they hold now. */
+  signIn(account: Account): Promise<TestCaller & { refreshToken: string; sessionId: string }>;
   /** The person with a token for just that permission. */
   narrowed(who: 'superAdmin' | 'user', permission: string): Promise<TestCaller>;
   /** An application by itself with just that permission. */
@@ -53,8 +55,7 @@ export const openRouteWorld = async (server: TestServer): Promise<World> => {
     await insertUser(db, { ...user, role, emailVerifiedAt: verified ? new Date() : null });
     return user;
   };
-  const person: World['person'] = async (role = 'user') => {
-    const { id, email } = await account(role);
+  const signIn: World['signIn'] = async ({ id, email }) => {
     const { status, json, text } = await anybody.request('post', '/auth/login', { email, password });
     if (status !== 200) throw new Error(`no sign-in: ${text}`);
     const { accessToken: token, refreshToken } = json;
@@ -67,6 +68,7 @@ export const openRouteWorld = async (server: TestServer): Promise<World> => {
       request: requester(server, token),
     };
   };
+  const person: World['person'] = async (role = 'user') => signIn(await account(role));
   const holder = async (role: string, client: object = {}) => {
     const { id, email } = await account(role);
     const application = await openApplication(server, { scope: everything, first_party: true, ...client }, { email });
@@ -94,6 +96,7 @@ export const openRouteWorld = async (server: TestServer): Promise<World> => {
     machine: await machineOf(server, '*:*:*'),
     account,
     person,
+    signIn,
     narrowed: (who, permission) => once(`${who} ${permission}`, () => tokenOf(holders[who], `openid ${permission}`)),
     machineWith: (permission) => once(permission, () => machineOf(server, permission)),
     client: () => server.client({ redirect_uris: [redirectUri] }),

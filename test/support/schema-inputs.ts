@@ -42,13 +42,23 @@ const stringOf = ({ format, pattern, minLength = 0, maxLength = 60 }: InputSchem
   if (format === 'email') return fc.emailAddress();
   if (format === 'uri') return fc.webUrl();
   if (!pattern) return plain;
-  try {
-    const matching = fc.stringMatching(new RegExp(pattern, 'u'), { size: 'small' });
-    return matching.filter((text) => text.length >= minLength && text.length <= maxLength);
-  } catch {
-    // What the generator cannot read, such as `\P{C}`, is a bound on what is otherwise free.
-    return plain.map((text) => text.replace(/\p{C}/gu, ' '));
+  const matching = matchingOf(pattern);
+  // What the generator cannot read, such as `\P{C}`, is a bound on what is otherwise free.
+  if (!matching) return plain.map((text) => text.replace(/\p{C}/gu, ' '));
+  return matching.filter((text) => text.length >= minLength && text.length <= maxLength);
+};
+
+const matchings = new Map<string, fc.Arbitrary<string> | undefined>();
+/** Texts of a pattern, made once: a large one takes long, and meanwhile idle connections end. Undefined if it cannot be read. */
+const matchingOf = (pattern: string): fc.Arbitrary<string> | undefined => {
+  if (!matchings.has(pattern)) {
+    let matching: fc.Arbitrary<string> | undefined;
+    try {
+      matching = fc.stringMatching(new RegExp(pattern, 'u'), { size: 'small' });
+    } catch {}
+    matchings.set(pattern, matching);
   }
+  return matchings.get(pattern);
 };
 
 const numberOf = ({ type, minimum = -(2 ** 31), maximum = 2 ** 31 }: InputSchema): fc.Arbitrary<number> =>

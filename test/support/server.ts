@@ -1,6 +1,4 @@
 /** A whole service on a port of its own, over a database of its own, for black-box tests. */
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { v7 as uuid } from 'uuid';
 import { type App, createApp } from '../../src/app.ts';
 import { operator } from '../../src/audit/logs.commands.ts';
@@ -8,7 +6,10 @@ import { createClient, operatorPowers } from '../../src/clients/clients.commands
 import { loadConfig } from '../../src/config.ts';
 import { close, listen } from '../../src/http/server.ts';
 import { createLog, type Log } from '../../src/log.ts';
-import { createTestDatabase, type TestDatabase } from './database.ts';
+import { createTestDatabase, onPostgres, type TestDatabase } from './database.ts';
+import { defaultSettings } from './default-settings.ts';
+import { freePort } from './ports.ts';
+import { recordQueries } from './query-shapes.ts';
 
 export interface TestServer {
   app: App;
@@ -30,29 +31,15 @@ export interface RegisteredClient {
   [member: string]: unknown;
 }
 
-/** A port that is free now. */
-export const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo;
-      server.close(() => resolve(port));
-    });
-  });
-
-/** Limits are off unless a test sets them; nothing is logged. */
-export const defaultSettings = {
-  NODE_ENV: 'test',
-  ENCRYPTION_MASTER_KEY: 'bXkgdGVzdHMgYXJlIG5vdCBzZWNyZXQgYXQgYWxsISE=',
-  RATE_LIMIT_FACTOR: '1000',
-  LOG_LEVEL: 'silent',
-  OUTBOUND_ALLOW: '127.0.0.1,localhost',
-  HASH_QUEUE: '1000',
-};
+export { defaultSettings, freePort };
 
 export const startServer = async (
   settings: Record<string, string> = {},
-  /** `host`: to a browser `127.0.0.1` is another site than `localhost`, with cookies of its own. */
-  options: { poolMax?: number; log?: Log; host?: 'localhost' | '127.0.0.1' } = {},
+  /**
+   * `host`: to a browser `127.0.0.1` is another site than `localhost`, with cookies of its own.
+   * `replicas`: so many apps behind a proxy that gives each request to the next one, on PostgreSQL.
+   */
+  options: { poolMax?: number; log?: Log; host?: 'localhost' | '127.0.0.1'; replicas?: number } = {},
 ): Promise<TestServer> => {
   const database = await createTestDatabase(options.poolMax);
   const wanted = await freePort();
@@ -65,11 +52,17 @@ export const startServer = async (
       : {}),
     ...settings,
   });
-  const app = await createApp({ config, database, log: options.log ?? createLog(config.LOG_LEVEL) });
-  const { server } = await listen(app.koa.callback(), wanted, '127.0.0.1');
+  const app = await createApp({
+    config,
+    database: await recordQueries(database),
+    log: options.log ?? createLog(config.LOG_LEVEL),
+  });
+  const replicas = onPostgres ? (options.replicas ?? Number(process.env.TEST_REPLICAS ?? 1)) : 1;
+  const { server, port } = await listen(app.handler, replicas > 1 ? 0 : wanted, '127.0.0.1');
   await app.jobs.start();
+  let stopReplicas = async (): Promise<void> => {};
 
-  return {
+  const started: TestServer = {
     app,
     database,
     issuer: config.JWT_ISSUER,
@@ -83,7 +76,7 @@ export const startServer = async (
         app.provider.validateClient,
       )) as RegisteredClient,
     mail: async (to, subject = /./) => {
-      for (let attempt = 0; attempt < 100; attempt++) {
+      for (let attempt = 0; attempt < 400; attempt++) {
         const found = app.mailbox?.messages().find((message) => message.to === to && subject.test(message.subject));
         if (found) return found;
         await new Promise((resolve) => setTimeout(resolve, 50));
@@ -91,6 +84,7 @@ export const startServer = async (
       throw new Error(`no mail to ${to} with a subject like ${subject}`);
     },
     stop: async () => {
+      await stopReplicas();
       app.drain();
       await close(server);
       await app.stop();
@@ -98,4 +92,9 @@ export const startServer = async (
       await database.drop();
     },
   };
+  if (replicas > 1) {
+    const { startReplicas } = await import('./replicated.ts');
+    stopReplicas = await startReplicas(started, `http://127.0.0.1:${port}`, wanted, replicas - 1, settings);
+  }
+  return started;
 };

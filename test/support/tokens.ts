@@ -1,6 +1,6 @@
 /** An application at the token endpoint, seen as raw requests: races and refusals need more than a well-behaved client. */
 import { createHash, randomBytes } from 'node:crypto';
-import { authorize, Browser, registerAccount } from './browser.ts';
+import { authorize, Browser, makeAccount } from './browser.ts';
 import type { RegisteredClient, TestServer } from './server.ts';
 
 export const redirectUri = 'https://app.example.com/callback';
@@ -41,7 +41,7 @@ export const openApplication = async (
   });
   const address = person.address ?? server.address;
   const browser = person.browser ?? new Browser(server.issuer, address);
-  const email = person.email ?? (await registerAccount(server));
+  const email = person.email ?? (await makeAccount(server));
   const basic = `Basic ${Buffer.from(`${client.client_id}:${client.client_secret}`).toString('base64')}`;
 
   const post: Application['post'] = async (path, fields) => {

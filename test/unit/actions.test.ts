@@ -28,7 +28,12 @@ const ofNobody = new Set([
   'key.create',
   'key.delete',
   'key.retire',
+  'master_key.complete',
+  'master_key.lose',
+  'master_key.rotate',
+  'organization.lose_domain',
   'revocation.refuse',
+  'session.end_all',
   'token.refuse',
 ]);
 

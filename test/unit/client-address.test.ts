@@ -1,5 +1,9 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import Koa from 'koa';
 import { describe, expect, it } from 'vitest';
-import { clientAddress } from '../../src/http/client-address.ts';
+import { clientAddress, trustProxies } from '../../src/http/client-address.ts';
 import { proxyAddresses, readProxyAddresses } from '../../src/limit-settings.ts';
 
 const trusted = readProxyAddresses(proxyAddresses.parse(undefined));
@@ -42,6 +46,24 @@ describe('the client’s address', () => {
     const read = (peer: string) => clientAddress({ peer, forwarded: '203.0.113.9' }, { proxies: 1, trusted: named });
     expect(['192.0.2.77', '2001:db8:1::5', '198.51.100.7'].map(read)).toEqual(Array(3).fill('203.0.113.9'));
     for (const peer of ['192.0.3.1', '2001:db8:2::5', '198.51.100.8', '127.0.0.1']) expect(read(peer)).toBe(peer);
+  });
+
+  it('is the peer’s at a port that no proxy can be in front of', async () => {
+    const app = new Koa();
+    app.use((ctx) => {
+      ctx.body = ctx.ip;
+    });
+    const ports = await Promise.all(
+      Array.from({ length: 2 }, async () => {
+        const server = createServer(app.callback()).listen(0, '127.0.0.1').unref();
+        await once(server, 'listening');
+        return (server.address() as AddressInfo).port;
+      }),
+    );
+    trustProxies(app, 1, trusted, ports[1]);
+    const ask = async (port: number) =>
+      (await fetch(`http://127.0.0.1:${port}`, { headers: { 'x-forwarded-for': '1.2.3.4' } })).text();
+    expect(await Promise.all(ports.map(ask))).toEqual(['1.2.3.4', '127.0.0.1']);
   });
 
   for (const wrong of [

@@ -145,18 +145,26 @@ describe('secrets from files', () => {
     it(`reads ${name} from ${name}_FILE, without the line break at its end`, () => {
       const value = {
         ENCRYPTION_MASTER_KEY: strongKey,
+        ENCRYPTION_MASTER_KEY_ACCEPTED: `${strongKey}2`,
         DATABASE_URL: 'postgres://h/d',
+        DATABASE_LISTEN_URL: 'postgres://h/d',
         REDIS_URL: 'redis://h',
         SMTP_URL: 'smtp://h',
         SMS_WEBHOOK_SECRET: 'whsec_bXkgdGVzdHMgYXJlIG5vdCBzZWNyZXQ=',
         TWILIO_AUTH_TOKEN: '0123456789abcdef0123456789abcdef',
         KEYCLOAK_SYNC_CLIENT_SECRET: 'kC0m2V1b3qHq7W3S5r9w1XvJdQy8TzZl',
+        CONSUL_HTTP_TOKEN: 'f2b4d0f2-7f3b-4a67-9d6e-2f8a2f6f1d10',
+        METRICS_TOKEN: 'metrics-Zl0m2V1b3qHq7W3S',
+        OTEL_EXPORTER_OTLP_HEADERS: 'x-key=0123456789',
       }[name];
       const others =
         name === 'KEYCLOAK_SYNC_CLIENT_SECRET'
           ? { KEYCLOAK_SYNC_URL: 'https://kc', KEYCLOAK_SYNC_REALM: 'r', KEYCLOAK_SYNC_CLIENT_ID: 'c' }
-          : {};
-      expect(load({ ...others, [`${name}_FILE`]: file(`${value}\n`) })[name]).toBe(value);
+          : name === 'DATABASE_LISTEN_URL'
+            ? { DATABASE_URL: 'postgres://h/d' }
+            : {};
+      const parsed = name === 'OTEL_EXPORTER_OTLP_HEADERS' ? { 'x-key': '0123456789' } : value;
+      expect(load({ ...others, [`${name}_FILE`]: file(`${value}\n`) })[name]).toEqual(parsed);
     });
   }
   it('refuses a setting and its file together', () => {

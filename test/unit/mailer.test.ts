@@ -97,7 +97,7 @@ describe('SMTP', () => {
     closers.push(() => void server.close());
     const startedAt = performance.now();
     expect(await failureOf(mailerTo(`smtp://127.0.0.1:${port}`).deliver(mail))).toMatchObject({ code: 'ETIMEDOUT' });
-    expect(performance.now() - startedAt).toBeLessThan(8000);
+    expect(performance.now() - startedAt).toBeLessThan(20_000);
   });
 
   it('delivers through a slow server', async () => {

@@ -268,7 +268,7 @@ describe('a listed host', () => {
     await expect(createOutboundFetch({ allow: ['127.0.0.1'] })(`http://127.0.0.1:${silentPort}/`)).rejects.toThrow(
       'timeout',
     );
-    expect(performance.now() - startedAt).toBeLessThan(6500);
+    expect(performance.now() - startedAt).toBeLessThan(15_000);
     for (const path of ['/slow', '/drip']) {
       const response = await fetchThroughEngine(['localhost'], `http://localhost:${port}${path}`);
       await expect(response.text()).rejects.toThrow('timeout');

@@ -443,6 +443,23 @@ describe('the queue', () => {
     expect(await Promise.all(jobs)).toHaveLength(4);
   });
 
+  it('tells a flood from a few who come at the same time', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    const { argon2, release } = held();
+    const passwords = make({ argon2, concurrency: 1, queue: 0 });
+    const job = passwords.hash('one');
+    for (let refused = 0; refused < 10; refused += 1) {
+      expect(() => passwords.assertNoFlood()).not.toThrow();
+      expect(() => passwords.assertRoom()).toThrow(expect.objectContaining({ code: 'overloaded' }));
+    }
+    expect(() => passwords.assertNoFlood()).toThrow(expect.objectContaining({ code: 'overloaded' }));
+    vi.advanceTimersByTime(1000);
+    expect(() => passwords.assertNoFlood()).not.toThrow();
+    vi.useRealTimers();
+    release();
+    await job;
+  });
+
   it('gives the place back when a computation fails, and does not call the failure a wrong password', async () => {
     const { argon2 } = held();
     const passwords = make({ argon2, concurrency: 1, queue: 0 });

@@ -21,7 +21,9 @@ describe('docs/specifications.md', () => {
   it.each(rows.flatMap(([, name, , , tests]) => quoted(tests).map((test) => [test, name])))(
     '%s is a test',
     (test = '') => {
-      const path = test.includes('/') ? `test/${test}.test.ts` : `test/integration/${test}.test.ts`;
+      const path = test.startsWith('faults/')
+        ? `test/${test}.ts`
+        : `test/${test.includes('/') ? '' : 'integration/'}${test}.test.ts`;
       expect(existsSync(new URL(path, root)), path).toBe(true);
     },
   );
