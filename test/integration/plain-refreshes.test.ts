@@ -214,6 +214,7 @@ describe('is refused as the engine refuses it', () => {
     {
       name: 'the session has ended',
       spoil: async ({ person: { browser } }) => browser.submit(await browser.go('/oauth/logout'), { logout: 'yes' }),
+      audited: 2,
     },
     { name: 'its grant is gone', spoil: ({ grantId }) => db('grants').where({ id: grantId }).delete() },
     {
