@@ -5,6 +5,7 @@ import { defineConfig } from 'vitest/config';
 interface Options {
   isolate?: boolean;
   maxWorkers?: number;
+  testTimeout?: number;
   sequence?: { groupOrder: number };
 }
 
@@ -37,6 +38,8 @@ export default defineConfig({
       project('e2e', ['test/e2e/**/*.test.ts'], {
         isolate: false,
         maxWorkers: availableParallelism(),
+        // A journey takes a minute on a busy machine. What hangs is noticed by the limits of single steps.
+        testTimeout: 180_000,
         sequence: { groupOrder: 1 },
       }),
     ],

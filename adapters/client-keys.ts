@@ -9,11 +9,11 @@
  *
  * The engine keeps keys at its client objects, and a hundred of those: going round more clients than that made it fetch each time.
  */
-import { errors } from 'oidc-provider';
-import { AppError } from '../src/errors.ts';
+import { LRUCache } from 'lru-cache';
 import type { Log } from '../src/log.ts';
-import { createFetchSlots } from './fetch-slots.ts';
+import { createFetchSlots, isPastLimit } from './fetch-slots.ts';
 import { addressKey } from './rate-limits.ts';
+import { temporarilyUnavailable } from './temporarily-unavailable.ts';
 
 /** For how long keys are used without asking again, whatever their server says: one that was stolen must not stay good. */
 const freshMs = 60_000;
@@ -56,45 +56,24 @@ interface ClientKeyDeps {
   log: Log;
 }
 
-/** What was used last stays. */
-const createStore = ({ entriesMax, bytesMax }: { entriesMax: number; bytesMax: number }) => {
-  const entries = new Map<string, KeySetEntry>();
-  let bytes = 0;
-  const sizeOf = (uri: string, { body = '' }: KeySetEntry) => uri.length + body.length;
-  const remove = (uri: string): void => {
-    const entry = entries.get(uri);
-    if (!entry) return;
-    entries.delete(uri);
-    bytes -= sizeOf(uri, entry);
-  };
-  return {
-    get: (uri: string): KeySetEntry | undefined => {
-      const entry = entries.get(uri);
-      if (!entry) return undefined;
-      entries.delete(uri);
-      entries.set(uri, entry);
-      return entry;
-    },
-    set: (uri: string, entry: KeySetEntry): void => {
-      remove(uri);
-      entries.set(uri, entry);
-      bytes += sizeOf(uri, entry);
-      while (entries.size > entriesMax || bytes > bytesMax) remove(entries.keys().next().value as string);
-    },
-  };
-};
+const createStore = (bytesMax: number) =>
+  new LRUCache<string, KeySetEntry>({
+    max: 5000,
+    maxSize: bytesMax,
+    sizeCalculation: ({ body = '' }, uri) => uri.length + body.length,
+  });
 
 const megabyte = 1024 * 1024;
 
 /** Strangers and administrators' clients apart, so that the first cannot push the others out, or take their places. */
 const createPools = () => ({
   strangers: {
-    store: createStore({ entriesMax: 5000, bytesMax: 16 * megabyte }),
+    store: createStore(16 * megabyte),
     slots: createFetchSlots({ total: 16, each: 2 }),
     pending: new Map<string, Promise<KeySetEntry>>(),
   },
   registered: {
-    store: createStore({ entriesMax: 5000, bytesMax: 32 * megabyte }),
+    store: createStore(32 * megabyte),
     slots: createFetchSlots({ total: 64, each: 8 }),
     pending: new Map<string, Promise<KeySetEntry>>(),
   },
@@ -116,27 +95,9 @@ const read = async (fetch: typeof globalThis.fetch, uri: string): Promise<string
   return body;
 };
 
-const tooMany = () =>
-  Object.assign(
-    new errors.CustomOIDCProviderError(
-      'temporarily_unavailable',
-      'too many clients’ keys are asked for; try again shortly',
-    ),
-    { status: 503, statusCode: 503 },
-  );
-
 export const createClientKeys = ({ fetch, limit, log }: ClientKeyDeps): ClientKeys => {
   const pools = createPools();
   const poolOf = (registered: boolean) => (registered ? pools.registered : pools.strangers);
-
-  const isLimited = (of: Parameters<typeof limit>[0]): Promise<boolean> =>
-    limit(of).then(
-      () => false,
-      (error: unknown) => {
-        if (error instanceof AppError && error.status === 429) return true;
-        throw error;
-      },
-    );
 
   const fetchAndKeep = async ({ uri, registered }: KeyAsker): Promise<KeySetEntry> => {
     const { store } = poolOf(registered);
@@ -162,14 +123,14 @@ export const createClientKeys = ({ fetch, limit, log }: ClientKeyDeps): ClientKe
       const { host } = new URL(uri);
       const address = registered || asker.address === undefined ? undefined : addressKey(asker.address);
       const limited =
-        !pending.has(uri) && (await isLimited({ host, registered, address: known ? undefined : address }));
+        !pending.has(uri) && (await isPastLimit(limit({ host, registered, address: known ? undefined : address })));
       // Nothing comes between this and the beginning of the fetch.
       const begun = pending.get(uri);
       if (begun) return begun;
       const release = limited ? undefined : slots.take({ host, address });
       if (!release) {
         if (known) return known;
-        throw tooMany();
+        throw temporarilyUnavailable('too many clients’ keys are asked for; try again shortly');
       }
       const started = fetchAndKeep(asker).finally(() => {
         pending.delete(uri);

@@ -1,4 +1,5 @@
 /** How many fetches of what strangers point at may be under way at a time: altogether, and for one host or network address. */
+import { AppError } from '../src/errors.ts';
 
 export interface FetchSlots {
   /**
@@ -34,3 +35,13 @@ export const createFetchSlots = ({ total, each }: { total: number; each: number 
     },
   };
 };
+
+/** Whether a limit refuses, for those who can do without the fetch. @throws whatever else it throws */
+export const isPastLimit = (limit: Promise<void>): Promise<boolean> =>
+  limit.then(
+    () => false,
+    (error: unknown) => {
+      if (error instanceof AppError && error.status === 429) return true;
+      throw error;
+    },
+  );

@@ -16,8 +16,9 @@ import { type Client, findClient } from '../src/clients/clients.queries.ts';
 import { isDocumentUrl, type saveDocument } from '../src/clients/metadata-documents.commands.ts';
 import { AppError } from '../src/errors.ts';
 import type { Log } from '../src/log.ts';
-import { createFetchSlots } from './fetch-slots.ts';
+import { createFetchSlots, isPastLimit } from './fetch-slots.ts';
 import { addressKey } from './rate-limits.ts';
+import { temporarilyUnavailable } from './temporarily-unavailable.ts';
 
 interface MetadataDocumentDeps {
   db: Db;
@@ -88,15 +89,6 @@ interface Failure {
 const unavailable = (detail: string) =>
   new errors.InvalidClient('the client’s metadata document cannot be used', detail);
 
-const tooMany = () =>
-  Object.assign(
-    new errors.CustomOIDCProviderError(
-      'temporarily_unavailable',
-      'too many metadata documents are asked for; try again shortly',
-    ),
-    { status: 503, statusCode: 503 },
-  );
-
 /**
  * A `findClient` that reads documents as well.
  * @returns undefined for an id that is nobody's. The function throws the engine's InvalidClient for a URL without a document,
@@ -129,15 +121,6 @@ export const createMetadataDocuments = ({ db, fetch, hosts, allowsHttp, save, li
     }
   };
 
-  const isLimited = (host: string, address: string | undefined): Promise<boolean> =>
-    limit(host, address).then(
-      () => false,
-      (error: unknown) => {
-        if (error instanceof AppError && error.status === 429) return true;
-        throw error;
-      },
-    );
-
   /** @returns undefined when too many are under way */
   const load = (clientId: string, address: string | undefined): Promise<Client | undefined> | undefined => {
     const begun = pending.get(clientId);
@@ -168,11 +151,12 @@ export const createMetadataDocuments = ({ db, fetch, hosts, allowsHttp, save, li
       throw unavailable('it could not be had a moment ago');
     }
     const address = ip === undefined ? undefined : addressKey(ip);
-    const limited = !pending.has(clientId) && (await isLimited(new URL(clientId).host, known ? undefined : address));
+    const limited =
+      !pending.has(clientId) && (await isPastLimit(limit(new URL(clientId).host, known ? undefined : address)));
     const loading = limited ? undefined : load(clientId, address);
     if (!loading) {
       if (stale) return stale;
-      throw tooMany();
+      throw temporarilyUnavailable('too many metadata documents are asked for; try again shortly');
     }
     try {
       return await loading;

@@ -10,6 +10,7 @@ import { createPayloadAdapter } from './oidc-payloads.ts';
 import { createRefreshTokenAdapter } from './oidc-refresh-tokens.ts';
 import { createSessionAdapter } from './oidc-sessions.ts';
 import { type OidcStorage, unused } from './oidc-storage.ts';
+import { temporarilyUnavailable } from './temporarily-unavailable.ts';
 
 /** The engine may change what it is given, and what is remembered is others' as well. */
 const createClientAdapter = (storage: OidcStorage): Adapter => ({
@@ -17,15 +18,7 @@ const createClientAdapter = (storage: OidcStorage): Adapter => ({
   find: async (id) => structuredClone(await storage.findClientMetadata(id)),
 });
 
-/** RFC 6749 section 4.1.2.1 knows the code; the status says that trying again helps. */
-const unavailable = () =>
-  Object.assign(
-    new errors.CustomOIDCProviderError('temporarily_unavailable', 'a database is out of reach; try again shortly'),
-    {
-      status: 503,
-      statusCode: 503,
-    },
-  );
+const unavailable = () => temporarilyUnavailable('a database is out of reach; try again shortly');
 
 /** What the database is asked, as the engine is to hear of its failures. */
 export const orUnavailable = async <T>(work: Promise<T>): Promise<T> => {

@@ -63,11 +63,8 @@ for (const range of [
 
 const isSpecialUse = (address: string): boolean => specialUse.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
 
-/** The code of whatever is refused before anything is sent. */
-export const outboundRefused = 'outbound_refused';
-
 const refused = (why: string) =>
-  Object.assign(new TypeError(`outbound request refused: ${why}`), { code: outboundRefused });
+  Object.assign(new TypeError(`outbound request refused: ${why}`), { code: 'outbound_refused' });
 const specialAddress = () => refused('the host has a special-use IP address');
 
 /** Where names are looked up; tests give their own. */
@@ -102,11 +99,16 @@ interface Target {
   exempt: boolean;
 }
 
+const toHosts = (allow: readonly string[]): ReadonlySet<string> => new Set(allow.map((host) => host.toLowerCase()));
+
 /** Whether a host of a URL (`host`, or `host:port` where the port is not the scheme's own) is one of OUTBOUND_ALLOW. */
 export const isListed = (allow: readonly string[]): ((host: string) => boolean) => {
-  const allowed = new Set(allow.map((host) => host.toLowerCase()));
+  const allowed = toHosts(allow);
   return (host) => allowed.has(host) || allowed.has(host.replace(/:\d+$/, ''));
 };
+
+/** Where a URL leads, the scheme's own port included. */
+export const portOf = ({ port, protocol }: URL): number => Number(port || (protocol === 'https:' ? 443 : 80));
 
 const targetOf = (href: string, allowed: ReadonlySet<string>): Target => {
   const url = URL.parse(href);
@@ -114,7 +116,7 @@ const targetOf = (href: string, allowed: ReadonlySet<string>): Target => {
   const { protocol, hostname, username, password } = url;
   if (protocol !== 'https:' && protocol !== 'http:') throw refused('the URL is not https');
   if (username || password) throw refused('the URL has credentials');
-  const port = Number(url.port || (protocol === 'https:' ? 443 : 80));
+  const port = portOf(url);
   const exempt = allowed.has(hostname) || allowed.has(`${hostname}:${port}`);
   if (exempt) return { url, exempt };
   if (protocol !== 'https:') throw refused('the URL is not https');
@@ -130,7 +132,7 @@ const targetOf = (href: string, allowed: ReadonlySet<string>): Target => {
  * is better refused then than at the first use.
  */
 export const createOutboundCheck = (allow: readonly string[]): ((href: string) => string | undefined) => {
-  const allowed = new Set(allow.map((host) => host.toLowerCase()));
+  const allowed = toHosts(allow);
   return (href) => {
     try {
       const { url, exempt } = targetOf(href, allowed);
@@ -232,7 +234,7 @@ export const createOutboundFetch = ({
   trusted = false,
   tls = {},
 }: OutboundOptions): typeof fetch => {
-  const allowed = new Set(allow.map((host) => host.toLowerCase()));
+  const allowed = toHosts(allow);
   return async (input, init = {}) => {
     const target = targetOf(input instanceof Request ? input.url : String(input), allowed);
     // The platform's own reading of method, headers and body; nothing is sent by it.
@@ -267,7 +269,7 @@ export const createOperatorFetch = (
   purpose: FetchPurpose = 'other',
   tls: OperatorTls = {},
 ): typeof fetch => {
-  const { protocol, hostname, port } = new URL(url);
-  const allow = [`${hostname}:${port || (protocol === 'https:' ? 443 : 80)}`];
+  const target = new URL(url);
+  const allow = [`${target.hostname}:${portOf(target)}`];
   return createOutboundFetch({ allow, purpose, trusted: purpose !== 'breached-passwords' && purpose !== 'sms', tls });
 };

@@ -7,6 +7,13 @@ import { type Command, Redis } from 'ioredis';
 /** After a command that was not answered in time Redis is left alone, in milliseconds; then one command tries again. */
 const pauseMs = 1000;
 
+/** A process that was busy has read nothing meanwhile: what has come is read before its time counts as over. */
+const limitTime = (command: Command, limitMs: number): void => {
+  const timer = setTimeout(() => setImmediate(() => command.reject(new Error('Command timed out'))), limitMs);
+  const clear = () => clearTimeout(timer);
+  command.promise.then(clear, clear);
+};
+
 const leftAlone = () => new Error('Redis did not answer in time, and is left alone for a while');
 
 export class PatientRedis extends Redis {
@@ -22,6 +29,10 @@ export class PatientRedis extends Redis {
       }
       this.isTrying = true;
     }
+    command.setTimeout = (limitMs) => {
+      command.setTimeout = () => {};
+      limitTime(command, limitMs);
+    };
     const answer = super.sendCommand(command, stream);
     command.promise.then(
       () => this.settle(0),

@@ -61,7 +61,7 @@ const limits = {
   domainLookups: { points: 60, seconds: hour },
   /** One-time codes that one address tries, and that anybody tries of those that one recipient was sent for a purpose, the right ones aside. */
   codeAddress: { points: 50, seconds: 15 * minute },
-  codeRecipient: { points: 25, seconds: 24 * hour },
+  codeRecipient: { points: 25, seconds: day },
   /** Codes of a second factor per account that were wrong, wherever they were tried: five, then a pause; and a day's worth of such. */
   factorTries: { points: 5, seconds: 15 * minute },
   factorTriesDaily: { points: 50, seconds: day },
@@ -70,9 +70,9 @@ const limits = {
   /** SMS, which cost money: that one address asks for, that one account does, and that one number gets. */
   smsClient: { points: 20, seconds: hour },
   smsAccount: { points: 5, seconds: hour },
-  smsAccountDaily: { points: 10, seconds: 24 * hour },
+  smsAccountDaily: { points: 10, seconds: day },
   smsNumber: { points: 5, seconds: hour },
-  smsNumberDaily: { points: 10, seconds: 24 * hour },
+  smsNumberDaily: { points: 10, seconds: day },
   /** Failures at the token endpoint and its like per client and address. */
   clientFailures: { points: 50, seconds: 15 * minute },
   /** The same per address, whichever client was named. */
@@ -140,8 +140,8 @@ export interface RateLimits {
   hold(name: HoldName, key: string, seconds: number): Promise<boolean>;
   isHeld(name: HoldName, key: string): Promise<boolean>;
   release(name: HoldName, key: string): Promise<void>;
-  /** Gives points back. */
-  reward(limit: LimitName, key: string, points?: number): Promise<void>;
+  /** Gives a point back. */
+  reward(limit: LimitName, key: string): Promise<void>;
   /** Forgets all that was counted for the key. */
   reset(limit: LimitName, key: string): Promise<void>;
   close(): Promise<void>;
@@ -291,8 +291,8 @@ export const createRateLimits = async ({
     release: async (name, key) => {
       await limiter(name).delete(hashKey(key));
     },
-    reward: async (limit, key, points = 1) => {
-      await limiter(limit).reward(hashKey(key), points);
+    reward: async (limit, key) => {
+      await limiter(limit).reward(hashKey(key), 1);
     },
     reset: async (limit, key) => {
       await limiter(limit).delete(hashKey(key));

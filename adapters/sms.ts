@@ -17,7 +17,6 @@ export interface Sms {
 
 export interface SmsSender {
   deliver(message: Sms): Promise<void>;
-  close(): Promise<void>;
 }
 
 /** What became of a message as far as we are told: the label of a metric. */
@@ -88,7 +87,6 @@ export const createSender = (
       }
       count('accepted');
     },
-    close: async () => {},
   };
 };
 

@@ -6,6 +6,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { type AdapterPayload, Provider } from 'oidc-provider';
 import { type Db, queryDirectly } from '../db/connect.ts';
+import { snakeCase } from '../db/names.ts';
 import { type Person, personQuery } from '../src/auth/me.queries.ts';
 import { type User, userColumns } from '../src/users/users.queries.ts';
 import { inBatches } from './batches.ts';
@@ -139,7 +140,6 @@ export const repeatable = `cast(:grace as float8) > 0 and not used.superseded an
 export const grantLives = `(source_grant_id is null and payload->>'endsWithSession' is null or session_uid is null or exists (
      select from sessions where uid = grants.session_uid and user_id = grants.user_id and sessions.expires_at > now()))`;
 
-const snake = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 const userNames = userColumns.map((name) => [name, `userOf${name[0]?.toUpperCase()}${name.slice(1)}`] as const);
 
 /**
@@ -152,7 +152,7 @@ const statement = `select asked.at, coalesce(stored.model, case when used.token_
   coalesce(stored.consumed_at, used.consumed_at) as "consumedAt", coalesce(${repeatable.replaceAll(':grace', '$2')}, false) as repeatable,
   refers.grant_id as "grantId", held.payload as "grantPayload", held.user_id as "userId",
   refers.session_uid as "sessionUid", session.payload as "sessionPayload", session.stale as "sessionStale",
-  ${userNames.map(([name, told]) => `users.${snake(name)} as "${told}"`).join(', ')},
+  ${userNames.map(([name, told]) => `users.${snakeCase(name)} as "${told}"`).join(', ')},
   (select to_json(told) from (${personQuery('held.user_id')}) told where asked.wanted = 'person') as person
 from json_to_recordset(cast($1 as json)) as asked (at int, models text[], hash text, "clientId" text, "grantId" text,
   "sessionUid" text, generation int, wanted text)

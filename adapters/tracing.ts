@@ -37,6 +37,7 @@ import type { Config } from '../src/config.ts';
 import type { Log } from '../src/log.ts';
 import { readStatement } from '../src/metrics/statements.ts';
 import { fetches, hashes, hashWaits, queries, redisCommands, traceWith } from '../src/observing.ts';
+import { portOf } from './outbound.ts';
 
 export interface Tracing {
   /** A span for each request; the first of all middleware. */
@@ -186,11 +187,11 @@ export const startTracing = (settings: Settings, version: string, log: Log): Tra
         child(command, { 'db.system.name': 'redis', 'db.operation.name': command, 'countersign.purpose': purpose }),
       ),
     ),
-    fetches.watch((purpose, method, { hostname, port, protocol }, answered) => {
+    fetches.watch((purpose, method, url, answered) => {
       const span = child(method, {
         'http.request.method': method,
-        'server.address': hostname,
-        'server.port': Number(port || (protocol === 'https:' ? 443 : 80)),
+        'server.address': url.hostname,
+        'server.port': portOf(url),
         'countersign.purpose': purpose,
       });
       if (!span) return nothing;

@@ -6,6 +6,7 @@ import type { PGliteOptions } from '@electric-sql/pglite';
 import knex, { type Knex } from 'knex';
 import { queries } from '../src/observing.ts';
 import { createListening, type Listening } from './listening.ts';
+import { camelCase, snakeCase } from './names.ts';
 import { prepareStatements } from './preparing.ts';
 import { prepareEmbedded } from './preparing-embedded.ts';
 import { watchReachability } from './reachability.ts';
@@ -40,10 +41,8 @@ const remember = (names: Map<string, string>, name: string, convert: (name: stri
   return converted;
 };
 
-const toSnake = (name: string) =>
-  remember(snakeNames, name, (text) => text.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
-const toCamel = (name: string) =>
-  remember(camelNames, name, (text) => text.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase()));
+const toSnake = (name: string) => remember(snakeNames, name, snakeCase);
+const toCamel = (name: string) => remember(camelNames, name, camelCase);
 
 const camelRow = (row: unknown): unknown => {
   if (row === null || typeof row !== 'object' || Array.isArray(row)) return row;

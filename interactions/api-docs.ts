@@ -8,7 +8,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import type Koa from 'koa';
 import { canonicalPath } from '../src/http/aliases.ts';
-import type { Views } from './views.ts';
+import { escapeHtml, type Views } from './views.ts';
 
 const pages = new Set(['/docs', '/docs/', '/swagger-ui', '/swagger-ui/']);
 
@@ -29,8 +29,6 @@ const swaggerVersion = async (): Promise<string> =>
 /** As everywhere, and requests to this service besides: those of "Try it out". */
 const policy =
   "default-src 'none';script-src 'self';style-src 'self';img-src 'self' data:;connect-src 'self';base-uri 'none';frame-ancestors 'none'";
-
-const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, (character) => `&#${character.codePointAt(0)};`);
 
 const pageHtml = (brand: string, views: Views, version: string): string => {
   const own = (name: string) => `/assets/${name}?v=${(views.asset(name)?.etag ?? '').slice(1, -1)}`;

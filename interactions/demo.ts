@@ -10,6 +10,7 @@ import * as client from 'openid-client';
 import type { NewClient } from '../src/clients/client-metadata.ts';
 import { foreignError } from '../src/errors.ts';
 import type { Pages } from './pages.ts';
+import { redirect } from './redirect.ts';
 
 export const demoClientId = 'countersign-demo';
 export const demoClient = (issuer: string): NewClient => ({
@@ -57,11 +58,6 @@ export const demo = ({ pages, issuer }: { pages: Pages; issuer: string }): Koa.M
       ctx.cookies.set('demo', id, { httpOnly: true, sameSite: 'lax', signed: true, path: '/demo' });
     }
     return sessions.get(id) as DemoSession;
-  };
-
-  const redirect = (ctx: Koa.Context, to: URL | string) => {
-    ctx.status = 303;
-    ctx.redirect(String(to));
   };
 
   /** What the provider refuses is shown as it would reach a developer. */

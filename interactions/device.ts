@@ -10,6 +10,7 @@ import type { DevicePages } from '../src/provider/device-flow.ts';
 import { describeDevice } from '../src/sessions/device.ts';
 import { findUser } from '../src/users/users.queries.ts';
 import type { Pages } from './pages.ts';
+import { redirect } from './redirect.ts';
 import type { Problem } from './view-props.ts';
 
 const outcomes = { connected: `${routes.code_verification}/connected`, refused: `${routes.code_verification}/refused` };
@@ -51,8 +52,7 @@ export const devicePages = (db: Db, pages: () => Pages): DevicePages => {
   };
   const leave = (ctx: KoaContextWithOIDC, outcome: keyof typeof outcomes) => {
     pages().remember(ctx as never, { device: ctx.oidc.client?.clientId });
-    ctx.status = 303;
-    ctx.redirect(outcomes[outcome]);
+    redirect(ctx, outcomes[outcome]);
   };
 
   return {

@@ -23,6 +23,7 @@ import { codesAction } from './account/two-step.ts';
 import type { Interaction } from './interactions.ts';
 import type { Pages } from './pages.ts';
 import { allowAsking, postedRegistration } from './passkey-sign-in.ts';
+import { redirect } from './redirect.ts';
 import type { Problem } from './view-props.ts';
 
 /** What the browser remembers of a sign-in that waits for it. The token is sealed. */
@@ -131,8 +132,7 @@ export const enrolment = ({
   const beginApp = async (ctx: Koa.Context, { uid }: Interaction, opened: Opened) => {
     await enrolApp(mfa, actorOf(ctx), opened, { name: brand, brand });
     pages.remember(ctx, { enrolment: { ...flowOf(ctx), app: true } });
-    ctx.status = 303;
-    ctx.redirect(`/interaction/${uid}`);
+    redirect(ctx, `/interaction/${uid}`);
   };
 
   /** Runs a step of it; a token that is too old, or void, begins the sign-in anew. */
@@ -167,8 +167,7 @@ export const enrolment = ({
       const by = until === undefined ? {} : { until: new Date(until).getTime() };
       pages.remember(ctx, { enrolment: { interaction: uid, token, app: false, ...by } });
       if (ctx.method === 'POST') {
-        ctx.status = 303;
-        ctx.redirect(`/interaction/${uid}`);
+        redirect(ctx, `/interaction/${uid}`);
       } else await page(ctx, interaction, await open(ctx, interaction));
     },
 
@@ -196,8 +195,7 @@ export const enrolment = ({
           await showCodes(ctx, interaction, opened, await confirmApp(mfa, actorOf(ctx), opened, typed));
         } else {
           pages.remember(ctx, { enrolment: { ...flowOf(ctx), app: false } });
-          ctx.status = 303;
-          ctx.redirect(`/interaction/${interaction.uid}`);
+          redirect(ctx, `/interaction/${interaction.uid}`);
         }
         return undefined;
       }),

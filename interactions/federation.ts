@@ -17,6 +17,7 @@ import { sendProblem } from '../src/http/problem.ts';
 import { routes } from '../src/provider/configuration.ts';
 import { randomToken } from '../src/secrets.ts';
 import { accountClientId } from './account/account-client.ts';
+import { linkedPath } from './account/navigation.ts';
 import { toAppError } from './app-error.ts';
 import { problemOf, type SocialDeps } from './social-sign-in.ts';
 
@@ -27,8 +28,6 @@ export interface FederationPagesDeps extends SocialDeps {
   /** Counts an answer that comes back, or is kept for a while. @throws AppError 429 */
   limitPosted(address: string): Promise<void>;
 }
-
-export const linkedPath = '/account/linked';
 
 const redirect = (ctx: Koa.Context, to: string, status = 303) => {
   ctx.status = status;

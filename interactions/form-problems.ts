@@ -1,5 +1,6 @@
 /** Forms: what is wrong with one, in the words of its page. */
 import type { z } from 'zod';
+import { camelCase } from '../db/names.ts';
 import { AppError, type ErrorDetails } from '../src/errors.ts';
 import type { Problem } from './view-props.ts';
 
@@ -37,13 +38,11 @@ const commandCodes: Record<string, string> = {
   password_wrong: 'passwordWrong',
 };
 
-const camel = (code: string) => code.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
-
 /** What a command's refusal says beside the fields. */
 export const commandProblems = ({ fields = [] }: ErrorDetails): Problem[] =>
   fields.map(({ field, code, values }) => ({
     field,
-    code: commandCodes[code] ?? camel(code),
+    code: commandCodes[code] ?? camelCase(code),
     ...(values ? { values } : {}),
   }));
 

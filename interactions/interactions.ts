@@ -7,6 +7,7 @@ import { routes } from '../src/provider/configuration.ts';
 import type { PostedRequests } from '../src/provider/posted-requests.ts';
 import { isProtected, pushAgain } from '../src/provider/pushed-again.ts';
 import type { Pages } from './pages.ts';
+import { redirect } from './redirect.ts';
 
 export type Interaction = Awaited<ReturnType<Provider['interactionDetails']>>;
 
@@ -71,8 +72,7 @@ export const interactions = ({
     }
     // It is answered: nothing to come back to.
     pages.remember(ctx, { interaction: undefined, client: undefined });
-    ctx.status = 303;
-    ctx.redirect(interaction.returnTo);
+    redirect(ctx, interaction.returnTo);
   };
 
   router.get('/', async (ctx) => {
@@ -120,8 +120,8 @@ export const interactions = ({
     } = interaction.params;
     const parameters = { ...kept, prompt: consents ? 'login consent' : 'login' };
     pages.remember(ctx, { email: '', another: 'next' });
-    ctx.status = 303;
-    ctx.redirect(
+    redirect(
+      ctx,
       isProtected(interaction)
         ? await pushAgain(provider(), interaction, parameters)
         : `${routes.authorization}?posted=${await postedRequests.keep(toQuery(parameters))}`,

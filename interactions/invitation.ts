@@ -8,6 +8,7 @@ import { findInvitationByToken, type Invitation } from '../src/organizations/inv
 import { invitationsPath, profilePath } from './account/navigation.ts';
 import type { InvitationClosedView, InvitationView } from './joining-props.ts';
 import type { Pages } from './pages.ts';
+import { redirect } from './redirect.ts';
 
 const GoForm = z.object({ token: z.string().min(1).max(200), go: z.enum(['sign-in', 'register']) });
 
@@ -22,7 +23,7 @@ export const invitation = ({ db, pages }: { db: Db; pages: Pages }): Koa.Middlew
     const reason = found && found.state !== 'pending' ? reasonOf(found.state) : 'unknown';
     const organization = found ? { organization: found.organizationName } : {};
     const props = { reason, ...organization, accountHref: '/account' };
-    pages.show(ctx, 'invitation-closed', props, { status: found ? 410 : 404, path: '' });
+    pages.show(ctx, 'invitation-closed', props, { status: found ? 410 : 404 });
   };
 
   const visitorOf = async (ctx: Koa.Context, { email }: Invitation): Promise<InvitationView['visitor']> => {
@@ -55,9 +56,8 @@ export const invitation = ({ db, pages }: { db: Db; pages: Pages }): Koa.Middlew
     const { email } = found;
     pages.remember(ctx, { email, invited: true, interaction: undefined, client: undefined });
     const visitor = await visitorOf(ctx, found);
-    ctx.status = 303;
-    if (go === 'register') ctx.redirect('/register');
-    else ctx.redirect(visitor === 'another' ? `${invitationsPath}/switch` : invitationsPath);
+    if (go === 'register') redirect(ctx, '/register');
+    else redirect(ctx, visitor === 'another' ? `${invitationsPath}/switch` : invitationsPath);
   });
 
   return router.routes() as unknown as Koa.Middleware;

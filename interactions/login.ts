@@ -13,6 +13,7 @@ import { type Interaction, type InteractionResult, isForDevice, type Step } from
 import type { MagicLink } from './magic-link.ts';
 import type { Pages } from './pages.ts';
 import { type PasskeySignIn, passkeyButton } from './passkey-sign-in.ts';
+import { redirect } from './redirect.ts';
 import { askedAcr, type SignInSteps } from './sign-in-steps.ts';
 import type { Resumed, SocialSignIn } from './social-sign-in.ts';
 import type { Problem } from './view-props.ts';
@@ -148,8 +149,7 @@ export const login = ({
       }
       if (pages.flow(ctx).creates) {
         pages.remember(ctx, { creates: undefined });
-        ctx.status = 303;
-        ctx.redirect('/register');
+        redirect(ctx, '/register');
         return undefined;
       }
       const { registered } = pages.flow(ctx);

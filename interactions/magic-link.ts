@@ -21,6 +21,7 @@ import { actorOf } from '../src/http/actor.ts';
 import { randomToken } from '../src/secrets.ts';
 import type { Interaction } from './interactions.ts';
 import type { Pages } from './pages.ts';
+import { redirect } from './redirect.ts';
 import type { Problem } from './view-props.ts';
 
 /** What the browser remembers of a link that it asked for. */
@@ -98,8 +99,7 @@ export const magicLink = ({ pages, deps, signInDeps }: MagicLinkPageDeps): Magic
     const browser = randomToken();
     await requestLink(deps, actorOf(ctx), email, browser);
     pages.remember(ctx, { email, magicLink: { interaction: uid, browser, email } });
-    ctx.status = 303;
-    ctx.redirect(`/interaction/${uid}`);
+    redirect(ctx, `/interaction/${uid}`);
   };
 
   const prove = async (ctx: Koa.Context, interaction: Interaction): Promise<MailProof | Problem> => {

@@ -11,6 +11,7 @@ import { AppError } from '../src/errors.ts';
 import { actorOf } from '../src/http/actor.ts';
 import type { EndSession } from '../src/sessions/sessions.commands.ts';
 import type { Pages } from './pages.ts';
+import { redirect } from './redirect.ts';
 
 const DisownForm = z.object({ token: ActionToken });
 
@@ -53,8 +54,7 @@ export const notMe = ({
     try {
       const { token } = pages.form(ctx, DisownForm);
       await disownSignIn({ db, endSession }, actorOf(ctx), token);
-      ctx.status = 303;
-      ctx.redirect(`/${disownPage}/done`);
+      redirect(ctx, `/${disownPage}/done`);
     } catch (error) {
       if (!(error instanceof AppError) || error.status !== 400) throw error;
       expired(ctx);

@@ -18,6 +18,7 @@ import { actorOf } from '../src/http/actor.ts';
 import { randomToken } from '../src/secrets.ts';
 import { findUser } from '../src/users/users.queries.ts';
 import type { Pages } from './pages.ts';
+import { redirect } from './redirect.ts';
 import type { SocialSignIn } from './social-sign-in.ts';
 import type { Problem, ViewProps } from './view-props.ts';
 
@@ -33,11 +34,6 @@ const SetupForm = RegisterForm.extend({ token: ActionToken });
 const typed = (ctx: Koa.Context, field: string): string => {
   const value = (ctx.request.body as Record<string, unknown> | undefined)?.[field];
   return typeof value === 'string' ? value.slice(0, 1000) : '';
-};
-
-const redirect = (ctx: Koa.Context, to: string) => {
-  ctx.status = 303;
-  ctx.redirect(to);
 };
 
 const isExpiredToken = (error: unknown) => error instanceof AppError && error.code === 'invalid_token';

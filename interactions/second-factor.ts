@@ -9,6 +9,7 @@ import { actorOf } from '../src/http/actor.ts';
 import type { Interaction } from './interactions.ts';
 import type { Pages } from './pages.ts';
 import { passkeyButton, postedPasskey, secondFactorOptions } from './passkey-sign-in.ts';
+import { redirect } from './redirect.ts';
 import type { Problem } from './view-props.ts';
 
 /** What the browser remembers of a sign-in whose first factor was right. The token is sealed. */
@@ -78,8 +79,7 @@ export const secondFactor = ({ pages, deps }: { pages: Pages; deps: SignInDeps }
   };
 
   const again = (ctx: Koa.Context, { uid }: Interaction) => {
-    ctx.status = 303;
-    ctx.redirect(`/interaction/${uid}`);
+    redirect(ctx, `/interaction/${uid}`);
   };
 
   /** Shows another method, for which a code is sent where that is how it works. */

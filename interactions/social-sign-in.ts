@@ -24,6 +24,7 @@ import { accountClientId } from './account/account-client.ts';
 import type { FederationCookie } from './federation-cookie.ts';
 import type { Interaction, InteractionResult, Step } from './interactions.ts';
 import type { Pages } from './pages.ts';
+import { redirect } from './redirect.ts';
 import type { SocialButtons } from './social-props.ts';
 import type { Problem } from './view-props.ts';
 
@@ -71,11 +72,6 @@ export interface SocialSignIn {
 }
 
 export type Resumed = { outcome: SignInOutcome; email: string } | 'answered' | undefined;
-
-const redirect = (ctx: Koa.Context, to: string) => {
-  ctx.status = 303;
-  ctx.redirect(to);
-};
 
 /** What the application insists on: that somebody signs in anew, or lately. */
 const insists = ({ params }: Interaction): Pick<Wishes, 'maxAge' | 'asksAgain'> => ({

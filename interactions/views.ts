@@ -66,7 +66,7 @@ const filesIn = (folder: string): Map<string, string> => {
   );
 };
 
-const escapeHtml = (text: string): string =>
+export const escapeHtml = (text: string): string =>
   text.replace(/[&<>"']/g, (character) => `&#${character.codePointAt(0) ?? 0};`);
 
 /** Characters that reorder or hide text around them have no place in the name of an app. */

@@ -55,9 +55,9 @@ import { createPeople } from './people.ts';
 import { createProtocol, frequentPaths, isForApplications, isProtocol, protocolPaths } from './protocol.ts';
 import { readDetailsTypes } from './provider/authorization-details.ts';
 import { routes as oauth } from './provider/configuration.ts';
+import { createDiscoveryDocuments } from './provider/discovery-documents.ts';
 import { createProviderHost, type ProviderHost } from './provider/host.ts';
 import { restClient, restClientId } from './provider/issue-tokens.ts';
-import { createMetadataDocuments } from './provider/metadata-documents.ts';
 import { certificateOrigin, onlyAliases } from './provider/mutual-tls.ts';
 import { createPostedRequests } from './provider/posted-requests.ts';
 import { pinOrigin } from './provider/requests.ts';
@@ -101,7 +101,7 @@ export const createApp = async ({
   config,
   database,
   log,
-  joinMetrics = (own) => own,
+  joinMetrics,
 }: {
   config: Config;
   database: Database;
@@ -267,7 +267,8 @@ export const createApp = async ({
   });
   const koa = new Koa();
   koa.keys = createCookieKeys(secrets.macs('cookie', '1'));
-  pinOrigin(koa, issuer, certificateOrigin(config));
+  const certificatesAt = certificateOrigin(config);
+  pinOrigin(koa, issuer, certificatesAt);
   rememberNegotiation(koa);
   trustProxies(koa, config.TRUST_PROXY, readProxyAddresses(config.TRUST_PROXY_ADDRESSES), config.MTLS_PORT);
   koa.on('error', (error: NodeJS.ErrnoException) => {
@@ -291,10 +292,9 @@ export const createApp = async ({
   koa.use(authzenRequestId);
   koa.use(rest.middleware);
   koa.use(onlyAliases(config, oauth));
-  const documents = createMetadataDocuments(provider.provider);
+  const documents = createDiscoveryDocuments(provider.provider);
   koa.use(documents.middleware);
   koa.use((ctx, next) => (isProtocol(ctx.path) ? protocol(ctx, next) : hosted.middleware(ctx, next)));
-  const certificatesAt = certificateOrigin(config);
   const handler = servePrebuilt({
     find: documents.find,
     headers,

@@ -60,8 +60,7 @@ const productionMistakes = (
   const { ENCRYPTION_MASTER_KEY_ACCEPTED: accepted } = values;
   const weakToo = accepted === undefined ? undefined : weakness(accepted);
   if (weakToo) mistakes.push(`ENCRYPTION_MASTER_KEY_ACCEPTED: ${weakToo}`);
-  if (values.DATABASE_URL === undefined && !given.DATABASE_URL)
-    mistakes.push('DATABASE_URL: is required in production');
+  if (!given.DATABASE_URL) mistakes.push('DATABASE_URL: is required in production');
   const { protocol, hostname } = new URL(values.JWT_ISSUER ?? 'https://unknown');
   if (protocol === 'http:' && !loopback.has(hostname)) mistakes.push('JWT_ISSUER: must be https in production');
   if (values.OUTBOUND_ALLOW?.length) mistakes.push('OUTBOUND_ALLOW: is for development only');
@@ -164,14 +163,16 @@ export const loadConfig = (environment: Readonly<Record<string, string | undefin
   const parsed = settings.safeParse(given);
   if (!parsed.success)
     for (const issue of parsed.error.issues) mistakes.push(`${issue.path.join('.')}: ${issue.message}`);
-  if (given.NODE_ENV === 'production') mistakes.push(...productionMistakes(parsed.data ?? parseable(given), given));
-  mistakes.push(...tlsMistakes(parsed.data ?? parseable(given), given));
-  mistakes.push(...passkeyMistakes(parsed.data ?? parseable(given)));
-  mistakes.push(...processMistakes(parsed.data ?? parseable(given)));
-  mistakes.push(...consulMistakes(parsed.data ?? parseable(given)));
-  mistakes.push(...keycloakMistakes(parsed.data ?? parseable(given), given.NODE_ENV === 'production'));
-  mistakes.push(...riskMistakes(parsed.data ?? parseable(given)));
-  mistakes.push(...smsMistakes(parsed.data ?? parseable(given), given, given.NODE_ENV === 'production'));
+  const values = parsed.data ?? parseable(given);
+  const isProduction = given.NODE_ENV === 'production';
+  if (isProduction) mistakes.push(...productionMistakes(values, given));
+  mistakes.push(...tlsMistakes(values, given));
+  mistakes.push(...passkeyMistakes(values));
+  mistakes.push(...processMistakes(values));
+  mistakes.push(...consulMistakes(values));
+  mistakes.push(...keycloakMistakes(values, isProduction));
+  mistakes.push(...riskMistakes(values));
+  mistakes.push(...smsMistakes(values, given, isProduction));
   // The dev mailbox would show everybody's mail to whoever reaches it.
   if (parsed.data && isExposed(parsed.data) && (!parsed.data.SMTP_URL || parsed.data.SMS_PROVIDER === 'console'))
     mistakes.push('JWT_ISSUER: must be loopback in development without SMTP_URL; set NODE_ENV=production for real use');
@@ -182,10 +183,9 @@ export const loadConfig = (environment: Readonly<Record<string, string | undefin
   const file = given.IDENTITY_PROVIDERS_PATH ? readProviderFile(given.IDENTITY_PROVIDERS_PATH, environment) : undefined;
   mistakes.push(...(file?.mistakes ?? []).map((line) => `IDENTITY_PROVIDERS_PATH: ${line}`));
   if (!parsed.success || mistakes.length) throw new ConfigError(mistakes);
-  const values = parsed.data;
   return Object.freeze({
-    ...values,
-    ENCRYPTION_MASTER_KEY: values.ENCRYPTION_MASTER_KEY ?? developmentMasterKeyIn(values.DATA_DIR),
+    ...parsed.data,
+    ENCRYPTION_MASTER_KEY: parsed.data.ENCRYPTION_MASTER_KEY ?? developmentMasterKeyIn(parsed.data.DATA_DIR),
     identityProviders: file?.providers ?? [],
   });
 };

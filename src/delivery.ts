@@ -82,10 +82,7 @@ export const createDelivery = ({
       });
       if (sms) await jobs.work('sms', (message) => sms.deliver(message));
     },
-    close: async () => {
-      await mailer.close();
-      await sms?.close();
-    },
+    close: mailer.close,
   };
 };
 

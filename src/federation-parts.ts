@@ -1,5 +1,5 @@
 /** Identity providers, as `app.ts` puts them together: how they are asked, and who somebody is that they have signed in. */
-import { createOutboundCheck, createOutboundFetch } from '../adapters/outbound.ts';
+import { createOutboundCheck, createOutboundFetch, portOf } from '../adapters/outbound.ts';
 import type { AccountDeps } from './auth/accounts.commands.ts';
 import type { Config } from './config.ts';
 import type { AttemptDeps } from './federation/attempts.ts';
@@ -22,7 +22,7 @@ const hostsOf = ({ metadata }: IdentityProvider): string[] =>
     ...[metadata.emails_endpoint, metadata.jwks_uri],
   ].flatMap((value) => {
     const url = URL.parse(value ?? '');
-    return url ? [`${url.hostname}:${url.port || (url.protocol === 'https:' ? 443 : 80)}`] : [];
+    return url ? [`${url.hostname}:${portOf(url)}`] : [];
   });
 
 /** @param requiredRank from which on a sign-in needs two factors */

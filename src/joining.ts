@@ -1,5 +1,6 @@
 /** How people come into organizations, as `app.ts` puts it together: invitations, mail domains, and what they need of roles and DNS. */
 import { createTxtLookup } from '../adapters/dns.ts';
+import type { Jobs } from '../adapters/jobs.ts';
 import type { RateLimits } from '../adapters/rate-limits.ts';
 import type { AccountDeps } from './auth/accounts.commands.ts';
 import type { Config } from './config.ts';
@@ -56,12 +57,8 @@ export const joiningRoutes = ({ invitations, domains }: Joining): Route[] => [
   ...mailDomainRoutes(domains),
 ];
 
-interface Scheduler {
-  every(name: string, intervalSeconds: number, handler: () => Promise<void>): Promise<void>;
-}
-
 /** Has one of all replicas ask DNS again, every hour for those whose day is over. */
-export const scheduleDomainChecks = ({ domains }: Joining, jobs: Scheduler, log: Log): Promise<void> =>
+export const scheduleDomainChecks = ({ domains }: Joining, jobs: Pick<Jobs, 'every'>, log: Log): Promise<void> =>
   jobs.every('mail-domains', 3600, async () => {
     const lost = await recheckMailDomains(domains);
     if (lost) log.warn({ lost }, 'mail domains are verified no more: their DNS records are gone');

@@ -1,4 +1,5 @@
 /** Provisioning to Keycloak, from the settings: for the command line, and as a job. */
+import type { Jobs } from '../adapters/jobs.ts';
 import { createKeycloakAdmin } from '../adapters/keycloak-admin.ts';
 import { createOperatorFetch } from '../adapters/outbound.ts';
 import type { Db } from '../db/connect.ts';
@@ -21,16 +22,12 @@ export const keycloakSyncDeps = (config: Config, db: Db, secrets: Secrets): Prov
   };
 };
 
-interface Scheduler {
-  every(name: string, intervalSeconds: number, handler: () => Promise<void>): Promise<void>;
-}
-
 /** Has one of all replicas do it every KEYCLOAK_SYNC_EVERY. */
 export const scheduleKeycloakSync = async (
   config: Config,
   db: Db,
   secrets: Secrets,
-  jobs: Scheduler,
+  jobs: Pick<Jobs, 'every'>,
   log: Log,
 ): Promise<void> => {
   const deps = keycloakSyncDeps(config, db, secrets);

@@ -5,7 +5,9 @@
  */
 import type { Db } from '../db/connect.ts';
 import { type Actor, recordEvent } from './audit/logs.commands.ts';
-import { keyRow } from './keys/keys.commands.ts';
+import { backchannelRow } from './auth/backchannel.commands.ts';
+import { providerRow } from './federation/identity-providers.queries.ts';
+import { decryptionKeyRow, keyRow } from './keys/keys.commands.ts';
 import { lastingKeyRow } from './lasting-keys.ts';
 import type { Purpose, Secrets } from './secrets.ts';
 import { openPii, sealPii } from './users/pii.ts';
@@ -59,11 +61,11 @@ const inObject = (
 export const sealedColumns: readonly SealedColumn[] = [
   bytes('lasting_keys', 'purpose', 'key_encrypted', 'lasting-key', lastingKeyRow),
   bytes('jwks_keys', 'kid', 'private_encrypted', 'signing-key', keyRow),
-  bytes('jwks_decryption_keys', 'kid', 'private_encrypted', 'decryption-key', (kid) => `jwks_decryption_keys:${kid}`),
-  bytes('identity_providers', 'id', 'secrets_encrypted', 'identity-provider', (id) => `identity_providers:${id}`),
+  bytes('jwks_decryption_keys', 'kid', 'private_encrypted', 'decryption-key', decryptionKeyRow),
+  bytes('identity_providers', 'id', 'secrets_encrypted', 'identity-provider', providerRow),
   bytes('totp_devices', 'id', 'secret_encrypted', 'totp', (id) => id),
   bytes('one_time_codes', 'id', 'destination_encrypted', 'one-time-code', (id) => id),
-  bytes('backchannel_requests', 'id', 'sealed', 'oidc-payload', (id) => `backchannel:${id}`),
+  bytes('backchannel_requests', 'id', 'sealed', 'oidc-payload', backchannelRow),
   {
     // A new data key for each person, not the old one in a new wrapping: who has the old one must not read what comes.
     ...{ table: 'users', key: ['id'], column: 'pii_key', beside: 'pii_encrypted' },

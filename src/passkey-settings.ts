@@ -2,23 +2,20 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import type { RelyingParty } from './mfa/passkey-ceremonies.ts';
+import { list } from './setting-kinds.ts';
 
 const domain = z
   .string()
   .toLowerCase()
   .regex(/^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?$/, 'expected a domain such as example.com');
 
-const origins = z.string().transform((text, context) =>
-  text
-    .split(',')
-    .map((item) => item.trim())
-    .filter(Boolean)
-    .map((item) => {
-      const url = URL.parse(item);
-      if (url?.protocol === 'https:' && url.href === `${url.origin}/`) return url.origin;
-      context.addIssue({ code: 'custom', message: `${item} is not an https origin such as https://app.example.com` });
-      return z.NEVER;
-    }),
+const origins = list.transform((items, context) =>
+  items.map((item) => {
+    const url = URL.parse(item);
+    if (url?.protocol === 'https:' && url.href === `${url.origin}/`) return url.origin;
+    context.addIssue({ code: 'custom', message: `${item} is not an https origin such as https://app.example.com` });
+    return z.NEVER;
+  }),
 );
 
 export const passkeySettings = {

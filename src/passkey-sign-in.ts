@@ -7,6 +7,7 @@ import type { SignInDeps } from './auth/proceed.commands.ts';
 import type { TokenDeps } from './auth/tokens.routes.ts';
 import type { Route } from './http/route.ts';
 import { restSignIn } from './mfa/passkey-challenges.ts';
+import { restClientId } from './provider/issue-tokens.ts';
 
 export const createPasskeySignIn = (deps: SignInDeps, limits: RateLimits): PasskeySignInDeps => ({
   ...deps,
@@ -14,11 +15,10 @@ export const createPasskeySignIn = (deps: SignInDeps, limits: RateLimits): Passk
   returnPasskeyTry: (address) => limits.reward('passkeyAddress', addressKey(address)),
 });
 
-/** REST of signing in. @param clientId of the REST API itself */
-export const createPasskeyRoutes = (deps: PasskeySignInDeps, tokens: TokenDeps, clientId: string): Route[] =>
+export const createPasskeyRoutes = (deps: PasskeySignInDeps, tokens: TokenDeps): Route[] =>
   passkeySignInRoutes({
     ...deps.mfa,
     tokens,
-    signIn: (actor, response) => signInWithPasskey(deps, actor, { at: restSignIn, response, clientId }),
+    signIn: (actor, response) => signInWithPasskey(deps, actor, { at: restSignIn, response, clientId: restClientId }),
     userOfMfaToken: async (token) => (await openMfaToken(deps.mfa, token)).user.id,
   });

@@ -168,7 +168,7 @@ export const createRestApi = (parts: RestParts): RestApi => {
     ...tokenRoutes(tokens),
     ...enrolmentRoutes({ mfa, clientId: restClientId, brand: config.BRAND_NAME }),
     ...(config.MAGIC_LINK ? createMagicLinkRoutes({ ...otp, ...accounts }, tokens, signInDeps) : []),
-    ...createPasskeyRoutes(parts.passkeySignInDeps, tokens, restClientId),
+    ...createPasskeyRoutes(parts.passkeySignInDeps, tokens),
     ...meRoutes({ db, identify, limitInvalid, subjectOf: (caller) => subjectOf(provider.provider(), secrets, caller) }),
     ...activityRoutes({ db }),
     ...personalDataRoutes({ db, secrets, issuer }),

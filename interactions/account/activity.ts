@@ -6,9 +6,8 @@ import { listActivity } from '../../src/auth/activity.queries.ts';
 import { isUnsaid, tellActivity } from '../../src/auth/activity.ts';
 import { describePlace } from '../../src/sessions/place.ts';
 import type { Pages } from '../pages.ts';
+import { activityPath } from './navigation.ts';
 import type { AccountFrame } from './signed-in.ts';
-
-export const activityPath = '/account/activity';
 
 const shownAtOnce = 25;
 

@@ -8,9 +8,8 @@ import { listConsents } from '../../src/sessions/sessions.queries.ts';
 import type { Pages, Visitor } from '../pages.ts';
 import { describeResources, hostOf } from '../resources.ts';
 import type { Problem } from '../view-props.ts';
+import { applicationsPath } from './navigation.ts';
 import type { AccountFrame } from './signed-in.ts';
-
-export const applicationsPath = '/account/applications';
 
 const IdForm = z.object({ id: z.string().regex(/^[\x20-\x7e]{1,500}$/) });
 

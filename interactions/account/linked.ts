@@ -8,11 +8,10 @@ import { unlinkIdentity } from '../../src/federation/identities.commands.ts';
 import { hasOwnWayIn, listIdentities } from '../../src/federation/identities.queries.ts';
 import { ProviderId } from '../../src/federation/identity-providers.ts';
 import { offeredNames } from '../../src/federation/social.routes.ts';
-import { linkedPath } from '../federation.ts';
 import type { Visitor } from '../pages.ts';
 import { problemOf, type SocialDeps } from '../social-sign-in.ts';
 import type { Problem } from '../view-props.ts';
-import { passwordPath } from './password.ts';
+import { linkedPath, passwordPath } from './navigation.ts';
 import type { AccountFrame } from './signed-in.ts';
 
 const notices = new Set(['connected', 'disconnected']);

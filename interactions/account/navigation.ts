@@ -13,6 +13,13 @@ export interface Entry {
 export const accountPath = '/account';
 export const profilePath = '/account/profile';
 export const emailPath = '/account/profile/email';
+export const passwordPath = '/account/password';
+export const twoStepPath = '/account/two-step';
+export const passkeysPath = '/account/passkeys';
+export const linkedPath = '/account/linked';
+export const sessionsPath = '/account/sessions';
+export const applicationsPath = '/account/applications';
+export const activityPath = '/account/activity';
 export const dataPath = '/account/data';
 export const organizationsPath = '/account/organizations';
 export const invitationsPath = '/account/invitations';
@@ -22,16 +29,16 @@ export const closePath = '/account/data/close';
 export const navigation: readonly Entry[] = [
   { key: 'overview', href: accountPath, group: 'account' },
   { key: 'profile', href: profilePath, group: 'account' },
-  { key: 'password', href: '/account/password', group: 'security' },
-  { key: 'two-step', href: '/account/two-step', group: 'security' },
-  { key: 'passkeys', href: '/account/passkeys', group: 'security' },
-  { key: 'linked', href: '/account/linked', group: 'security' },
-  { key: 'sessions', href: '/account/sessions', group: 'access' },
-  { key: 'applications', href: '/account/applications', group: 'access' },
+  { key: 'password', href: passwordPath, group: 'security' },
+  { key: 'two-step', href: twoStepPath, group: 'security' },
+  { key: 'passkeys', href: passkeysPath, group: 'security' },
+  { key: 'linked', href: linkedPath, group: 'security' },
+  { key: 'sessions', href: sessionsPath, group: 'access' },
+  { key: 'applications', href: applicationsPath, group: 'access' },
   { key: 'requests', href: requestsPath, group: 'access' },
   { key: 'organizations', href: organizationsPath, group: 'access' },
   { key: 'invitations', href: invitationsPath, group: 'access' },
-  { key: 'activity', href: '/account/activity', group: 'records' },
+  { key: 'activity', href: activityPath, group: 'records' },
   { key: 'data', href: dataPath, group: 'records' },
 ];
 

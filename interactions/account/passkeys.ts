@@ -20,9 +20,8 @@ import type { Pages, Visitor } from '../pages.ts';
 import { allowAsking, postedRegistration } from '../passkey-sign-in.ts';
 import type { Problem } from '../view-props.ts';
 import type { MountPage } from './account.ts';
+import { passkeysPath } from './navigation.ts';
 import { codesAction } from './two-step.ts';
-
-export const passkeysPath = '/account/passkeys';
 
 const notices = new Set(['passkeyAdded', 'passkeyRenamed', 'passkeyRemoved']);
 

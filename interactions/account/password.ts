@@ -7,9 +7,8 @@ import { Password } from '../../src/auth/credentials.ts';
 import { changePassword, setFirstPassword } from '../../src/auth/password.commands.ts';
 import type { Pages, Visitor } from '../pages.ts';
 import type { Problem } from '../view-props.ts';
+import { passwordPath } from './navigation.ts';
 import type { AccountFrame } from './signed-in.ts';
-
-export const passwordPath = '/account/password';
 
 const PasswordForm = z.object({ currentPassword: Password, newPassword: Password });
 const FirstPasswordForm = z.object({ newPassword: Password });

@@ -1,6 +1,6 @@
 /** The form of the profile page: its fields, and how they become a profile. */
 import { z } from 'zod';
-import { PersonName } from '../../src/auth/credentials.ts';
+import { BirthDate, Locale, PersonName, TimeZone, TypedPhoneNumber } from '../../src/http/schemas.ts';
 import type { Pii } from '../../src/users/pii.ts';
 import type { User } from '../../src/users/users.queries.ts';
 import type { ProfileField } from '../account-props.ts';
@@ -21,27 +21,6 @@ const lines = optional(
     .pipe(z.string().regex(/^[^\p{Cc}]+(\n+[^\p{Cc}]+)*$/u)),
 );
 const link = optional(z.url({ protocol: /^https?$/ }).max(500));
-const isTimeZone = (zone: string) => {
-  try {
-    return Boolean(new Intl.DateTimeFormat('en', { timeZone: zone }));
-  } catch {
-    return false;
-  }
-};
-const isLocale = (locale: string) => {
-  try {
-    return Intl.getCanonicalLocales(locale).length === 1;
-  } catch {
-    return false;
-  }
-};
-/** ISO 8601 date; the year may be 0000 when it is left out (OpenID Connect Core section 5.1). */
-const isDate = (date: string) => {
-  const day = date.replace(/^0000/, '2000');
-  const parsed = new Date(day);
-  // 30 February would be taken for 2 March.
-  return !Number.isNaN(parsed.getTime()) && parsed.toISOString().startsWith(day);
-};
 
 export const ProfileForm = z.object({
   name: PersonName,
@@ -54,22 +33,10 @@ export const ProfileForm = z.object({
   profile: link,
   picture: link,
   website: link,
-  birthdate: optional(
-    z
-      .string()
-      .regex(/^\d{4}-\d{2}-\d{2}$/)
-      .refine(isDate),
-  ),
-  zoneinfo: optional(z.string().max(60).refine(isTimeZone)),
-  locale: optional(z.string().max(35).refine(isLocale)),
-  // E.164, as OpenID Connect recommends; spaces and punctuation are taken away.
-  phone_number: optional(
-    z
-      .string()
-      .max(40)
-      .transform((value) => value.replace(/[\s().-]/g, ''))
-      .pipe(z.string().regex(/^\+[1-9]\d{6,14}$/)),
-  ),
+  birthdate: optional(BirthDate),
+  zoneinfo: optional(TimeZone),
+  locale: optional(Locale),
+  phone_number: optional(TypedPhoneNumber),
   street_address: lines,
   locality: text,
   region: text,

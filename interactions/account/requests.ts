@@ -11,6 +11,7 @@ import { AppError } from '../../src/errors.ts';
 import { findUserAccess } from '../../src/roles/access.queries.ts';
 import type { Secrets } from '../../src/secrets.ts';
 import type { Pages, Visitor } from '../pages.ts';
+import { redirect } from '../redirect.ts';
 import { describeResources } from '../resources.ts';
 import type { Problem } from '../view-props.ts';
 import type { AccountFrame } from './signed-in.ts';
@@ -103,14 +104,12 @@ export const mountRequests = (
       try {
         const { id } = pages.form(ctx, IdForm);
         await decide(actor, { userId: user.id, sessionUid }, { id, decision });
-        ctx.status = 303;
-        ctx.redirect(`${requestsPath}?notice=${notice}`);
+        redirect(ctx, `${requestsPath}?notice=${notice}`);
       } catch (error) {
         if (!(error instanceof AppError) || error.status >= 500) throw error;
         const stronger = error.code === 'session_needed' ? await strongerHref(ctx, visitor) : undefined;
         if (stronger) {
-          ctx.status = 303;
-          ctx.redirect(stronger);
+          redirect(ctx, stronger);
           return;
         }
         ctx.status = error.status;

@@ -11,9 +11,8 @@ import { clientNames, listSessions } from '../../src/sessions/sessions.queries.t
 import type { Pages, Visitor } from '../pages.ts';
 import type { Problem } from '../view-props.ts';
 import { accountClientId } from './account-client.ts';
+import { sessionsPath } from './navigation.ts';
 import type { AccountFrame } from './signed-in.ts';
-
-export const sessionsPath = '/account/sessions';
 
 const notices = new Set(['sessionEnded', 'othersEnded']);
 const IdForm = z.object({ id: z.string().regex(/^[\x20-\x7e]{1,500}$/) });

@@ -7,6 +7,7 @@ import { AppError } from '../../src/errors.ts';
 import { routes } from '../../src/provider/configuration.ts';
 import type { AccountMenu } from '../account-props.ts';
 import type { Pages, Visitor } from '../pages.ts';
+import { redirect } from '../redirect.ts';
 import { accountClientId } from './account-client.ts';
 import { accountPath, type Entry, pageOf, returnPathOf } from './navigation.ts';
 
@@ -30,11 +31,6 @@ export interface AccountFrame {
   signInAgainHref(visitor: Visitor, returnTo: string): Promise<string | undefined>;
   redirect(ctx: Koa.Context, to: string): void;
 }
-
-const redirect = (ctx: Koa.Context, to: string): void => {
-  ctx.status = 303;
-  ctx.redirect(to);
-};
 
 export const createAccountFrame = ({
   db,

@@ -16,8 +16,7 @@ import { beginTotp, confirmTotp, enrolmentMinutes, showPendingTotp, totpMax } fr
 import type { Pages, Visitor } from '../pages.ts';
 import type { Problem } from '../view-props.ts';
 import type { MountPage } from './account.ts';
-
-export const twoStepPath = '/account/two-step';
+import { twoStepPath } from './navigation.ts';
 
 /** Gives backup codes that are posted there back as a text file. Nobody needs to be signed in for it. */
 export const codesAction = `${twoStepPath}/codes.txt`;

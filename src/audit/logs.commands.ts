@@ -26,6 +26,9 @@ export interface AuditEvent {
   meta?: Record<string, unknown>;
 }
 
+/** The account that an event is about. */
+export const userTarget = (id: string) => ({ type: 'user', id });
+
 /** Somebody at the command line of the machine itself. */
 export const operator: Actor = { type: 'operator' };
 /** The service, by itself. */

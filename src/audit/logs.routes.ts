@@ -1,8 +1,7 @@
 /** REST of the audit log: search and export. Searches leave no event, or the log would be about itself; exports do. */
 import { z } from 'zod';
 import type { Db } from '../../db/connect.ts';
-import { invalid } from '../errors.ts';
-import { keyOf, ListQuery, listOf, pageOf } from '../http/lists.ts';
+import { cursorNotOurs, keyOf, ListQuery, listOf, pageOf } from '../http/lists.ts';
 import { type Route, route } from '../http/route.ts';
 import { actions } from './actions.ts';
 import { exportLogs, formats, logRow } from './export.ts';
@@ -81,10 +80,7 @@ const AuditLog = z
 export const beforeOf = (cursor: string | undefined): string | undefined => {
   const key = keyOf(cursor);
   if (key === undefined || splitKey(key)) return key;
-  const message = 'expected the nextCursor of an earlier page';
-  throw invalid('invalid_request', 'The request is not valid', {
-    fields: [{ field: 'cursor', code: 'invalid_format', message }],
-  });
+  throw cursorNotOurs();
 };
 
 /** What an export was of, for its event. An address is personal, so that one was asked for has to do. */

@@ -5,7 +5,7 @@
 import { v7 as uuid } from 'uuid';
 import type { Db } from '../../db/connect.ts';
 import { transact } from '../../db/transact.ts';
-import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { type Actor, recordEvent, userTarget } from '../audit/logs.commands.ts';
 import { AppError, invalid } from '../errors.ts';
 import type { FactorChange } from '../mfa/factor-changes.ts';
 import type { InvitationMail } from '../organizations/invitations.commands.ts';
@@ -113,8 +113,6 @@ export interface AccountDeps {
 }
 
 export const linkTo = (issuer: string, page: string, token: string) => `${issuer}/${page}?token=${token}`;
-
-export const userTarget = (id: string) => ({ type: 'user', id });
 
 const passwordMessages: Record<PasswordProblem['code'], (values?: Record<string, string | number>) => string> = {
   password_too_short: (values) => `needs at least ${values?.min} characters`,

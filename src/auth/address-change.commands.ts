@@ -3,13 +3,13 @@
  * that is not theirs, by mistake or to have its owner blamed; the old one is told. Whether the new one has an account already
  * is told only to who has its mailbox.
  */
-import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { type Actor, recordEvent, userTarget } from '../audit/logs.commands.ts';
 import { AppError, invalid, notFound, unauthenticated } from '../errors.ts';
 import { joinByAddress } from '../roles/joining.commands.ts';
 import { isSessionLive } from '../sessions/sessions.queries.ts';
 import { isEmailTaken } from '../users/users.commands.ts';
 import { findUser, lockUser, normalizeEmail, updateUser } from '../users/users.queries.ts';
-import { type AccountDeps, userTarget } from './accounts.commands.ts';
+import type { AccountDeps } from './accounts.commands.ts';
 import { dropMailedLinks } from './action-tokens.commands.ts';
 import { tellOldAddress } from './notices.commands.ts';
 import { type CodeLimits, codeMinutes, createOneTimeCode, tryOneTimeCode } from './one-time-codes.commands.ts';

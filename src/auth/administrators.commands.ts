@@ -1,11 +1,11 @@
 /** Administrators: the first one by the set-up link, others at the command line. */
 import { v7 as uuid } from 'uuid';
 import type { Db } from '../../db/connect.ts';
-import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { type Actor, recordEvent, userTarget } from '../audit/logs.commands.ts';
 import { AppError } from '../errors.ts';
 import { joinByAddress } from '../roles/joining.commands.ts';
 import { insertUser, normalizeEmail, roleIsHeld } from '../users/users.queries.ts';
-import { type AccountDeps, checkPassword, expired, userTarget } from './accounts.commands.ts';
+import { type AccountDeps, checkPassword, expired } from './accounts.commands.ts';
 import { consumeActionToken, createActionToken, findActionToken, lockActionTokens } from './action-tokens.commands.ts';
 
 export interface NewAdministrator {

@@ -36,10 +36,10 @@ export interface BackchannelDeps extends Pick<AccountDeps, 'db' | 'issuer' | 'se
 /** Where a person sees what waits for them. */
 export const requestsPath = '/account/requests';
 
-const rowOf = (id: string) => `backchannel:${id}`;
+export const backchannelRow = (id: string) => `backchannel:${id}`;
 
 export const openRequest = (secrets: Secrets, { id, sealed }: { id: string; sealed: Uint8Array }): RequestDetails =>
-  JSON.parse(secrets.open('oidc-payload', rowOf(id), sealed).toString()) as RequestDetails;
+  JSON.parse(secrets.open('oidc-payload', backchannelRow(id), sealed).toString()) as RequestDetails;
 
 /**
  * Puts a request before a person, and mails them that it is there. The mail does not quote what the application wants to
@@ -59,7 +59,7 @@ export const askPerson = async (
   if (!user) return;
   const mayMail = await deps.mayMail(user.email);
   const id = uuid();
-  const sealed = deps.secrets.seal('oidc-payload', rowOf(id), JSON.stringify(details));
+  const sealed = deps.secrets.seal('oidc-payload', backchannelRow(id), JSON.stringify(details));
   await deps.db.transaction(async (db) => {
     const address = actor.address ?? null;
     await insertBackchannelRequest(db, { id, userId, clientId: client.id, sealed, address, expiresAt });

@@ -1,13 +1,13 @@
 /** Closes accounts for good. The row stays, without a name, for the audit log to point at; the address is free again. */
 import type { Db } from '../../db/connect.ts';
 import { transact } from '../../db/transact.ts';
-import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { type Actor, recordEvent, userTarget } from '../audit/logs.commands.ts';
 import { conflict, invalid, notFound } from '../errors.ts';
 import type { Caller } from '../http/caller.ts';
 import { assertOwnsNothingAlone } from '../organizations/members.commands.ts';
 import { assertNotLastSuperAdmin, lockTarget } from '../users/users.commands.ts';
 import { findUser, type User, updateUser } from '../users/users.queries.ts';
-import { type AccountDeps, userTarget } from './accounts.commands.ts';
+import type { AccountDeps } from './accounts.commands.ts';
 import { provePassword } from './password-proofs.commands.ts';
 
 /** What goes with a person, as `on delete cascade` would have it if the row itself went. */

@@ -5,8 +5,9 @@
 import type { Db } from '../../db/connect.ts';
 import { transact } from '../../db/transact.ts';
 import type { Actor } from '../audit/logs.commands.ts';
-import { AppError, invalid } from '../errors.ts';
+import { AppError } from '../errors.ts';
 import type { FactorDeps } from '../mfa/factor-changes.ts';
+import { invalidCode } from '../mfa/factor-codes.commands.ts';
 import { findFactors, hasStrongFactor } from '../mfa/factors.queries.ts';
 import type { RegistrationResponse } from '../mfa/passkey-responses.ts';
 import { type AddedPasskey, passkeyRegistrationOptions, registerPasskey } from '../mfa/passkeys.commands.ts';
@@ -115,7 +116,7 @@ export const confirmApp = async (
     if (confirmed) await noteEnrolment(db, enrolling);
     return confirmed;
   });
-  if (!made) throw invalid('invalid_code', 'The code is wrong, or was used before');
+  if (!made) throw invalidCode();
   await deps.returnFactorTry(id);
   return made.backupCodes;
 };

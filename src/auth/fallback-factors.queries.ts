@@ -2,7 +2,7 @@
 import type { Db } from '../../db/connect.ts';
 import type { Secrets } from '../secrets.ts';
 import { openPii } from '../users/pii.ts';
-import { findUser } from '../users/users.queries.ts';
+import { findUser, type User } from '../users/users.queries.ts';
 
 export interface Fallback {
   kind: 'email' | 'sms';
@@ -19,16 +19,22 @@ export interface FallbackDeps {
 
 const maskAddress = (email: string): string => email.replace(/^(.)[^@]*/, '$1…');
 
-export const listFallbacks = async (
-  { db, secrets, queueSms, mayText }: FallbackDeps,
-  userId: string,
-): Promise<Fallback[]> => {
-  const user = await findUser(db, userId);
+/** The number that codes go to: verified, and one that this service still sends to. */
+export const verifiedPhone = (
+  { secrets, mayText, queueSms }: Omit<FallbackDeps, 'db'>,
+  user: User,
+): string | undefined => {
+  if (!queueSms) return undefined;
+  const { phone_number, phone_number_verified } = openPii(secrets, user);
+  return phone_number && phone_number_verified && mayText(phone_number) ? phone_number : undefined;
+};
+
+export const listFallbacks = async (deps: FallbackDeps, userId: string): Promise<Fallback[]> => {
+  const user = await findUser(deps.db, userId);
   if (!user) return [];
-  const { phone_number: phone, phone_number_verified: verified } = openPii(secrets, user);
-  const texts = queueSms !== undefined && phone !== undefined && verified === true && mayText(phone);
+  const phone = verifiedPhone(deps, user);
   return [
     { kind: 'email', hint: maskAddress(user.email) },
-    ...(texts ? [{ kind: 'sms' as const, hint: `…${phone.slice(-3)}` }] : []),
+    ...(phone ? [{ kind: 'sms' as const, hint: `…${phone.slice(-3)}` }] : []),
   ];
 };

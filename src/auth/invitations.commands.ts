@@ -1,7 +1,7 @@
 /** Accounts that somebody makes for somebody else, and the mail that asks them in. */
 import { v7 as uuid } from 'uuid';
 import type { Db } from '../../db/connect.ts';
-import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { type Actor, recordEvent, userTarget } from '../audit/logs.commands.ts';
 import type { Caller } from '../http/caller.ts';
 import { insertMember } from '../organizations/members.queries.ts';
 import { assertMayMakeAccount } from '../roles/accounts-of-others.ts';
@@ -11,7 +11,7 @@ import { requireRole } from '../roles/roles.commands.ts';
 import { findRolePermissions } from '../roles/roles.queries.ts';
 import { emailTaken } from '../users/users.commands.ts';
 import { type Account, findAccount, insertUser, normalizeEmail } from '../users/users.queries.ts';
-import { type AccountDeps, checkPassword, linkTo, userTarget } from './accounts.commands.ts';
+import { type AccountDeps, checkPassword, linkTo } from './accounts.commands.ts';
 import { createActionToken, invitationMinutes } from './action-tokens.commands.ts';
 
 export interface NewAccount {

@@ -6,18 +6,11 @@
 
 import type { Db } from '../../db/connect.ts';
 import { transact } from '../../db/transact.ts';
-import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { type Actor, recordEvent, userTarget } from '../audit/logs.commands.ts';
 import { AppError, invalid } from '../errors.ts';
 import { equalInConstantTime, hashToken, type Secrets } from '../secrets.ts';
 import { findUser, findUserByEmail, lockUserByEmail, normalizeEmail, type User } from '../users/users.queries.ts';
-import {
-  type AccountDeps,
-  linkTo,
-  type MailRequest,
-  requestMail,
-  resendVerification,
-  userTarget,
-} from './accounts.commands.ts';
+import { type AccountDeps, linkTo, type MailRequest, requestMail, resendVerification } from './accounts.commands.ts';
 import { actionMinutes, consumeActionToken, findActionToken, issueActionToken } from './action-tokens.commands.ts';
 import {
   type CodeLimits,

@@ -4,7 +4,7 @@ import type { Actor } from '../audit/logs.commands.ts';
 import { invalid } from '../errors.ts';
 import { type Route, route } from '../http/route.ts';
 import type { AccountDeps } from './accounts.commands.ts';
-import { Email } from './credentials.ts';
+import { Email, SixDigits } from './credentials.ts';
 import { linkMinutes, type MailProof, requestLink, tryLinkCode } from './magic-links.commands.ts';
 import type { CodeLimits } from './one-time-codes.commands.ts';
 import type { SignInOutcome } from './proceed.commands.ts';
@@ -21,12 +21,7 @@ export interface LinkSignIn {
 const VerifyMagicLink = z
   .object({
     email: Email,
-    code: z
-      .string()
-      .max(40)
-      .transform((value) => value.replace(/[\s-]/g, ''))
-      .pipe(z.string().regex(/^\d{6}$/, 'expected six digits'))
-      .meta({ description: 'From the mail; spaces between the digits do no harm', example: '123456' }),
+    code: SixDigits.meta({ description: 'From the mail; spaces between the digits do no harm', example: '123456' }),
     mfaCode: z.string().min(1).max(64).optional().meta({
       description: 'Of an authenticator app, or a backup code, for an account that has one',
       example: '654321',

@@ -1,17 +1,16 @@
 /** The second factor of a sign-in: which there are, codes that are mailed or sent to a verified phone, and using any of them up. */
 import type { Db } from '../../db/connect.ts';
 import { transact } from '../../db/transact.ts';
-import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { type Actor, recordEvent, userTarget } from '../audit/logs.commands.ts';
 import { invalid, tooMany } from '../errors.ts';
 import { type FactorLimits, useFactorCode } from '../mfa/factor-codes.commands.ts';
 import { type Factors, findFactors, hasStrongFactor } from '../mfa/factors.queries.ts';
 import type { AuthenticationResponse } from '../mfa/passkey-responses.ts';
 import { type PasskeyDeps, verifyPasskey } from '../mfa/passkeys.commands.ts';
 import { findRanks } from '../roles/roles.queries.ts';
-import { openPii } from '../users/pii.ts';
 import { lockUser, type User } from '../users/users.queries.ts';
-import { userTarget } from './accounts.commands.ts';
 import type { Acr } from './authentication-context.ts';
+import { verifiedPhone } from './fallback-factors.queries.ts';
 import { openMfaToken } from './mfa-tokens.commands.ts';
 import { type CodeLimits, codeMinutes, createOneTimeCode, tryOneTimeCode } from './one-time-codes.commands.ts';
 import type { OtpDeps } from './otp.commands.ts';
@@ -34,16 +33,6 @@ export const findRequiredRank = async (db: Db, roles: readonly string[]): Promis
   const unknown = roles.filter((name) => ranks[name] === undefined);
   if (unknown.length) throw new Error(`MFA_REQUIRED_ROLES: there is no role ${unknown.join(', ')}`);
   return Math.min(...Object.values(ranks));
-};
-
-/** The number that codes go to: verified, and one that this service still sends to. */
-const verifiedPhone = (
-  { secrets, mayText, queueSms }: Pick<MfaDeps, 'secrets' | 'mayText' | 'queueSms'>,
-  user: User,
-): string | undefined => {
-  if (!queueSms) return undefined;
-  const { phone_number, phone_number_verified } = openPii(secrets, user);
-  return phone_number && phone_number_verified && mayText(phone_number) ? phone_number : undefined;
 };
 
 /** The second factors that this user can show after `amr`, the preferred first. */

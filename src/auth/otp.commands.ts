@@ -3,7 +3,7 @@
  * account: codes are made, tried and counted in the same way for one that has none, and only the mailbox learns more.
  */
 import type { Db } from '../../db/connect.ts';
-import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { type Actor, recordEvent, userTarget } from '../audit/logs.commands.ts';
 import { forbidden, invalid, unauthenticated } from '../errors.ts';
 import type { FactorLimits } from '../mfa/factor-codes.commands.ts';
 import { joinByAddress } from '../roles/joining.commands.ts';
@@ -11,7 +11,7 @@ import { isSessionLive } from '../sessions/sessions.queries.ts';
 import { openPii } from '../users/pii.ts';
 import { verifyPhone } from '../users/users.commands.ts';
 import { findUser, findUserByEmail, normalizeEmail, updateUser } from '../users/users.queries.ts';
-import { type AccountDeps, userTarget } from './accounts.commands.ts';
+import type { AccountDeps } from './accounts.commands.ts';
 import { dropActionTokens } from './action-tokens.commands.ts';
 import { tellOfPhone } from './notices.commands.ts';
 import {

@@ -3,8 +3,9 @@ import { z } from 'zod';
 import { forbidden, invalid, unauthenticated } from '../errors.ts';
 import { assertSignedInHere, type Caller, may, type SignedInHere } from '../http/caller.ts';
 import { type Route, type RouteRequest, route } from '../http/route.ts';
+import { TypedPhoneNumber } from '../http/schemas.ts';
 import { findUser } from '../users/users.queries.ts';
-import { Email } from './credentials.ts';
+import { Email, SixDigits } from './credentials.ts';
 import { type MfaDeps, sendMfaCode } from './mfa.commands.ts';
 import { codeMinutes } from './one-time-codes.commands.ts';
 import { type OtpDeps, requestEmailCode, sendSmsCode, verifyEmailByCode, verifyPhoneByCode } from './otp.commands.ts';
@@ -12,19 +13,13 @@ import { MfaToken } from './tokens.routes.ts';
 
 const permission = 'users:write:own';
 
-const PhoneNumber = z
-  .string()
-  .max(40)
-  .transform((value) => value.replace(/[\s().-]/g, ''))
-  .pipe(z.string().regex(/^\+[1-9]\d{6,14}$/, 'expected a number in international form, such as +4930901820'));
-
 const recipient = {
   channel: z.enum(['email', 'sms']).meta({ description: 'How the code travels', example: 'email' }),
   email: Email.optional().meta({
     description: 'With the channel `email`; the caller’s own address unless given',
     example: 'ada@example.com',
   }),
-  phoneNumber: PhoneNumber.optional().meta({
+  phoneNumber: TypedPhoneNumber.optional().meta({
     description: 'With the channel `sms`; the number in the profile unless given (E.164)',
     example: '+4930901820',
   }),
@@ -51,12 +46,7 @@ const CodeSent = z
 const VerifyCode = z
   .object({
     ...recipient,
-    code: z
-      .string()
-      .max(40)
-      .transform((value) => value.replace(/[\s-]/g, ''))
-      .pipe(z.string().regex(/^\d{6}$/, 'expected six digits'))
-      .meta({ description: 'Six digits; spaces between them do no harm', example: '123456' }),
+    code: SixDigits.meta({ description: 'Six digits; spaces between them do no harm', example: '123456' }),
   })
   .meta({ id: 'VerifyCode', example: { channel: 'email', email: 'ada@example.com', code: '123456' } });
 const CodeVerified = z.object({ verified: z.literal(true).meta({ example: true }) }).meta({ id: 'CodeVerified' });

@@ -43,7 +43,7 @@ export const guessPassword = async (
   return { ...result, ok, opened, held, locks };
 };
 
-/** What the password is asked for, and the field of the form that it came in. */
+/** What the password is asked for, and where tries at it are counted. */
 export interface PasswordProof {
   operation: 'change_password' | 'change_factors' | 'close_account' | 'verify_email';
   password: string;

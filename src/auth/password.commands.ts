@@ -2,12 +2,12 @@
 import type { Db } from '../../db/connect.ts';
 import { transact } from '../../db/transact.ts';
 import { countLiveApiKeys } from '../api-keys/api-keys.queries.ts';
-import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { type Actor, recordEvent, userTarget } from '../audit/logs.commands.ts';
 import { conflict } from '../errors.ts';
 import { joinByAddress } from '../roles/joining.commands.ts';
 import { isSessionLive } from '../sessions/sessions.queries.ts';
 import { findUser, lockUserByEmail, replacePasswordHash, type User, updateUser } from '../users/users.queries.ts';
-import { type AccountDeps, checkPassword, expired, linkTo, userOfToken, userTarget } from './accounts.commands.ts';
+import { type AccountDeps, checkPassword, expired, linkTo, userOfToken } from './accounts.commands.ts';
 import {
   actionMinutes,
   createActionToken,
@@ -98,6 +98,26 @@ const passwordChanged = async (
 
 const passwordIsAnother = () => conflict('password_changed', 'The password was changed or the session ended meanwhile');
 
+/** In the place of the password that `user` was found with, from a session that lives; the other sessions end. */
+const putPassword = async (
+  deps: AccountDeps,
+  actor: Actor,
+  user: User,
+  { sessionUid, newPassword }: { sessionUid: string; newPassword: string },
+  action: 'password.change' | 'password.set',
+): Promise<void> => {
+  const { db, passwords } = deps;
+  await checkPassword(passwords, 'newPassword', newPassword, user);
+  const passwordHash = await passwords.hash(newPassword);
+  await transact(db, async (db) => {
+    const replaced = await replacePasswordHash(db, user.id, user.passwordHash, passwordHash);
+    if (!replaced || !(await isSessionLive(db, user.id, sessionUid))) throw passwordIsAnother();
+    await deps.endSessions(db, actor, user.id, sessionUid, 'password_change');
+    await passwordChanged(deps, db, actor, user, (await countLiveApiKeys(db, user.id)) ? 'kept' : 'none');
+    await recordEvent(db, actor, { action, target: userTarget(user.id) });
+  });
+};
+
 /**
  * Changes the password of somebody who is signed in and knows it, and ends the other sessions. API keys stay: they are
  * programs at work, and who changes a password by habit need not set them up again; the mail says that there are some.
@@ -109,25 +129,14 @@ export const changePassword = async (
   actor: Actor,
   input: { userId: string; sessionUid: string; currentPassword: string; newPassword: string },
 ): Promise<void> => {
-  const { db, passwords } = deps;
   // A session is proof enough to have tries of one's own, whatever others do to the account.
   const device = { kind: 'proven', key: `session ${input.sessionUid}` } as const;
-  const user = await provePassword(deps, actor, await findUser(db, input.userId), {
+  const user = await provePassword(deps, actor, await findUser(deps.db, input.userId), {
     operation: 'change_password',
     password: input.currentPassword,
     device,
   });
-  await checkPassword(passwords, 'newPassword', input.newPassword, user);
-  const passwordHash = await passwords.hash(input.newPassword);
-  await transact(db, async (db) => {
-    const changed = await replacePasswordHash(db, user.id, user.passwordHash, passwordHash);
-    if (!changed || !(await isSessionLive(db, user.id, input.sessionUid))) {
-      throw passwordIsAnother();
-    }
-    await deps.endSessions(db, actor, user.id, input.sessionUid, 'password_change');
-    await passwordChanged(deps, db, actor, user, (await countLiveApiKeys(db, user.id)) ? 'kept' : 'none');
-    await recordEvent(db, actor, { action: 'password.change', target: userTarget(user.id) });
-  });
+  await putPassword(deps, actor, user, input, 'password.change');
 };
 
 /**
@@ -141,16 +150,7 @@ export const setFirstPassword = async (
   actor: Actor,
   input: { userId: string; sessionUid: string; newPassword: string },
 ): Promise<void> => {
-  const { db, passwords } = deps;
-  const user = await findUser(db, input.userId);
+  const user = await findUser(deps.db, input.userId);
   if (user?.status !== 'active' || user.passwordHash !== null) throw passwordIsAnother();
-  await checkPassword(passwords, 'newPassword', input.newPassword, user);
-  const passwordHash = await passwords.hash(input.newPassword);
-  await transact(db, async (db) => {
-    const set = await replacePasswordHash(db, user.id, null, passwordHash);
-    if (!set || !(await isSessionLive(db, user.id, input.sessionUid))) throw passwordIsAnother();
-    await deps.endSessions(db, actor, user.id, input.sessionUid, 'password_change');
-    await passwordChanged(deps, db, actor, user, (await countLiveApiKeys(db, user.id)) ? 'kept' : 'none');
-    await recordEvent(db, actor, { action: 'password.set', target: userTarget(user.id) });
-  });
+  await putPassword(deps, actor, user, input, 'password.set');
 };

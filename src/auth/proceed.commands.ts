@@ -92,7 +92,7 @@ export type SignInOutcome =
   | { kind: 'enrolment-required'; mfaToken: string; methods: EnrolmentMethod[]; until?: Date };
 
 export type EnrolmentMethod = 'totp' | 'passkey';
-const enrolmentMethods: EnrolmentMethod[] = ['totp', 'passkey'];
+export const enrolmentMethods: EnrolmentMethod[] = ['totp', 'passkey'];
 
 /** @returns undefined where nobody judges */
 export const assess = async (

@@ -6,8 +6,6 @@ import type { Circumstances } from './circumstances.queries.ts';
 import { type Assessment, assessFacts, type RiskThresholds } from './risk.ts';
 import { type Described, describeSignIn, type KeepDeps, type KeptSignIn } from './sign-ins.commands.ts';
 
-export type { Assessment } from './risk.ts';
-
 /** Who signs in, from where and how. */
 export interface RiskSubject extends Pick<Circumstances, 'history' | 'failures'> {
   actor: Actor;

@@ -51,6 +51,8 @@ export interface Decision {
   methods: readonly SignInMethod[] | undefined;
 }
 
+const when = <T extends string>(name: T, holds: boolean): T[] => (holds ? [name] : []);
+
 const ranksFor = ({ requiredRank }: Pick<SecondFactorPolicy, 'requiredRank'>, rank: number): boolean =>
   requiredRank !== undefined && Math.max(rank, 0) >= requiredRank;
 
@@ -110,7 +112,7 @@ export const decideSecondFactor = async (
   const enrols = !strong && (byRole || byOrganization || byClient) && !(shown && amr.includes('fed'));
   const excusable: SecondFactorReason[] = shown
     ? []
-    : [...reason('set-up', strong), ...reason('role', byRole), ...reason('organization', byOrganization)];
+    : [...when('set-up', strong), ...when('role', byRole), ...when('organization', byOrganization)];
   const remembered =
     excusable.length > 0 &&
     strong &&
@@ -118,9 +120,9 @@ export const decideSecondFactor = async (
     browserHash !== undefined &&
     (await isRememberedBrowser(db, userId, browserHash));
   const others: SecondFactorReason[] = [
-    ...reason('client', byClient && !shown),
-    ...reason('acr', needs !== undefined && !satisfies(acrOf(amr), [needs])),
-    ...reason('risk', risky && !shown),
+    ...when('client', byClient && !shown),
+    ...when('acr', needs !== undefined && !satisfies(acrOf(amr), [needs])),
+    ...when('risk', risky && !shown),
   ];
   return {
     factors,
@@ -131,8 +133,6 @@ export const decideSecondFactor = async (
     methods,
   };
 };
-
-const reason = (name: SecondFactorReason, holds: boolean): SecondFactorReason[] => (holds ? [name] : []);
 
 /**
  * The second factors that somebody can show after `amr`. Codes that are mailed or sent to a phone are for those who have set up
@@ -149,11 +149,9 @@ export const secondFactorsOf = (
   if (resistant && amr.includes('mfa')) return passkey ? ['passkey'] : [];
   const byMail = !['pwd', 'pop', 'fed'].some((first) => amr.includes(first));
   const strong: MfaMethod[] = resistant
-    ? [...method('passkey', passkey), ...method('totp', totp)]
-    : [...method('totp', totp), ...method('passkey', passkey)];
-  if (strong.length) return [...strong, ...method('backup-code', backupCodes > 0)];
+    ? [...when('passkey', passkey), ...when('totp', totp)]
+    : [...when('totp', totp), ...when('passkey', passkey)];
+  if (strong.length) return [...strong, ...when('backup-code', backupCodes > 0)];
   // Somebody who has shown their passkey, which was all they have.
-  return [...method('email', !byMail), ...method('sms', phone)];
+  return [...when('email', !byMail), ...when('sms', phone)];
 };
-
-const method = (name: MfaMethod, has: boolean): MfaMethod[] => (has ? [name] : []);

@@ -14,6 +14,7 @@ import {
   arrive,
   assess,
   conclude,
+  enrolmentMethods,
   type Proof,
   refuse,
   type SignInDeps,
@@ -82,7 +83,7 @@ const finishEnrolment = async (
   if (enrolled && !(await isEnrolledBy(deps.db, pending))) throw invalidMfaToken();
   const until = enrolled ? undefined : await graceUntil(deps.db, deps.mfa, user.id);
   if (!enrolled && !(until && until.getTime() > Date.now()))
-    return { kind: 'enrolment-required', mfaToken: step.mfaToken, methods: ['totp', 'passkey'] };
+    return { kind: 'enrolment-required', mfaToken: step.mfaToken, methods: enrolmentMethods };
   const { amr, ts, clientId, deviceHash, browser } = pending;
   const outcome = await deps.db.transaction(async (db) => {
     await spendMfaToken(db, pending);

@@ -1,12 +1,12 @@
 /** What is kept of a sign-in, the mail that tells of a new device, and the link in it that ends the session. */
 import { v7 as uuid } from 'uuid';
 import type { Db } from '../../db/connect.ts';
-import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { type Actor, recordEvent, userTarget } from '../audit/logs.commands.ts';
 import { AppError } from '../errors.ts';
 import { hashToken, randomToken } from '../secrets.ts';
 import type { EndSession } from '../sessions/sessions.commands.ts';
 import { lockUser, type User } from '../users/users.queries.ts';
-import { type AccountDeps, linkTo, userTarget } from './accounts.commands.ts';
+import { type AccountDeps, linkTo } from './accounts.commands.ts';
 import type { Assessment } from './risk.ts';
 import type { NewSignIn } from './sign-ins.queries.ts';
 

@@ -1,8 +1,8 @@
 /** REST of sign-ins: where they came from, how risky each was, and why. */
 import { z } from 'zod';
 import type { Db } from '../../db/connect.ts';
-import { invalid, notFound } from '../errors.ts';
-import { keyOf, ListQuery, listOf, pageOf } from '../http/lists.ts';
+import { notFound } from '../errors.ts';
+import { cursorNotOurs, keyOf, ListQuery, listOf, pageOf } from '../http/lists.ts';
 import { type Route, route } from '../http/route.ts';
 import { Id, Time } from '../http/schemas.ts';
 import { describeDevice, parseDevice } from '../sessions/device.ts';
@@ -80,9 +80,7 @@ const afterOf = (cursor: string | undefined): { at: Date; id: string } | undefin
   if (key === undefined) return undefined;
   const [, time, id] = /^(\d{1,14})\.([\da-f-]{36})$/.exec(key) ?? [];
   if (time && z.uuid().safeParse(id).success) return { at: new Date(Number(time)), id: id as string };
-  throw invalid('invalid_request', 'The request is not valid', {
-    fields: [{ field: 'cursor', code: 'invalid_format', message: 'expected the nextCursor of an earlier page' }],
-  });
+  throw cursorNotOurs();
 };
 
 const list = async (

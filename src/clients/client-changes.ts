@@ -1,5 +1,6 @@
 /** What every registration and every change of a client has in common, whoever makes it. */
 import type { Db } from '../../db/connect.ts';
+import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { foreignError, invalid } from '../errors.ts';
 import { hashToken, randomToken } from '../secrets.ts';
 import {
@@ -48,13 +49,27 @@ export const withSecret = (client: Client, secret: string | undefined): Register
   ...(secret ? { client_secret: secret, client_secret_expires_at: 0 } : {}),
 });
 
-const scopesOf = (scope: string | null | undefined): string[] => scope?.split(' ') ?? [];
+/** The words of a `scope` (RFC 6749 section 3.3). */
+export const scopesOf = (scope: string | null | undefined): string[] => scope?.split(' ') ?? [];
 
 /** Names of the members that differ. */
-export const changed = (before: ClientDocument, after: ClientDocument): string[] =>
+const changed = (before: ClientDocument, after: ClientDocument): string[] =>
   [...new Set([...Object.keys(before), ...Object.keys(after)])]
     .filter((name) => JSON.stringify(before[name as 'scope']) !== JSON.stringify(after[name as 'scope']))
     .sort();
+
+export const recordUpdate = (
+  db: Db,
+  actor: Actor,
+  before: Client,
+  after: Client,
+  grantsEnded: boolean,
+): Promise<void> =>
+  recordEvent(db, actor, {
+    action: 'client.update',
+    target: { type: 'client', id: after.clientId },
+    meta: { members: changed(clientMetadata(before), clientMetadata(after)), grantsEnded },
+  });
 
 /** What people were shown, or could rely on, when they agreed; of lists what is added counts. */
 const agreedTo = [
@@ -81,7 +96,10 @@ export const isAnother = (before: Client, after: Client): boolean =>
     gains(before.redirectUris, after.redirectUris) ||
     gains(scopesOf(before.scope), scopesOf(after.scope)));
 
-/** Drops all consents to a client, all its grants and every token given under them; or those that came of an exchange alone. */
+/**
+ * Drops all consents to a client, all its grants and every token given under them; or those that came of an exchange alone. Without a
+ * transaction most of them, a few at a time: whoever signs in there waits while the client is held.
+ */
 export type RevokeGrantsOfClient = (db: Db, of: { clientId: string; exchanged?: true }) => Promise<void>;
 
 /**

@@ -260,5 +260,3 @@ export const standardMembers = {
 
 /** Everything that a client may be registered with, by its registered name. */
 export const members = { ...standardMembers, ...ownMembers };
-
-export const camel = (name: string): string => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());

@@ -1,8 +1,9 @@
 /** A client's metadata as it is sent, stored and shown. */
 
 import { z } from 'zod';
+import { camelCase, snakeCase } from '../../db/names.ts';
 import { invalid } from '../errors.ts';
-import { camel, members } from './client-members.ts';
+import { members } from './client-members.ts';
 import { withProfile } from './client-profiles.ts';
 import type { Client } from './clients.queries.ts';
 import { assertPolicyFits } from './exchange-policy.ts';
@@ -140,7 +141,6 @@ export const withDefaults = (named: NewClient): NewClient => {
   return complete;
 };
 
-const snake = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 const renamed = (object: object, rename: (name: string) => string) =>
   Object.fromEntries(Object.entries(object).map(([name, value]) => [rename(name), value]));
 
@@ -152,8 +152,8 @@ export const toRow = (metadata: NewClient): Partial<Record<keyof Client, unknown
     Object.entries(metadata)
       .filter(([, value]) => value !== undefined)
       .map(([name, value]) => [
-        camel(name),
-        jsonColumns.has(name) ? JSON.stringify(name === 'theme' ? renamed(value as object, camel) : value) : value,
+        camelCase(name),
+        jsonColumns.has(name) ? JSON.stringify(name === 'theme' ? renamed(value as object, camelCase) : value) : value,
       ]),
   );
 
@@ -175,8 +175,8 @@ export const clientMetadata = ({
   ...client
 }: Client): ClientDocument =>
   ({
-    ...renamed(Object.fromEntries(Object.entries(client).filter(([, value]) => value !== null)), snake),
-    ...(theme ? { theme: renamed(theme, snake) } : {}),
+    ...renamed(Object.fromEntries(Object.entries(client).filter(([, value]) => value !== null)), snakeCase),
+    ...(theme ? { theme: renamed(theme, snakeCase) } : {}),
     ...(previousEndsAt && previousEndsAt > new Date()
       ? { previous_client_secret_expires_at: Math.floor(previousEndsAt.getTime() / 1000) }
       : {}),

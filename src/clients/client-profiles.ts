@@ -9,6 +9,7 @@
  */
 
 import { invalid } from '../errors.ts';
+import { loopback } from '../settings.ts';
 import type { NewClient } from './client-metadata.ts';
 import { cibaGrant, deviceGrant, jwtBearer, tokenExchange } from './grant-types.ts';
 
@@ -62,9 +63,8 @@ const algorithm = (
     needs: `one of ${strongAlgs.join(', ')}`,
   });
 
-const hosts = new Set(['localhost', '127.0.0.1', '[::1]']);
 const isHttps = (uri: string) => URL.parse(uri)?.protocol === 'https:';
-const isLoopback = (uri: string) => hosts.has(URL.parse(uri)?.hostname ?? '');
+const isLoopback = (uri: string) => loopback.has(URL.parse(uri)?.hostname ?? '');
 const isPlainHttp = (uri: string) => URL.parse(uri)?.protocol === 'http:';
 
 const only = (allowed: readonly string[]) => (values: readonly string[] | undefined) =>

@@ -14,22 +14,16 @@ import { intersect, mayPassOn, permissionsOf } from '../roles/permissions.ts';
 import { equalInConstantTime, hashToken, randomToken } from '../secrets.ts';
 import {
   assertValid,
-  changed,
   isAnother,
   type RevokeGrantsOfClient,
   readMetadata,
+  recordUpdate,
   replaceRow,
+  scopesOf,
   type ValidateClient,
   withSecret,
 } from './client-changes.ts';
-import {
-  clientMetadata,
-  type NewClient,
-  type RegisteredClient,
-  toRow,
-  usesSecret,
-  withDefaults,
-} from './client-metadata.ts';
+import { type NewClient, type RegisteredClient, toRow, usesSecret, withDefaults } from './client-metadata.ts';
 import { type Client, findClient, lockClient } from './clients.queries.ts';
 import { assertSubjectClients } from './exchange-policy.ts';
 import { findStanding } from './standing.queries.ts';
@@ -79,8 +73,6 @@ export const findPresentPowers = async (db: Db, { kind, id, rank, permissions }:
     registrar,
   };
 };
-
-const scopesOf = (scope: string | null | undefined): string[] => scope?.split(' ') ?? [];
 
 /** @throws AppError 403 scope_exceeds_yours */
 export const assertHeld = ({ permissions }: Pick<Powers, 'permissions'>, scope: string | null | undefined): void => {
@@ -205,11 +197,7 @@ export const updateClient = async (
     if (grantsEnded) await revokeGrants(db, { clientId });
     // What it got by the policy before this one.
     else if (exchangesOther) await revokeGrants(db, { clientId, exchanged: true });
-    await recordEvent(db, actor, {
-      action: 'client.update',
-      target: { type: 'client', id: clientId },
-      meta: { members: changed(clientMetadata(before), clientMetadata(after)), grantsEnded },
-    });
+    await recordUpdate(db, actor, before, after, grantsEnded);
     return withSecret(after, secret);
   });
 };
@@ -251,14 +239,16 @@ export const rotateClientSecret = (
  * One that is a metadata document would be read again at its next use, so it stays, and is blocked until `unblockClient`.
  * @throws AppError as `takeClient` does
  */
-export const deleteClient = (
+export const deleteClient = async (
   db: Db,
   actor: Actor,
   powers: Powers,
   clientId: string,
   revokeGrants: RevokeGrantsOfClient,
-): Promise<void> =>
-  transact(db, async (db) => {
+): Promise<void> => {
+  await transact(db, (db) => takeClient(db, powers, clientId));
+  await revokeGrants(db, { clientId });
+  await transact(db, async (db) => {
     const { client } = await takeClient(db, powers, clientId);
     if (client.blockedAt) return;
     await revokeGrants(db, { clientId });
@@ -271,6 +261,7 @@ export const deleteClient = (
       target: { type: 'client', id: clientId },
     });
   });
+};
 
 /**
  * Forgets a metadata document that was blocked: at its next use it is read like one that nobody has seen.

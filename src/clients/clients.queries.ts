@@ -1,7 +1,9 @@
 /** Reads of `clients`. */
 import type { Db } from '../../db/connect.ts';
+import { camelCase } from '../../db/names.ts';
+import { literally } from '../../db/patterns.ts';
 import { isClientId } from './client-ids.ts';
-import { camel, members } from './client-members.ts';
+import { members } from './client-members.ts';
 import type { ExchangePolicy } from './exchange-policy.ts';
 
 /** A row, in code's case. */
@@ -117,7 +119,7 @@ export interface ClientTheme {
 }
 
 /** Every column that metadata sets: full replacement takes those that are not named back to their defaults. */
-export const metadataColumns = Object.keys(members).map(camel) as (keyof Client)[];
+export const metadataColumns = Object.keys(members).map(camelCase) as (keyof Client)[];
 
 const columns = [
   ...metadataColumns,
@@ -172,9 +174,6 @@ export const lockClient = async (db: Db, clientId: string): Promise<Client | und
         .where({ clientId })
         .forNoKeyUpdate()
         .first(...columns);
-
-/** Characters of a pattern that stand for themselves. */
-const literally = (text: string) => text.replace(/[\\%_]/g, '\\$&');
 
 /**
  * Clients in order of their ids, all unless `limit` is given.

@@ -8,7 +8,7 @@ import type { Db } from '../../db/connect.ts';
 import { transact } from '../../db/transact.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
 import { invalid } from '../errors.ts';
-import { assertValid, changed, isAnother, type RevokeGrantsOfClient, replaceRow } from './client-changes.ts';
+import { assertValid, isAnother, type RevokeGrantsOfClient, recordUpdate, replaceRow } from './client-changes.ts';
 import { clientMetadata, type NewClient, toRow, usesSecret } from './client-metadata.ts';
 import { type Client, findClient, lockClient } from './clients.queries.ts';
 import type { SelfRegistrationDeps } from './self-registration.commands.ts';
@@ -80,11 +80,7 @@ const keep = async (
   }
   const grantsEnded = isAnother(before, after);
   if (grantsEnded) await revokeGrants(db, { clientId });
-  await recordEvent(db, actor, {
-    action: 'client.update',
-    target,
-    meta: { members: changed(clientMetadata(before), clientMetadata(after)), grantsEnded },
-  });
+  await recordUpdate(db, actor, before, after, grantsEnded);
 };
 
 /**

@@ -11,14 +11,14 @@ import { mayPassOn, permissionsOf } from '../roles/permissions.ts';
 import { equalInConstantTime, hashToken, randomToken } from '../secrets.ts';
 import {
   assertValid,
-  changed,
   isAnother,
   type RevokeGrantsOfClient,
+  recordUpdate,
   replaceRow,
   type ValidateClient,
   withSecret,
 } from './client-changes.ts';
-import { clientMetadata, type RegisteredClient, toRow, usesSecret } from './client-metadata.ts';
+import { type RegisteredClient, toRow, usesSecret } from './client-metadata.ts';
 import { newClientId } from './clients.commands.ts';
 import { type Client, findClient, lockClient } from './clients.queries.ts';
 import { anybody, refusedStatement, selfMetadata } from './self-registration.ts';
@@ -127,8 +127,7 @@ export const registerClient = async (
 
 const holdsToken = (client: Client | undefined, token: string): client is Client =>
   equalInConstantTime(hashToken(token), client?.registrationTokenHash ?? hashToken('')) &&
-  client?.registrationTokenHash !== undefined &&
-  client.registrationTokenHash !== null;
+  Boolean(client?.registrationTokenHash);
 
 /**
  * The client that manages itself with this token. Who has none is told the same as who has a wrong one (RFC 7592 section 2).
@@ -188,28 +187,27 @@ export const replaceSelf = async (
     const after = (await findClient(db, clientId)) as Client;
     const grantsEnded = isAnother(before, after);
     if (grantsEnded) await revokeGrants(db, { clientId });
-    await recordEvent(db, actor, {
-      action: 'client.update',
-      target: { type: 'client', id: clientId },
-      meta: { members: changed(clientMetadata(before), clientMetadata(after)), grantsEnded },
-    });
+    await recordUpdate(db, actor, before, after, grantsEnded);
     return withSecret(after, secret);
   });
 };
 
 /** @throws AppError 401 invalid_token */
-export const deleteSelf = (
+export const deleteSelf = async (
   db: Db,
   actor: Actor,
   { clientId, token }: { clientId: string; token: string },
   revokeGrants: RevokeGrantsOfClient,
-): Promise<void> =>
-  transact(db, async (db) => {
+): Promise<void> => {
+  await findSelf(db, clientId, token);
+  await revokeGrants(db, { clientId });
+  await transact(db, async (db) => {
     await takeSelf(db, clientId, token);
     await revokeGrants(db, { clientId });
     await db('clients').where({ clientId }).delete();
     await recordEvent(db, actor, { action: 'client.delete', target: { type: 'client', id: clientId } });
   });
+};
 
 /** Remembers to the day that a client was given tokens; of interest only where nobody registered it. */
 export const touchClient = async (db: Db, clientId: string): Promise<void> => {

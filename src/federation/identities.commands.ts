@@ -4,7 +4,7 @@
  */
 import type { Db } from '../../db/connect.ts';
 import { transact } from '../../db/transact.ts';
-import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { type Actor, recordEvent, userTarget } from '../audit/logs.commands.ts';
 import type { AccountDeps } from '../auth/accounts.commands.ts';
 import { noticeTo } from '../auth/notices.commands.ts';
 import { conflict, forbidden, notFound } from '../errors.ts';
@@ -43,8 +43,6 @@ export const ranksTooHigh = async (db: Db, provider: IdentityProvider, userId: s
 };
 
 const keyOf = ({ providerId, issuer, subject }: UpstreamPerson) => ({ providerId, issuer, subject });
-
-const identityTarget = ({ id }: { id: string }) => ({ type: 'user', id });
 
 const tell = async (
   deps: IdentityDeps,
@@ -86,7 +84,7 @@ export const linkIdentity = (
     await recordEvent(
       db,
       { ...actor, type: 'user', id: userId },
-      { action: 'identity.link', target: identityTarget(user), meta: { provider: provider.id } },
+      { action: 'identity.link', target: userTarget(user.id), meta: { provider: provider.id } },
     );
     return made;
   });
@@ -123,7 +121,7 @@ export const unlinkIdentity = (
     await tell(deps, db, actor, user, { provider: offered.get(providerId) ?? providerId, connected: false });
     await recordEvent(db, actor, {
       action: 'identity.unlink',
-      target: identityTarget(user),
+      target: userTarget(user.id),
       meta: { provider: providerId },
     });
   });
@@ -150,7 +148,7 @@ export const dropUnprovenIdentities = async (db: Db, actor: Actor, userId: strin
   for (const { providerId } of gone) {
     await dropRoles(db, userId, providerId, left);
     const meta = { provider: providerId, reason };
-    await recordEvent(db, actor, { action: 'identity.unlink', target: identityTarget(user), meta });
+    await recordEvent(db, actor, { action: 'identity.unlink', target: userTarget(user.id), meta });
   }
 };
 
@@ -201,7 +199,7 @@ const fillRoles = async (
     await deps.endSessions(db, actor, userId, undefined, 'second_factor_needed');
   await recordEvent(db, actor, {
     action: 'identity.assign_roles',
-    target: { type: 'user', id: userId },
+    target: userTarget(userId),
     meta: { provider: provider.id, given: given.map(({ name }) => name), taken: taken.map(({ name }) => name) },
   });
 };

@@ -53,17 +53,17 @@ export const listProviderRows = (
 const offeredRows = 'select id, metadata from identity_providers order by id limit $1';
 
 /** What a row's secrets are sealed for. */
-const sealedRow = (id: string) => `identity_providers:${id}`;
+export const providerRow = (id: string) => `identity_providers:${id}`;
 
 export const sealProviderSecrets = (secrets: Secrets, id: string, values: ProviderSecrets): Buffer | null =>
-  Object.keys(values).length ? secrets.seal('identity-provider', sealedRow(id), JSON.stringify(values)) : null;
+  Object.keys(values).length ? secrets.seal('identity-provider', providerRow(id), JSON.stringify(values)) : null;
 
 export const openProviderSecrets = (
   secrets: Secrets,
   { id, secretsEncrypted }: Pick<ProviderRow, 'id' | 'secretsEncrypted'>,
 ): ProviderSecrets =>
   secretsEncrypted
-    ? (JSON.parse(secrets.open('identity-provider', sealedRow(id), secretsEncrypted).toString()) as ProviderSecrets)
+    ? (JSON.parse(secrets.open('identity-provider', providerRow(id), secretsEncrypted).toString()) as ProviderSecrets)
     : {};
 
 /** As many buttons as there can be of rows. */

@@ -6,8 +6,8 @@
 import { v7 as uuid } from 'uuid';
 import type { Db } from '../../db/connect.ts';
 import { transact } from '../../db/transact.ts';
-import { type Actor, recordEvent } from '../audit/logs.commands.ts';
-import { type AccountDeps, linkTo, userTarget } from '../auth/accounts.commands.ts';
+import { type Actor, recordEvent, userTarget } from '../audit/logs.commands.ts';
+import { type AccountDeps, linkTo } from '../auth/accounts.commands.ts';
 import { actionMinutes, createActionToken } from '../auth/action-tokens.commands.ts';
 import { joinByAddress } from '../roles/joining.commands.ts';
 import { sealPii } from '../users/pii.ts';

@@ -30,7 +30,8 @@ export const listOf = <T extends z.ZodType>(item: T) =>
 export const keyOf = (cursor: string | undefined): string | undefined =>
   cursor === undefined ? undefined : Buffer.from(cursor, 'base64url').toString().replaceAll('\0', '');
 
-const notOurs = () =>
+/** 400, for a cursor that no page of ours gave. */
+export const cursorNotOurs = () =>
   invalid('invalid_request', 'The request is not valid', {
     fields: [{ field: 'cursor', code: 'invalid_format', message: 'expected the nextCursor of an earlier page' }],
   });
@@ -39,7 +40,7 @@ const notOurs = () =>
 export const idKeyOf = (cursor: string | undefined): string | undefined => {
   const key = keyOf(cursor);
   if (key === undefined || z.uuid().safeParse(key).success) return key;
-  throw notOurs();
+  throw cursorNotOurs();
 };
 
 /** The key of a list that is ordered by a moment, and by an id where moments are the same. */
@@ -58,7 +59,7 @@ export const timedKeyOf = (cursor: string | undefined): TimedKey | undefined => 
   if (key === undefined) return undefined;
   const [at = '', id = '', ...rest] = key.split('/');
   if (Time.safeParse(at).success && z.uuid().safeParse(id).success && !rest.length) return { at, id };
-  throw notOurs();
+  throw cursorNotOurs();
 };
 
 /**

@@ -29,6 +29,47 @@ const isLocale = (locale: string) => {
 /** BCP 47. */
 export const Locale = z.string().max(35).refine(isLocale, 'expected a language tag').meta({ example: 'en' });
 
+const isTimeZone = (zone: string) => {
+  try {
+    return Boolean(new Intl.DateTimeFormat('en', { timeZone: zone }));
+  } catch {
+    return false;
+  }
+};
+export const TimeZone = z
+  .string()
+  .max(60)
+  .refine(isTimeZone, 'expected a time zone')
+  .meta({ example: 'Europe/London' });
+
+const isDate = (date: string) => {
+  const day = date.replace(/^0000/, '2000');
+  const parsed = new Date(day);
+  // 30 February would be taken for 2 March.
+  return !Number.isNaN(parsed.getTime()) && parsed.toISOString().startsWith(day);
+};
+/** ISO 8601 date; the year may be 0000 when it is left out (OpenID Connect Core section 5.1). */
+export const BirthDate = z
+  .string()
+  .regex(/^\d{4}-\d{2}-\d{2}$/)
+  .refine(isDate, 'expected a date')
+  .meta({ example: '1815-12-10' });
+
+const e164 = /^\+[1-9]\d{6,14}$/;
+export const PhoneNumber = z
+  .string()
+  .regex(e164, 'expected a number in the form of E.164')
+  .meta({ example: '+442071838750' });
+/** … and as it is typed: spaces and punctuation are taken away. */
+export const TypedPhoneNumber = z
+  .string()
+  .max(40)
+  .transform((value) => value.replace(/[\s().-]/g, ''))
+  .pipe(z.string().regex(e164, 'expected a number in international form, such as +4930901820'));
+
+/** Only its size is judged here; whether it is good enough is for the password rules. */
+export const Password = z.string().min(1).max(1024).meta({ example: 'correct horse battery staple' });
+
 /** Ids of rows are UUIDs, in one spelling: whose something is, is found out by comparing them. */
 export const Id = z.uuid().toLowerCase().meta({ example: '0192d3a0-5b1e-7c3a-9f00-1a2b3c4d5e6f' });
 /** RFC 3339, UTC. There was no year 0, and nothing is measured more finely than in nanoseconds. */

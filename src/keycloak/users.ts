@@ -1,4 +1,5 @@
 /** Decides what becomes of a Keycloak user here, and says what does not come over. Nothing is read or written. */
+import { isId } from '../roles/access.queries.ts';
 import { type ImportedPasskey, type ImportedTotp, isHotp, toPasskey, toPasswordHash, toTotp } from './credentials.ts';
 import { type ImportedProfile, toProfile } from './profiles.ts';
 import type { KeycloakCredential, KeycloakUser } from './realm.ts';
@@ -39,8 +40,6 @@ export interface UserContext {
 
 /** What this service sees to by itself. */
 const handledActions = new Set(['UPDATE_PASSWORD', 'VERIFY_EMAIL']);
-
-const isUuid = (id: string | undefined) => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id ?? '');
 
 const readPassword = (user: KeycloakUser, reporter: Reporter): PlannedUser['password'] => {
   const { username, requiredActions, credentials } = user;
@@ -128,7 +127,7 @@ export const planUser = (user: KeycloakUser, context: UserContext): PlannedUser 
     ...profile,
     username,
     externalId: user.id ?? `username:${username}`,
-    id: isUuid(user.id) ? user.id : undefined,
+    id: isId(user.id ?? '') ? user.id : undefined,
     emailVerified: (user.emailVerified ?? false) && !user.requiredActions.includes('VERIFY_EMAIL'),
     enabled: user.enabled ?? true,
     password: readPassword(user, reporter),

@@ -43,7 +43,7 @@ const generate = promisify(generateKeyPair) as unknown as (
 
 /** What binds a private key's ciphertext to its row. */
 export const keyRow = (kid: string) => `jwks_keys:${kid}`;
-const decryptionKeyRow = (kid: string) => `jwks_decryption_keys:${kid}`;
+export const decryptionKeyRow = (kid: string) => `jwks_decryption_keys:${kid}`;
 
 const seal = (secrets: Secrets, { kid, alg }: Pick<StoredKey, 'kid' | 'alg'>, jwk: string): Buffer =>
   isDecryption(alg)
@@ -164,6 +164,11 @@ const waitingKeys = (algs: readonly KeyAlg[], keys: readonly StoredKey[]): Store
     (alg) => keys.find((key) => key.alg === alg && key.retiredAt === null && key.signsFrom > new Date()) ?? [],
   );
 
+/** A timer may be a millisecond early, and by the clock a key would not sign yet. */
+const clockToReach = async (time: number): Promise<void> => {
+  for (let left = time - Date.now(); left > 0; left = time - Date.now()) await sleep(left);
+};
+
 /**
  * A new key of each algorithm. It is published at once and signs after `publishSeconds`; where one waits for that already,
  * it is the new one. A key that decrypts waits likewise, until every replica has it, before it is the one in the JWKS.
@@ -226,7 +231,7 @@ export const rotateKeys = async (
   });
   // What waited at first no longer does.
   if (!rotation) return rotateKeys(db, secrets, actor, { now, revoke, signing });
-  if (atOnce) await sleep(Math.max(0, ...rotation.keys.map(({ signsFrom }) => signsFrom.getTime() - Date.now())));
+  if (atOnce) await clockToReach(Math.max(...rotation.keys.map(({ signsFrom }) => signsFrom.getTime())));
   return rotation;
 };
 

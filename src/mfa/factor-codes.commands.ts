@@ -2,6 +2,7 @@
 import type { Db } from '../../db/connect.ts';
 import { transact } from '../../db/transact.ts';
 import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { invalid } from '../errors.ts';
 import { lockUser } from '../users/users.queries.ts';
 import { isBackupCode, useBackupCode } from './backup-codes.commands.ts';
 import type { FactorDeps } from './factor-changes.ts';
@@ -18,6 +19,8 @@ export interface FactorLimits {
   /** Gives a try back: the code was right. Without an address, what was counted for that is given back elsewhere. */
   returnFactorTry(userId: string, address?: string): Promise<void>;
 }
+
+export const invalidCode = () => invalid('invalid_code', 'The code is wrong, or was used before');
 
 /**
  * Uses a code up, of whichever kind it is, in the transaction of what it is for; a backup code is written down and the owner

@@ -1,6 +1,5 @@
 /** What the routes of second factors have in common. */
 import { z } from 'zod';
-import { invalid } from '../errors.ts';
 import { assertSignedInHere, type Caller } from '../http/caller.ts';
 import { Id } from '../http/schemas.ts';
 import type { ProofDeps, ResetDeps } from './factors.commands.ts';
@@ -72,5 +71,3 @@ export const own = (caller: Caller) => {
   const { id: userId, sessionUid } = caller;
   return { userId, sessionUid, standing: { sessionUid } };
 };
-
-export const invalidCode = () => invalid('invalid_code', 'The code is wrong, or was used before');

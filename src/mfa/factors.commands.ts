@@ -1,13 +1,13 @@
 /** Changes to second factors of any kind: renaming and removing one's own, and taking away those of somebody who has lost them. */
 import type { Db } from '../../db/connect.ts';
 import { transact } from '../../db/transact.ts';
-import { type Actor, recordEvent } from '../audit/logs.commands.ts';
-import { conflict, forbidden, invalid, notFound } from '../errors.ts';
+import { type Actor, recordEvent, userTarget } from '../audit/logs.commands.ts';
+import { conflict, forbidden, notFound } from '../errors.ts';
 import type { Caller } from '../http/caller.ts';
 import { findSessionSignIn } from '../sessions/sessions.queries.ts';
 import { lockTarget } from '../users/users.commands.ts';
 import { type FactorDeps, lockForFactors, type Standing, settleRemoval } from './factor-changes.ts';
-import { type FactorLimits, type FactorProof, tryFactorCode } from './factor-codes.commands.ts';
+import { type FactorLimits, type FactorProof, invalidCode, tryFactorCode } from './factor-codes.commands.ts';
 import { type FactorKind, findFactors, hasStrongFactor } from './factors.queries.ts';
 
 const tables: readonly [kind: FactorKind, table: string][] = [
@@ -15,8 +15,6 @@ const tables: readonly [kind: FactorKind, table: string][] = [
   ['passkey', 'passkeys'],
 ];
 const tablesOf = (wanted: FactorKind | undefined) => tables.filter(([kind]) => wanted === undefined || kind === wanted);
-
-const onUser = (id: string) => ({ type: 'user', id });
 
 /** An authenticator app that is being set up is not there yet. */
 const setUp = (kind: FactorKind) => (query: { whereNotNull(column: string): unknown }) => {
@@ -41,7 +39,7 @@ export const renameFactor = (
     await lockForFactors(db, userId, standing);
     for (const [kind, table] of tablesOf(only)) {
       if (!(await db(table).where({ id, userId }).modify(setUp(kind)).update({ name }))) continue;
-      await recordEvent(db, actor, { action: 'factor.rename', target: onUser(userId), meta: { factor: kind, id } });
+      await recordEvent(db, actor, { action: 'factor.rename', target: userTarget(userId), meta: { factor: kind, id } });
       return;
     }
     throw notFound('factor');
@@ -64,7 +62,7 @@ export const removeFactor = (
       await settleRemoval(deps, db, userId);
       await recordEvent(db, actor, {
         action: 'factor.remove',
-        target: onUser(userId),
+        target: userTarget(userId),
         meta: { factor: kind, ids: [id] },
       });
       await deps.tellOwner(db, actor, userId, `${kind}-removed`);
@@ -96,7 +94,7 @@ export const resetFactors = (deps: ResetDeps, actor: Actor, by: Caller, userId: 
     await db('backupCodes').where({ userId: id }).delete();
     await deps.forgetBrowsers(db, id);
     await deps.endSessions(db, actor, id, undefined, 'factors_reset');
-    await recordEvent(db, actor, { action: 'factor.reset', target: onUser(id), meta: { totp, passkeys } });
+    await recordEvent(db, actor, { action: 'factor.reset', target: userTarget(id), meta: { totp, passkeys } });
     await deps.tellOwner(db, actor, id, 'factors-reset');
   });
 
@@ -108,7 +106,7 @@ export const forgetAllBrowsers = (
 ): Promise<void> =>
   db.transaction(async (db) => {
     await forgetBrowsers(db, userId);
-    await recordEvent(db, actor, { action: 'factor.forget_browsers', target: onUser(userId) });
+    await recordEvent(db, actor, { action: 'factor.forget_browsers', target: userTarget(userId) });
   });
 
 export interface ProofDeps extends FactorDeps, FactorLimits {
@@ -135,7 +133,7 @@ export const withProof = async <T>(
 ): Promise<T> => {
   if (code !== undefined) {
     const result = await tryFactorCode(deps, actor, { userId, code, operation: 'change' }, effect);
-    if (!result) throw invalid('invalid_code', 'The code is wrong, or was used before');
+    if (!result) throw invalidCode();
     return result.done;
   }
   const assertNoCodes = async (db: Db): Promise<void> => {

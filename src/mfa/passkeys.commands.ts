@@ -9,7 +9,7 @@ import type {
 import { v7 as uuid } from 'uuid';
 import type { Db } from '../../db/connect.ts';
 import { transact } from '../../db/transact.ts';
-import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { type Actor, recordEvent, userTarget } from '../audit/logs.commands.ts';
 import { consumeOnce } from '../consumed-tokens.ts';
 import { conflict } from '../errors.ts';
 import { createBackupCodes } from './backup-codes.commands.ts';
@@ -35,8 +35,6 @@ export interface PasskeyDeps extends FactorDeps {
   relyingParty: RelyingParty;
 }
 type VerifyDeps = Pick<PasskeyDeps, 'db' | 'secrets' | 'relyingParty' | 'tellOwner'>;
-
-const onUser = (userId: string) => ({ type: 'user', id: userId });
 
 const descriptorsOf = async (db: Db, userId: string) =>
   (await listDescriptors(db, userId)).map(({ credentialId, transports }) => ({
@@ -131,7 +129,7 @@ export const registerPasskey = async (
     if (!hasStrongFactor(before)) await deps.forgetBrowsers(db, userId);
     await recordEvent(db, actor, {
       action: 'factor.add',
-      target: onUser(userId),
+      target: userTarget(userId),
       meta: { factor: 'passkey', id, backupCodes: backupCodes.length },
     });
     await deps.tellOwner(db, actor, userId, 'passkey-added');
@@ -174,7 +172,7 @@ export const verifyPasskey = async (
     await db.transaction(async (db) => {
       // The same answer again is no second alarm.
       if (!(await consumeOnce(db, challenge.id, challenge.expiresAt))) return;
-      await recordEvent(db, actor, { action: 'passkey.refuse', target: onUser(userId), meta: { id } });
+      await recordEvent(db, actor, { action: 'passkey.refuse', target: userTarget(userId), meta: { id } });
       await deps.tellOwner(db, actor, userId, 'passkey-refused');
     });
     return undefined;

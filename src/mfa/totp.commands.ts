@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { v7 as uuid } from 'uuid';
 import type { Db } from '../../db/connect.ts';
 import { transact } from '../../db/transact.ts';
-import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { type Actor, recordEvent, userTarget } from '../audit/logs.commands.ts';
 import { conflict } from '../errors.ts';
 import type { Secrets } from '../secrets.ts';
 import { createBackupCodes } from './backup-codes.commands.ts';
@@ -31,8 +31,6 @@ const openSecret = (secrets: Secrets, { id, secretEncrypted }: Pick<TotpRow, 'id
 
 /** As the code is typed: spaces between the digits do no harm. */
 const digitsOf = (code: string): string => code.replace(/[\s-]/g, '');
-
-const onUser = (userId: string) => ({ type: 'user', id: userId });
 
 /** What an app needs to know: as a key to type in, and as the URL that a QR code says. */
 export interface TotpEnrolment {
@@ -79,7 +77,7 @@ export const beginTotp = (
       name,
       expiresAt: db.raw(`now() + interval '${enrolmentMinutes} minutes'`),
     });
-    await recordEvent(db, actor, { action: 'factor.begin', target: onUser(userId), meta: { factor: 'totp', id } });
+    await recordEvent(db, actor, { action: 'factor.begin', target: userTarget(userId), meta: { factor: 'totp', id } });
     return enrolmentOf(secrets, row, label);
   });
 
@@ -133,7 +131,7 @@ export const confirmTotp = (
     if (!hasStrongFactor(before)) await deps.forgetBrowsers(db, userId);
     await recordEvent(db, actor, {
       action: 'factor.add',
-      target: onUser(userId),
+      target: userTarget(userId),
       meta: { factor: 'totp', id: row.id, backupCodes: backupCodes.length },
     });
     await deps.tellOwner(db, actor, userId, 'totp-added');
@@ -182,7 +180,7 @@ export const disableTotp = (
     await settleRemoval(deps, db, userId);
     await recordEvent(db, actor, {
       action: 'factor.remove',
-      target: onUser(userId),
+      target: userTarget(userId),
       meta: { factor: 'totp', ids: confirmed.map(({ id }) => id) },
     });
     await deps.tellOwner(db, actor, userId, 'totp-removed');

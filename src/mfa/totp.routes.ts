@@ -2,12 +2,11 @@
 import { z } from 'zod';
 import { type Route, route } from '../http/route.ts';
 import { findUser } from '../users/users.queries.ts';
-import { tryFactorCode } from './factor-codes.commands.ts';
+import { invalidCode, tryFactorCode } from './factor-codes.commands.ts';
 import {
   BackupCodes,
   FactorCode,
   FactorName,
-  invalidCode,
   type MfaRouteDeps,
   own,
   proof,

@@ -1,6 +1,6 @@
 /** What may be asked about what somebody may do: the forms of a question, and what each one means. */
 import { z } from 'zod';
-import { PermissionName } from '../roles/permissions.ts';
+import { partsOf } from '../roles/permissions.ts';
 
 /** Names of types, actions and ids: whoever enforces policies elsewhere has their own. */
 const Text = (max: number) =>
@@ -82,7 +82,7 @@ export const AuthzenContext = Context.meta({ id: 'AuthzenContext' });
 const permissionIn = (action: string | { name: string }): string[] | undefined => {
   const name = typeof action === 'string' ? action : action.name;
   const full = name.split(':').length === 2 ? `${name}:any` : name;
-  return PermissionName.safeParse(full).success ? name.split(':') : undefined;
+  return partsOf(full) ? name.split(':') : undefined;
 };
 
 /** A question in its one form. */

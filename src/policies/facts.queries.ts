@@ -1,7 +1,7 @@
 /** Facts that decisions about many questions rest on: one query for each kind of thing, however many are asked about. */
 import { z } from 'zod';
 import type { Db } from '../../db/connect.ts';
-import { catalogue } from '../roles/permissions.ts';
+import { canonicalType, catalogue } from '../roles/permissions.ts';
 
 export const isUuid = (id: string): boolean => z.uuid().safeParse(id).success;
 const uuids = (ids: Iterable<string>): string[] => [...new Set(ids)].filter(isUuid);
@@ -54,12 +54,7 @@ const findOwned = async (db: Db, type: keyof typeof owned, ids: readonly string[
   );
 };
 
-/** Other names of types of this service. */
-const alias: Readonly<Record<string, string>> = { companies: 'organizations', teams: 'groups' };
 const ownTypes = new Set(Object.keys(catalogue).map((name) => name.split(':')[0]));
-
-/** The type as permissions name it. */
-export const canonicalType = (type: string): string => alias[type] ?? type;
 
 /** Whether things of the type are this service's own, so that nobody is believed about them. */
 export const isOwnType = (type: string): boolean => ownTypes.has(canonicalType(type));

@@ -1,9 +1,9 @@
 /** Policies as the REST API takes and shows them. */
 import { z } from 'zod';
 import { Id, Time } from '../http/schemas.ts';
+import { canonicalType } from '../roles/permissions.ts';
 import { conditionBounds } from './condition-shape.ts';
 import { Because } from './decision-schemas.ts';
-import { canonicalType } from './facts.queries.ts';
 
 const effect = z
   .enum(['allow', 'deny'])

@@ -3,9 +3,10 @@ import type { Db } from '../../db/connect.ts';
 import type { Caller } from '../http/caller.ts';
 import { findAccessOfMany, type UserAccess } from '../roles/access.queries.ts';
 import { findLiveKeys, type KeyUse, throughKey } from '../roles/key-powers.ts';
+import { canonicalType } from '../roles/permissions.ts';
 import type { NormalCheck } from './checks.ts';
 import { type Decision, decide, type Facts, type Question } from './decide.ts';
-import { canonicalType, findResources, isOwnType, isUuid, type ResourceFacts } from './facts.queries.ts';
+import { findResources, isOwnType, isUuid, type ResourceFacts } from './facts.queries.ts';
 
 /** What somebody may do, and with what. */
 type Subject = Omit<Facts, 'policiesFor'>;

@@ -3,6 +3,7 @@
  * again as long as the list of grants that it rests on lasts.
  */
 import type { Grant } from '../roles/access.queries.ts';
+import { narrowed } from '../roles/permissions.ts';
 import type { Because, Decision } from './decide.ts';
 import { type Asked, keyIn, type Scope } from './permission-index.ts';
 
@@ -58,13 +59,11 @@ const grantIn = (
   effect: Grant['effect'],
   scope: Scope,
 ): Grant | undefined => {
-  // Inside an organization nothing reaches further than that.
-  if (place !== everywhere && effect === 'allow' && scope === 'any') return undefined;
   const keys = [key, ...wildKeys];
   let found: Grant | undefined;
   for (const grant of grants) {
     if (grant.effect !== effect || (grant.organizationId ?? everywhere) !== place) continue;
-    const about = keyIn(grant.permission, effect, scope);
+    const about = keyIn(place === everywhere ? grant.permission : narrowed(grant.permission), effect, scope);
     const at = about === undefined ? -1 : keys.indexOf(about);
     if (at < 0) continue;
     found = grant;

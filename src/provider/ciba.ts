@@ -16,9 +16,10 @@ import {
 } from '../auth/backchannel.commands.ts';
 import { notFound } from '../errors.ts';
 import { actorOf } from '../http/actor.ts';
+import { isId } from '../roles/access.queries.ts';
 import { randomToken, type Secrets } from '../secrets.ts';
 import { findUserByEmail } from '../users/users.queries.ts';
-import { type NeedsMfa, requested } from './consent.ts';
+import { addAgreed, type NeedsMfa, requested } from './consent.ts';
 import { limited } from './device-flow.ts';
 import { requestedSignIn } from './step-up.ts';
 
@@ -49,8 +50,6 @@ export interface BackchannelParts {
   ): Promise<void>;
 }
 
-const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-
 /**
  * Who is meant by a `login_hint`: the address of an account, or its `sub`. An address that nobody has confirmed may be
  * anybody's, so it names nobody.
@@ -62,7 +61,7 @@ const accountOfHint = async (db: Db, { oidc }: KoaContextWithOIDC, hint: string)
     return user?.emailVerifiedAt ? user.id : undefined;
   }
   // A client that knows people by a pairwise sub does not know their ids.
-  return oidc.client?.subjectType !== 'pairwise' && uuidPattern.test(hint) ? hint : undefined;
+  return oidc.client?.subjectType !== 'pairwise' && isId(hint) ? hint : undefined;
 };
 
 /** Letters, digits, punctuation and spaces of any script: what can be seen, and compared with what another screen shows. */
@@ -187,12 +186,8 @@ export interface DecisionDeps {
  * the one Grant that the session knows of a client.
  */
 const grantFor = (provider: Provider, { userId: accountId, clientId, details }: Approval) => {
-  const { scopes, claims, resources } = details;
   const grant = new provider.Grant({ accountId, clientId, jti: randomToken() } as never);
-  if (scopes.length) grant.addOIDCScope(scopes.join(' '));
-  if (claims.length) grant.addOIDCClaims([...claims]);
-  for (const [indicator, names] of Object.entries(resources))
-    if (names.length) grant.addResourceScope(indicator, names.join(' '));
+  addAgreed(grant, details);
   return grant;
 };
 

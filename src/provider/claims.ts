@@ -6,6 +6,7 @@ import { cameWithToken } from '../../adapters/token-reads.ts';
 import type { Db } from '../../db/connect.ts';
 import { hasSecondFactor } from '../auth/authentication-context.ts';
 import { authorizationScopes } from '../clients/identity-scopes.ts';
+import { isId } from '../roles/access.queries.ts';
 import type { Access } from '../roles/access.ts';
 import { membershipIn } from '../roles/claimable.ts';
 import type { Secrets } from '../secrets.ts';
@@ -87,8 +88,6 @@ const lacksFactor = async (
   return Boolean(client?.require_mfa) || (!hasSecondFactor({ amr }) && (await needsMfa(userId)));
 };
 
-const isAccountId = (id: string) => /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/.test(id);
-
 /** `findAccount`: a user who is not active has no account as far as the protocol is concerned. */
 export const createFindAccount =
   (
@@ -100,7 +99,7 @@ export const createFindAccount =
   ): FindAccount =>
   async (ctx, id, token): Promise<Account | undefined> => {
     // The `sub` of a pairwise client, which the engine takes for an account where it begins with an id_token_hint alone (CIBA).
-    if (!isAccountId(id)) return undefined;
+    if (!isId(id)) return undefined;
     const known = cameWithToken('users', id);
     const user = known ? known.found : await findArriving(db, id);
     if (user?.status !== 'active') return undefined;

@@ -6,6 +6,7 @@
 import { type Configuration, errors } from 'oidc-provider';
 import type { Config } from '../config.ts';
 import type { Secrets } from '../secrets.ts';
+import { keyStoreOf } from './client-keys.ts';
 
 type Attestation = NonNullable<NonNullable<Configuration['features']>['attestClientAuth']>;
 type AttestationSettings = Pick<Config, 'CLIENT_ATTESTATION'>;
@@ -25,13 +26,6 @@ export const assertAttester = (client: { [member: string]: unknown }): void => {
     );
 };
 
-/** A client's keys as the engine keeps them; its published types leave them out. */
-interface KeyStore {
-  stale(): boolean;
-  refresh(): Promise<void>;
-  selectForVerify(wanted: { alg: unknown; kid: unknown }): object[];
-}
-
 /** The engine's `features.attestClientAuth`. */
 export const attestationFeature = (
   { CLIENT_ATTESTATION }: AttestationSettings,
@@ -44,7 +38,7 @@ export const attestationFeature = (
         // Derived, so every replica knows the challenges of the others.
         challengeSecret: Buffer.from(secrets.mac('client-attestation', 'challenge'), 'base64url'),
         getAttestationSignaturePublicKey: async (_ctx, { alg, kid }, _payload, client) => {
-          const { asymmetricKeyStore: store } = client as unknown as { asymmetricKeyStore: KeyStore };
+          const store = keyStoreOf(client);
           if (store.stale()) await store.refresh();
           const [key] = store.selectForVerify({ alg, kid });
           if (!key)

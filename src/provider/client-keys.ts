@@ -1,5 +1,6 @@
 /** Has the engine's clients get their keys from what is kept for all of them (`adapters/client-keys.ts`). */
 import { AsyncLocalStorage } from 'node:async_hooks';
+import type { KeyObject } from 'node:crypto';
 import { type Client, type Configuration, errors, Provider } from 'oidc-provider';
 import type { ClientKeys } from '../../adapters/client-keys.ts';
 
@@ -8,12 +9,16 @@ interface KeyStore {
   freshUntil?: number;
   stale(): boolean;
   refresh(): Promise<void>;
+  selectForVerify(wanted: { alg: unknown; kid?: unknown }): object[];
+  getKeyObject(key: object, isPublic: boolean): KeyObject;
 }
 interface EngineClient {
   jwksUri?: string;
   kind?: string;
   asymmetricKeyStore: KeyStore;
 }
+
+export const keyStoreOf = (client: Client): KeyStore => (client as unknown as EngineClient).asymmetricKeyStore;
 
 type Fetch = NonNullable<Configuration['fetch']>;
 

@@ -28,7 +28,7 @@ import {
 import { servingKeys } from './client-keys.ts';
 import { registrationMetadata } from './client-registration.ts';
 import { createInteractionPolicy, createLoadExistingGrant, createPrompt, type NeedsMfa } from './consent.ts';
-import { type DevicePages, deviceAuthorizationPath, deviceCodeSeconds, deviceFlow } from './device-flow.ts';
+import { type DevicePages, deviceAuthorizationPath, deviceCodeSeconds, deviceFlow, xsrfOf } from './device-flow.ts';
 import { dpopFeature } from './dpop.ts';
 import { allowRevocation, introspection } from './introspection.ts';
 import { mutualTlsFeature } from './mutual-tls.ts';
@@ -249,10 +249,7 @@ export const buildConfiguration = (
       richAuthorizationRequests: richAuthorizationRequests(detailsTypes) as never,
       rpInitiatedLogout: {
         enabled: true,
-        logoutSource: async (ctx) => {
-          const { secret = '' } = (ctx.oidc.session?.state ?? {}) as { secret?: string };
-          await pages.signOut(ctx, { action: `${routes.end_session}/confirm`, xsrf: secret });
-        },
+        logoutSource: (ctx) => pages.signOut(ctx, { action: `${routes.end_session}/confirm`, xsrf: xsrfOf(ctx) }),
         postLogoutSuccessSource: (ctx) => pages.signedOut(ctx),
       },
       introspection: introspection(meetings, access, claims.introspected),

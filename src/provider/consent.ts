@@ -1,8 +1,9 @@
 /** Turns remembered consent into the engine's Grants, and says when a person must be asked. */
-import { interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider';
+import { interactionPolicy, type KoaContextWithOIDC, type Provider } from 'oidc-provider';
 import { requestState } from '../../adapters/oidc-storage.ts';
 import type { Db } from '../../db/connect.ts';
 import { hasSecondFactor } from '../auth/authentication-context.ts';
+import type { RequestDetails } from '../auth/backchannel.commands.ts';
 import type { ClientAccess } from '../clients/client-access.ts';
 import { type Consent, findConsent } from '../sessions/sessions.queries.ts';
 import { createOrganizationPrompt, organizationClaims } from './organization-parameter.ts';
@@ -25,6 +26,17 @@ export const requested = (ctx: KoaContextWithOIDC): Agreed => {
   };
 };
 
+/** Has the Grant allow what the person has agreed to, besides what it allows already. */
+export const addAgreed = (
+  grant: InstanceType<Provider['Grant']>,
+  { scopes, claims, resources }: Pick<RequestDetails, keyof Agreed>,
+): void => {
+  if (scopes.length) grant.addOIDCScope(scopes.join(' '));
+  if (claims.length) grant.addOIDCClaims([...claims]);
+  for (const [indicator, names] of Object.entries(resources))
+    if (names.length) grant.addResourceScope(indicator, names.join(' '));
+};
+
 /**
  * `loadExistingGrant`: the Grant of this session and client, brought up to what the person has agreed to. Undefined
  * when they have agreed to nothing yet.
@@ -42,10 +54,7 @@ export const createLoadExistingGrant = (db: Db, access: ClientAccess) => async (
 
   const grant = existing ?? new provider.Grant({ accountId: account.accountId, clientId: client.clientId });
   const before = JSON.stringify([grant.openid, grant.resources]);
-  if (agreed.scopes.length) grant.addOIDCScope(agreed.scopes.join(' '));
-  if (agreed.claims.length) grant.addOIDCClaims(agreed.claims);
-  for (const [indicator, scopes] of Object.entries(agreed.resources))
-    if (scopes.length) grant.addResourceScope(indicator, scopes.join(' '));
+  addAgreed(grant, agreed);
   if (!existing || JSON.stringify([grant.openid, grant.resources]) !== before) await grant.save();
   return grant;
 };

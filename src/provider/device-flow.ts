@@ -1,7 +1,8 @@
 /** The device flow (RFC 8628): what the engine is told of it, and limits for those who type codes. */
 import type Koa from 'koa';
-import { errors, type KoaContextWithOIDC, Provider } from 'oidc-provider';
+import { type KoaContextWithOIDC, Provider } from 'oidc-provider';
 import { pollSeconds } from '../../adapters/oidc-pending.ts';
+import { temporarilyUnavailable } from '../../adapters/temporarily-unavailable.ts';
 import { AppError } from '../errors.ts';
 
 /** Where devices ask for their codes. */
@@ -28,7 +29,8 @@ export interface DevicePages {
   connected(ctx: KoaContextWithOIDC): Promise<void>;
 }
 
-const xsrfOf = (ctx: KoaContextWithOIDC): string =>
+/** What a form of the engine's proves to be ours with. */
+export const xsrfOf = (ctx: KoaContextWithOIDC): string =>
   ((ctx.oidc.session?.state ?? {}) as { secret?: string }).secret ?? '';
 
 /**
@@ -63,15 +65,11 @@ export interface UserCodeLimits {
 }
 
 /** The engine shows what it throws itself; anything else would be a mistake of the server. */
-const asEngineError = (ctx: KoaContextWithOIDC, error: unknown): unknown => {
+export const asEngineError = (ctx: KoaContextWithOIDC, error: unknown): unknown => {
   if (!(error instanceof AppError)) return error;
   const { status, message, details } = error;
   if (details.retryAfterSeconds !== undefined) ctx.set('Retry-After', String(details.retryAfterSeconds));
-  return Object.assign(new errors.CustomOIDCProviderError('temporarily_unavailable', message), {
-    status,
-    statusCode: status,
-    retryAfterSeconds: details.retryAfterSeconds,
-  });
+  return Object.assign(temporarilyUnavailable(message, status), { retryAfterSeconds: details.retryAfterSeconds });
 };
 
 /** Has the engine answer with what a limit of ours refuses. @throws the engine's error */

@@ -36,6 +36,16 @@ export const recordProviderEvents = (provider: Provider, { db, log, countUnasked
     );
   };
 
+  // A public client proves nothing: whoever asks as one must not fill the log. Nor is one filled while nothing can be counted.
+  const recordUnasked = (ctx: KoaContextWithOIDC, event: AuditEvent & { target: { id: string } }) => {
+    countUnasked(event.target.id, ctx.ip).then(
+      (counted) => {
+        if (counted) record(clientActor(ctx), event);
+      },
+      () => {},
+    );
+  };
+
   const refused = (action: Action) => (ctx: KoaContextWithOIDC, error: ProtocolError) => {
     // Nobody was refused anything, and there is nowhere to write it.
     if (error.error === 'temporarily_unavailable') return;
@@ -53,17 +63,11 @@ export const recordProviderEvents = (provider: Provider, { db, log, countUnasked
       action,
     );
     if (!client) return;
-    countUnasked(client, ctx.ip).then(
-      (counted) => {
-        if (counted)
-          record(clientActor(ctx), {
-            action,
-            target: { type: 'client', id: client },
-            meta: { error: error.error, detail: error.error_detail ?? error.error_description },
-          });
-      },
-      () => {},
-    );
+    recordUnasked(ctx, {
+      action,
+      target: { type: 'client', id: client },
+      meta: { error: error.error, detail: error.error_detail ?? error.error_description },
+    });
   };
 
   provider.on('authorization.error', refused('authorization.refuse'));
@@ -76,13 +80,7 @@ export const recordProviderEvents = (provider: Provider, { db, log, countUnasked
   provider.on('backchannel_authentication.error', refused('authorization.refuse'));
   provider.on('device_authorization.success', (ctx) => {
     const id = ctx.oidc.client?.clientId ?? '';
-    // A public client proves nothing: whoever asks as one must not fill the log.
-    countUnasked(id, ctx.ip).then(
-      (counted) => {
-        if (counted) record(clientActor(ctx), { action: 'device.authorize', target: { type: 'client', id } });
-      },
-      () => {},
-    );
+    recordUnasked(ctx, { action: 'device.authorize', target: { type: 'client', id } });
   });
 
   provider.on('grant.revoked', (ctx, grantId) => {

@@ -4,7 +4,6 @@
  * authenticate; one that is registered with a secret or a certificate shows that as well. An assertion speaks for the
  * client alone: people's tokens are exchanged (RFC 8693), and nobody gets one for the mere naming of a person.
  */
-import type { KeyObject } from 'node:crypto';
 import { decodeJwt, decodeProtectedHeader, errors as joseErrors, jwtVerify } from 'jose';
 import { type Client, errors, type KoaContextWithOIDC, Provider, type TokenEndpointGrantContext } from 'oidc-provider';
 import {
@@ -14,6 +13,7 @@ import {
 } from 'oidc-provider/lib/helpers/grants.js';
 import { jwtBearer } from '../clients/grant-types.ts';
 import { acceptedSigningAlgs } from './algorithms.ts';
+import { keyStoreOf } from './client-keys.ts';
 import { assertClientAssertion } from './profiles.ts';
 import { checkSenderConstraints } from './sender-constraints.ts';
 
@@ -43,13 +43,6 @@ export const impliedClient = (authorization: string, parameters: Parameters): st
 const refuse = (message: string) =>
   new errors.CustomOIDCProviderError('invalid_grant', `the assertion is not valid: ${message}`);
 
-/** A client's keys as the engine keeps them; its published types leave them out. */
-interface KeyStore {
-  selectForVerify(header: { alg: string; kid?: string | undefined }): object[];
-  getKeyObject(key: object, isPublic: boolean): KeyObject;
-}
-const keysOf = (client: Client) => (client as unknown as { asymmetricKeyStore: KeyStore }).asymmetricKeyStore;
-
 type Header = { alg: string; kid?: string | undefined };
 
 const isAboutClaims = (error: unknown): boolean =>
@@ -57,7 +50,7 @@ const isAboutClaims = (error: unknown): boolean =>
 
 /** @throws what jose has against its claims; JWSSignatureVerificationFailed when no key of the client fits */
 const verify = async (client: Client, assertion: string, header: Header, audience: string[]) => {
-  const keys = keysOf(client);
+  const keys = keyStoreOf(client);
   for (const key of keys.selectForVerify(header)) {
     try {
       const { payload } = await jwtVerify(assertion, keys.getKeyObject(key, true), {

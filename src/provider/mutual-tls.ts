@@ -68,11 +68,11 @@ export const endpointAliases = (config: MutualTlsSettings, paths: Paths): Paths 
  * and forms belong to the issuer, and no second discovery document.
  */
 export const onlyAliases = (config: MutualTlsSettings, paths: Paths): Koa.Middleware => {
-  const host = new URL(certificateOrigin(config) ?? config.JWT_ISSUER).host;
-  const isOther = certificateOrigin(config) !== undefined;
+  const origin = certificateOrigin(config);
+  const host = origin && new URL(origin).host;
   const known = new Set(aliased.map((name) => paths[name]));
   return (ctx, next) => {
-    if (!isOther || ctx.req.headers.host !== host || known.has(ctx.path)) return next();
+    if (!host || ctx.req.headers.host !== host || known.has(ctx.path)) return next();
     ctx.status = 404;
     return Promise.resolve();
   };

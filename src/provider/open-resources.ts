@@ -1,5 +1,4 @@
 /** Tokens for APIs that are not known here (RFC 8707, OPEN_RESOURCES), such as MCP servers. */
-
 import type { KoaContextWithOIDC, ResourceServer } from 'oidc-provider';
 import type { Db } from '../../db/connect.ts';
 import { deviceGrant } from '../clients/grant-types.ts';
@@ -13,7 +12,7 @@ import { permissionsOf } from '../roles/permissions.ts';
  * What a request asks for at such an API when it names nothing (RFC 6749 section 3.3: a default of ours). So there is always
  * something that the person is shown, and agrees to, before there is a token for an API.
  */
-export const plainAccess = 'access';
+const plainAccess = 'access';
 
 const scopesMax = 30;
 const scopeLengthMax = 100;
@@ -46,7 +45,7 @@ const scopesOf = ({ oidc }: KoaContextWithOIDC): string[] => {
   return [...new Set(sources.flatMap(foreign))];
 };
 
-interface OpenResourceParts {
+export interface OpenResourceParts {
   config: Pick<
     Config,
     'JWT_ISSUER' | 'JWT_AUD' | 'JWT_ACCESS_TTL' | 'OPEN_RESOURCES' | 'NODE_ENV' | 'AUTH_OIDC_AUDIENCE'

@@ -7,7 +7,7 @@
  */
 import { type Client, errors, interactionPolicy, type KoaContextWithOIDC, Provider } from 'oidc-provider';
 import type { Db } from '../../db/connect.ts';
-import { findUserAccess, type Membership, type UserAccess } from '../roles/access.queries.ts';
+import { findUserAccess, isId, type Membership, type UserAccess } from '../roles/access.queries.ts';
 
 /** The name of the prompt, and of the claim that somebody agrees to. */
 export const organizationPrompt = 'organization';
@@ -27,8 +27,6 @@ export type OrganizationChoice =
   | { kind: 'none' }
   /** They do not belong to the one that the application wants. */
   | { kind: 'stranger' };
-
-const isId = (text: string): boolean => /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/.test(text);
 
 /** `extraParams` of the engine: wherever an authorization request begins, pushed, signed and from a device too. */
 export const organizationParameter = {

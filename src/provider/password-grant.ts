@@ -8,9 +8,9 @@ import type { Db } from '../../db/connect.ts';
 import type { Actor } from '../audit/logs.commands.ts';
 import type { SignInOutcome } from '../auth/proceed.commands.ts';
 import type { SignInInput } from '../auth/sign-in.commands.ts';
-import { AppError } from '../errors.ts';
 import { actorOf } from '../http/actor.ts';
 import { findUserAccess } from '../roles/access.queries.ts';
+import { asEngineError } from './device-flow.ts';
 import { issueTokens, organizationFor, type TokenIssuer } from './issue-tokens.ts';
 import { wantedOrganization } from './organization-parameter.ts';
 import { checkSenderConstraints } from './sender-constraints.ts';
@@ -30,13 +30,6 @@ const Parameters = z.object({
   mfa_code: text(64).optional(),
   organization: text(64).optional(),
 });
-
-/** An error of ours as the token endpoint tells it (RFC 6749 section 5.2). */
-const tokenError = (ctx: KoaContextWithOIDC, { status, message, details }: AppError): Error => {
-  if (details.retryAfterSeconds !== undefined) ctx.set('Retry-After', String(details.retryAfterSeconds));
-  const error = new errors.CustomOIDCProviderError('temporarily_unavailable', message);
-  return Object.assign(error, { status, statusCode: status });
-};
 
 /** The password was right. It is told in words, because no code of RFC 6749 says it. */
 const passwordNotAllowed = (): Error =>
@@ -90,9 +83,8 @@ export const registerPasswordGrant = (
         organization: wanted,
       });
     } catch (error) {
-      if (error instanceof AppError) throw tokenError(ctx, error);
       if (error instanceof errors.AccessDenied) throw new errors.InvalidGrant('the credentials are not right');
-      throw error;
+      throw asEngineError(ctx, error);
     }
   };
   provider.registerGrantType('password', handler, ['username', 'password', 'scope', 'mfa_code', 'organization']);

@@ -7,7 +7,7 @@ import type Koa from 'koa';
 import type { Config } from '../config.ts';
 import { catalogue } from '../roles/permissions.ts';
 import { proofSigningAlgs } from './algorithms.ts';
-import { answerPreflight, openToAllSites } from './metadata-documents.ts';
+import { answerPreflight, openToAllSites } from './discovery-documents.ts';
 import { hasMutualTls } from './mutual-tls.ts';
 import { defaultResource } from './resources.ts';
 

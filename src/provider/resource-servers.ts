@@ -1,13 +1,11 @@
 /** Resource indicators (RFC 8707): the default resource, which is our own REST API, and those that are registered. */
 import { type Client, type Configuration, errors, type KoaContextWithOIDC, type ResourceServer } from 'oidc-provider';
-import type { Db } from '../../db/connect.ts';
 import { jwtBearer } from '../clients/grant-types.ts';
 import type { Config } from '../config.ts';
-import type { KeySet } from '../keys/key-set.ts';
 import type { Meetings } from '../resource-servers/meetings.ts';
 import { permissionsOf, permits } from '../roles/permissions.ts';
 import { clientScope } from './issue-tokens.ts';
-import { findOpenResource } from './open-resources.ts';
+import { findOpenResource, type OpenResourceParts } from './open-resources.ts';
 import { apiResource, defaultResource, resourcesMax } from './resources.ts';
 
 /** Longest life of a resource server's access tokens, in seconds: the table allows no more. */
@@ -22,14 +20,8 @@ export const accessTokenSeconds =
 /** Grants that are nobody's but the client's own. */
 const machineGrants: readonly string[] = ['client_credentials', jwtBearer];
 
-export interface ResourceParts {
-  config: Pick<
-    Config,
-    'JWT_ISSUER' | 'JWT_AUD' | 'JWT_ACCESS_TTL' | 'OPEN_RESOURCES' | 'NODE_ENV' | 'AUTH_OIDC_AUDIENCE'
-  >;
-  db: Db;
+interface ResourceParts extends OpenResourceParts {
   meetings: Meetings;
-  keySet: Pick<KeySet, 'algs'>;
 }
 
 /**

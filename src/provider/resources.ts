@@ -1,4 +1,4 @@
-/** Resource servers (RFC 8707): what tokens are for. The REST API of this service is the only one so far. */
+/** What tokens are for (RFC 8707): the default resource, and which audiences a client may have instead. */
 import type { Client } from 'oidc-provider';
 import type { Config } from '../config.ts';
 

@@ -5,7 +5,7 @@
 import type Koa from 'koa';
 import { AppError, invalid } from '../errors.ts';
 import { jwksMaxAgeSeconds } from '../keys/keys.commands.ts';
-import { answerPreflight, openToAllSites } from './metadata-documents.ts';
+import { answerPreflight, openToAllSites } from './discovery-documents.ts';
 
 export const webfingerPath = '/.well-known/webfinger';
 

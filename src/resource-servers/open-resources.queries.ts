@@ -8,6 +8,7 @@
  * and what is a client: a token whose audience is a client_id could be taken for an id_token.
  */
 import type { Db } from '../../db/connect.ts';
+import { literally } from '../../db/patterns.ts';
 import type { Config } from '../config.ts';
 import { loopback } from '../settings.ts';
 
@@ -29,8 +30,6 @@ const canBeOpen = (settings: OpenSettings, identifier: string): boolean => {
   if (url.protocol === 'http:' && (NODE_ENV === 'production' || !loopback.has(url.hostname))) return false;
   return ![JWT_ISSUER, JWT_AUD, ...AUTH_OIDC_AUDIENCE].some((own) => URL.parse(own)?.origin === url.origin);
 };
-
-const literally = (text: string) => text.replace(/[\\%_]/g, '\\$&');
 
 /**
  * Whether any API on this origin is known here, or this is a client's id. A stranger's document beside an API must not close it,

@@ -1,7 +1,7 @@
 /** What a person may do: the roles and permissions that they hold everywhere and inside organizations, in one query. */
 import { type Db, queryDirectly } from '../../db/connect.ts';
 import { heldBy, inForce, type When } from '../users/held-roles.queries.ts';
-import { denied } from './permissions.ts';
+import { denied, narrowed } from './permissions.ts';
 
 /** Whether it is an id as the database writes them. */
 export const isId = (text: string): boolean => /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/.test(text);
@@ -115,9 +115,8 @@ const heldIn = (row: AccessRow, place: string | null): Held => {
     permissions: [
       ...new Set(
         grants.map(([name, effect]) => {
-          if (effect === 'deny') return denied(name);
-          // Inside an organization nothing reaches further than that.
-          return place === null ? name : name.replace(/:(any|[*])$/, ':organization');
+          const here = place === null ? name : narrowed(name);
+          return effect === 'deny' ? denied(here) : here;
         }),
       ),
     ],

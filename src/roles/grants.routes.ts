@@ -68,6 +68,14 @@ const GrantRole = z
   .meta({ id: 'GrantRole' });
 const GrantPermission = z
   .object({ permission: PermissionName, effect: Effect.default('allow'), ...terms })
+  // It would count for nothing there, and a denial that does not is worse than none.
+  .refine(
+    ({ permission, effect, organizationId }) => !(organizationId && effect === 'deny' && permission.endsWith(':own')),
+    {
+      message: 'what is one’s own is denied everywhere',
+      path: ['organizationId'],
+    },
+  )
   .meta({ id: 'GrantPermission' });
 
 const Filter = ListQuery.extend({

@@ -5,7 +5,7 @@
 import type { Db } from '../../db/connect.ts';
 import { inForce } from '../users/held-roles.queries.ts';
 import type { Membership, UserAccess } from './access.queries.ts';
-import { denied, intersect } from './permissions.ts';
+import { denied, intersect, narrowed } from './permissions.ts';
 
 /** A permission that is given or denied to a key, in an organization or everywhere. */
 export type KeyPower = [permission: string, effect: 'allow' | 'deny', organizationId: string | null];
@@ -83,13 +83,12 @@ export const throughKey = (
     ...{ roles, rank, groups, domains, scope },
     permissions: [...intersect(permissions, scope), ...given('deny', null).map(denied)],
     organizations: organizations.map((one) => {
-      // Inside an organization nothing reaches further than that.
-      const here = given('allow', one.id).map((name) => name.replace(/:(any|[*])$/, ':organization'));
+      const here = given('allow', one.id).map(narrowed);
       const passed = [
         ...intersect(one.permissions, [...scope, ...here]),
         // What is held everywhere counts there as well, where the key may use it.
         ...intersect(allowances, here),
-        ...given('deny', one.id).map(denied),
+        ...given('deny', one.id).map(narrowed).map(denied),
       ];
       return { ...one, permissions: [...new Set(passed)], scope: here };
     }),

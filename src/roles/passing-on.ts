@@ -12,7 +12,7 @@ import { assertRank, type Caller, decideFor, isSignedInHere } from '../http/call
 import { findPaths } from '../organizations/paths.queries.ts';
 import { heldBy, inForce } from '../users/held-roles.queries.ts';
 import { findUserAccess } from './access.queries.ts';
-import { intersect, mayPassOn } from './permissions.ts';
+import { intersect, mayPassOn, narrowed } from './permissions.ts';
 
 /** What is given, and where. */
 export interface Gift {
@@ -128,7 +128,7 @@ export const mayAssign = async (db: Db, caller: Caller, organizationId?: string 
 const neededFor = (permissions: readonly string[], place: Place): string[] =>
   permissions
     .filter((name) => !name.endsWith(':own') && !name.startsWith('!'))
-    .map((name) => (place ? name.replace(/:(any|[*])$/, ':organization') : name));
+    .map((name) => (place ? narrowed(name) : name));
 
 /** Whether all that the gifts permit is held everywhere. */
 export const mayHoldAll = (held: readonly string[], gifts: readonly Gift[]): boolean =>

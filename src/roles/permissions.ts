@@ -77,6 +77,15 @@ export type Permission = keyof typeof catalogue;
 const part = /^(\*|[a-z][a-z_]{0,39})$/;
 const scopes = ['own', 'organization', 'any'];
 
+/** Types that go by another name as well. */
+const alias: Readonly<Record<string, string>> = { companies: 'organizations', teams: 'groups' };
+
+/** The type as permissions name it. */
+export const canonicalType = (type: string): string => (Object.hasOwn(alias, type) ? (alias[type] as string) : type);
+
+/** The type that a permission is about. */
+const typeOf = (name: string): string => name.split(':')[0] ?? '';
+
 /** The three parts of a permission; undefined for any other name, which permits nothing whatever it begins with. */
 export const partsOf = (name: string): [resource: string, action: string, scope: string] | undefined => {
   const [resource = '', action = '', scope = '', ...rest] = name.split(':');
@@ -89,7 +98,15 @@ const nameLengthMax = 120;
 export const PermissionName = z
   .string()
   .max(nameLengthMax)
-  .refine((name) => partsOf(name) !== undefined, 'expected resource:action:scope, such as users:read:any')
+  .refine(
+    (name) => partsOf(name) !== undefined,
+    'expected resource:action:scope in small letters and _, such as users:read:any',
+  )
+  // It would never count for anything, and a denial that does not is worse than none.
+  .refine((name) => canonicalType(typeOf(name)) === typeOf(name), {
+    error: ({ input }) =>
+      `expected a permission for ${canonicalType(typeOf(String(input)))}, which include ${typeOf(String(input))}`,
+  })
   .meta({ example: 'users:read:any', description: 'resource:action:scope; `*` stands for every value of a part' });
 
 /** Whether a permission that is held covers the one that is needed. `widens`: a wider scope includes the narrower. */
@@ -108,6 +125,9 @@ const covers = (held: string, needed: string, widens: boolean): boolean => {
 
 /** Marks a permission that is denied; a denial beats every allowance. */
 export const denied = (name: string): string => `!${name}`;
+
+/** What a permission, given or denied inside an organization, is there: nothing reaches further than that. */
+export const narrowed = (name: string): string => name.replace(/:(any|[*])$/, ':organization');
 
 /** Whether one of the permissions held includes the one that is needed, whatever is denied. */
 export const allows = (held: readonly string[], needed: string): boolean =>

@@ -31,12 +31,15 @@ export interface Revoked {
   opaqueTokens: number;
 }
 
+/** So many end soon enough, whoever else is at work. */
+const fewGrants = 1000;
+
 /** The ids of grants, of those that came of them by token exchange, of those that came of these, and so on. */
 const family = (db: Db, of: GrantsOf) =>
   db
     .withRecursive('family', ['id'], (named) => {
       named.from('grants').select('id');
-      if (isList(of)) named.whereIn('id', [...of]);
+      if (isList(of)) named.whereRaw('id = any(?)', [[...of]]);
       else if ('exchanged' in of) named.where({ clientId: of.clientId }).whereNotNull('sourceGrantId');
       else named.where(of);
       named.union((exchanged) =>
@@ -47,14 +50,15 @@ const family = (db: Db, of: GrantsOf) =>
     .select('id');
 
 /**
- * Drops grants and every token and code given under them, in four statements however many there are. This is the one place
+ * Drops grants and every token and code given under them, in four statements however many there are: a list is one value, since
+ * of those a statement takes 65,535, and whoever has stolen an account could see to it that there are more. This is the one place
  * that does, and the one order: the grants are taken first, by their ids, so that of two who end the same ones the second
  * waits and no two wait for each other. The lock lets tokens be saved that only refer to a grant.
  */
 export const revokeGrants = async (db: Db, of: GrantsOf): Promise<Revoked> => {
   if (isList(of) && !of.length) return { grants: 0, refreshTokens: 0, opaqueTokens: 0 };
   // An application may have given millions; to end them is worth the time.
-  if (!isList(of)) await db.raw('set local statement_timeout = 0');
+  if (!isList(of) || of.length > fewGrants) await db.raw('set local statement_timeout = 0');
   const grants = () => db('grants').whereIn('id', family(db, of));
   const ids = () => grants().select('id');
   await db.with('taken', ids().orderBy('id').forNoKeyUpdate()).from('taken').count();
@@ -63,15 +67,32 @@ export const revokeGrants = async (db: Db, of: GrantsOf): Promise<Revoked> => {
   return { refreshTokens, opaqueTokens, grants: await grants().delete() };
 };
 
+/** Until little is left of an application, some at a time. Its consents go with the grants of whoever gave them. */
+const revokeMost = async (db: Db, clientId: string): Promise<void> => {
+  for (;;) {
+    const ids: string[] = await db('grants').where({ clientId }).limit(fewGrants).pluck('id');
+    if (ids.length < fewGrants) return;
+    await transact(db, async (db) => {
+      const userIds = db('grants').whereRaw('id = any(?)', [ids]).select('userId');
+      await db('consents').delete().where({ clientId }).whereIn('userId', userIds);
+      await revokeGrants(db, ids);
+    });
+  }
+};
+
 /**
  * Drops all grants of an application, or of an API key, and what was given under them, however many they are; of an
  * application the consents too: it is about to be deleted, or is not what people agreed to any more. Consents first, as
  * whoever makes a Grant of one takes them.
+ *
+ * Pass a transaction, in which the application is held: nobody can sign in there until it ends. To be short, it is preceded by the same
+ * without one, which ends most of what an application has.
  */
 export const revokeGrantsOf = async (
   db: Db,
   of: { clientId: string; exchanged?: true } | { apiKeyId: string },
 ): Promise<void> => {
+  if ('clientId' in of && !db.isTransaction) return revokeMost(db, of.clientId);
   if ('clientId' in of && !of.exchanged) await db('consents').delete().where(of);
   await revokeGrants(db, of);
 };
@@ -110,13 +131,13 @@ export const endSessionsAndGrants = async (
   );
   const uids = sessions.map((session) => session.uid);
   // Sessions first: the deletion waits for requests that are adding a Grant to one, and what follows sees it.
-  await db('sessions').delete().where({ userId }).whereIn('uid', uids);
+  await db('sessions').delete().where({ userId }).whereRaw('uid = any(?)', [uids]);
   // Neither does a sign-in that is finished, and held back until this is over, become one (see `bindSignIn`).
   if (uid === undefined)
     await db('signIns').where({ userId, sessionUid: null, voidedAt: null }).update({ voidedAt: db.fn.now() });
   const revoked = await revokeGrants(db, await grantsToEnd(db, userId, uid, except));
   if (!sessions.length && !revoked.grants) return { ...revoked, sessions: 0 };
-  for (const session of sessions) await queueLogouts(db, userId, session, queueLogout);
+  await queueLogouts(db, userId, sessions, queueLogout);
   await recordEvent(db, actor, {
     action: 'session.end',
     target: { type: 'user', id: userId },
@@ -188,17 +209,19 @@ const grantsToEnd = async (
 const queueLogouts = async (
   db: Db,
   sub: string,
-  { authorizations }: Session,
+  sessions: readonly Session[],
   queueLogout: QueueLogout,
 ): Promise<void> => {
+  const clientIds = [...new Set(sessions.flatMap(({ authorizations }) => Object.keys(authorizations)))];
   const clients = await db('clients')
-    .whereIn('clientId', Object.keys(authorizations))
+    .whereRaw('client_id = any(?)', [clientIds])
     .whereNotNull('backchannelLogoutUri')
     .select('clientId', 'vouchedFor');
-  for (const { clientId, vouchedFor } of clients) {
-    const sid = authorizations[clientId]?.sid;
-    if (sid) await queueLogout(db, { clientId, sub, sid, vouchedFor });
-  }
+  for (const { authorizations } of sessions)
+    for (const { clientId, vouchedFor } of clients) {
+      const sid = authorizations[clientId]?.sid;
+      if (sid) await queueLogout(db, { clientId, sub, sid, vouchedFor });
+    }
 };
 
 export interface Agreement {

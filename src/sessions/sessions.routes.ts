@@ -1,9 +1,9 @@
 /** Where somebody is signed in, and how that ends, over REST. */
 import { z } from 'zod';
 import type { Db } from '../../db/connect.ts';
-import { invalid, notFound } from '../errors.ts';
+import { notFound } from '../errors.ts';
 import type { Caller } from '../http/caller.ts';
-import { keyOf, ListQuery, listOf, pageOf } from '../http/lists.ts';
+import { cursorNotOurs, keyOf, ListQuery, listOf, pageOf } from '../http/lists.ts';
 import { type Route, route } from '../http/route.ts';
 import { Id, Time } from '../http/schemas.ts';
 import { assertOutranks } from '../users/users.commands.ts';
@@ -69,9 +69,7 @@ const afterOf = (cursor: string | undefined): { startedAt: Date; uid: string } |
   if (key === undefined) return undefined;
   const [, time, uid] = /^(\d{1,14})\.([\x21-\x7e]{1,200})$/.exec(key) ?? [];
   if (time && uid) return { startedAt: new Date(Number(time)), uid };
-  throw invalid('invalid_request', 'The request is not valid', {
-    fields: [{ field: 'cursor', code: 'invalid_format', message: 'expected the nextCursor of an earlier page' }],
-  });
+  throw cursorNotOurs();
 };
 
 const list = async (

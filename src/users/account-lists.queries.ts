@@ -1,6 +1,7 @@
 /** Lists of accounts: which ones a caller may see is part of the query, so that pages are full and nothing is filtered after. */
 import type { Knex } from 'knex';
 import type { Db } from '../../db/connect.ts';
+import { literally } from '../../db/patterns.ts';
 import type { TimedKey } from '../http/lists.ts';
 import type { Reach } from '../http/reach.ts';
 import { idsBeneath } from '../trees.ts';
@@ -25,7 +26,7 @@ export interface AccountLists {
   groups: Reach;
 }
 
-const prefix = (text: string) => `${text.replace(/[\\%_]/g, '\\$&')}%`;
+const prefix = (text: string) => `${literally(text)}%`;
 
 /** Where the caller reaches, as ids: with how many there are PostgreSQL knows from which side to begin. */
 interface Places {

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { notFound } from '../errors.ts';
 import { type Route, route } from '../http/route.ts';
-import { Id, Locale, PersonName, Time } from '../http/schemas.ts';
+import { BirthDate, Id, Locale, PersonName, PhoneNumber, Time, TimeZone } from '../http/schemas.ts';
 import { openPii, type Pii } from './pii.ts';
 import { changeProfile, type ProfileDeps } from './profiles.commands.ts';
 import { findUser, type User } from './users.queries.ts';
@@ -30,21 +30,6 @@ const link = (example: string) =>
     .max(500)
     .meta({ example });
 
-const isTimeZone = (zone: string) => {
-  try {
-    return Boolean(new Intl.DateTimeFormat('en', { timeZone: zone }));
-  } catch {
-    return false;
-  }
-};
-/** The year may be 0000 when it is left out. */
-const isDate = (date: string) => {
-  const day = date.replace(/^0000/, '2000');
-  const parsed = new Date(day);
-  // 30 February would be taken for 2 March.
-  return !Number.isNaN(parsed.getTime()) && parsed.toISOString().startsWith(day);
-};
-
 const address = {
   formatted: lines('1 Analytical Row\nLondon'),
   street_address: lines('1 Analytical Row'),
@@ -63,16 +48,9 @@ const claims = {
   profile: link('https://example.com/ada'),
   picture: link('https://example.com/ada.png'),
   website: link('https://example.com'),
-  birthdate: z
-    .string()
-    .regex(/^\d{4}-\d{2}-\d{2}$/)
-    .refine(isDate, 'expected a date')
-    .meta({ example: '1815-12-10' }),
-  zoneinfo: z.string().max(60).refine(isTimeZone, 'expected a time zone').meta({ example: 'Europe/London' }),
-  phone_number: z
-    .string()
-    .regex(/^\+[1-9]\d{6,14}$/, 'expected a number in the form of E.164')
-    .meta({ example: '+442071838750' }),
+  birthdate: BirthDate,
+  zoneinfo: TimeZone,
+  phone_number: PhoneNumber,
 };
 
 const NewProfile = z

@@ -5,13 +5,10 @@ import type { NewAccount } from '../auth/invitations.commands.ts';
 import { forbidden } from '../errors.ts';
 import { assertSignedInHere, type Caller, may } from '../http/caller.ts';
 import { type Route, route } from '../http/route.ts';
-import { Email, Id, Locale, PersonName, RoleName } from '../http/schemas.ts';
+import { Email, Id, Locale, Password, PersonName, RoleName } from '../http/schemas.ts';
 import { changeUser, deactivateUser, reactivateUser, type UserDeps } from './users.commands.ts';
 import type { Account } from './users.queries.ts';
 import { toUser, User, userParams, withinAccount } from './users.routes.ts';
-
-/** Only its size is judged here; whether it is good enough is for the password rules. */
-const Password = z.string().min(1).max(1024).meta({ example: 'correct horse battery staple' });
 
 const CreateUser = z
   .object({

@@ -4,7 +4,7 @@
  */
 import type { Db } from '../../db/connect.ts';
 import { transact } from '../../db/transact.ts';
-import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { type Actor, recordEvent, userTarget } from '../audit/logs.commands.ts';
 import { conflict, notFound } from '../errors.ts';
 import { assertRank, type Caller } from '../http/caller.ts';
 import type { Secrets } from '../secrets.ts';
@@ -57,7 +57,7 @@ export const updateProfile = (
     await updateUser(db, userId, { name, locale, ...sealed });
     await recordEvent(db, actor, {
       action: 'user.update_profile',
-      target: { type: 'user', id: userId },
+      target: userTarget(userId),
       meta: { members: Object.keys(pii) },
     });
   });
@@ -77,7 +77,7 @@ export const verifyPhone = (
     if (!user) throw notFound('user');
     const pii = { ...openPii(secrets, user), phone_number: phoneNumber, phone_number_verified: true };
     await updateUser(db, userId, sealPii(secrets, userId, pii, user.piiKey));
-    await recordEvent(db, actor, { action: 'user.verify_phone', target: { type: 'user', id: userId } });
+    await recordEvent(db, actor, { action: 'user.verify_phone', target: userTarget(userId) });
   });
 
 /** Has a verified number count as one that was merely typed in. Pass the transaction that records why. */
@@ -105,8 +105,6 @@ export interface UserDeps {
 
 /** Who acts. */
 export type By = Pick<Caller, 'kind' | 'id' | 'rank'>;
-
-const target = (id: string) => ({ type: 'user', id });
 
 export const isSelf = (by: By, account: Account) => by.kind === 'user' && by.id === account.id;
 
@@ -204,7 +202,7 @@ export const changeUser = (
     const members = given.map(([member]) => member);
     if (isNew) members.push('email');
     if (verified !== account.emailVerified) members.push('emailVerified');
-    await recordEvent(db, actor, { action: 'user.update', target: target(account.id), meta: { members } });
+    await recordEvent(db, actor, { action: 'user.update', target: userTarget(account.id), meta: { members } });
     if (verified && (isNew || !account.emailVerified)) await joinByWord(db, actor, by, account.id);
     return (await findAccount(db, account.id)) as Account;
   }).catch((error: unknown) => {
@@ -223,7 +221,7 @@ export const deactivateUser = ({ db, endSessions }: UserDeps, actor: Actor, by: 
     await assertNotLastSuperAdmin(db, account);
     await updateUser(db, account.id, { status: 'deactivated' });
     await endSessions(db, actor, account.id, undefined, 'deactivated');
-    await recordEvent(db, actor, { action: 'user.deactivate', target: target(account.id) });
+    await recordEvent(db, actor, { action: 'user.deactivate', target: userTarget(account.id) });
     return (await findAccount(db, account.id)) as Account;
   });
 
@@ -235,6 +233,6 @@ export const reactivateUser = ({ db }: UserDeps, actor: Actor, by: By, userId: s
     // Somebody who has been deactivated meanwhile must not undo it with a request that was let in before.
     await assertPresentRank(db, by, account.rank);
     await updateUser(db, account.id, { status: 'active' });
-    await recordEvent(db, actor, { action: 'user.reactivate', target: target(account.id) });
+    await recordEvent(db, actor, { action: 'user.reactivate', target: userTarget(account.id) });
     return (await findAccount(db, account.id)) as Account;
   });

@@ -1,5 +1,6 @@
 /** Reads and single-statement writes of `users`. */
 import { type Db, queryDirectly } from '../../db/connect.ts';
+import { snakeCase } from '../../db/names.ts';
 import { heldBy, inForce } from './held-roles.queries.ts';
 
 export interface User {
@@ -37,9 +38,7 @@ export const nobody = '00000000-0000-0000-0000-000000000000';
 export const normalizeEmail = (email: string): string => email.trim().normalize('NFKC').toLowerCase();
 
 /** SQL of the columns of a `User`. */
-export const userSelection = userColumns
-  .map((column) => `users.${column.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)} as "${column}"`)
-  .join(', ');
+export const userSelection = userColumns.map((column) => `users.${snakeCase(column)} as "${column}"`).join(', ');
 const selectUser = `select ${userSelection} from users`;
 const userById = `${selectUser} where id = $1`;
 const userByEmail = `${selectUser} where email = $1 and status <> 'closed'`;

@@ -38,8 +38,7 @@ for (const [name, variant] of Object.entries(variants)) {
   planTests(plan, name, (moduleTest) => {
     for (const module of modules[plan]) {
       const test = cibaModules[module.replace(/^fapi-ciba-id1-?/, '')];
-      if (test && !exceptions[module])
-        moduleTest(module, async () => test(await open(name, variant), running.tls), 30_000);
+      if (test && !exceptions[module]) moduleTest(module, async () => test(await open(name, variant), running.tls));
     }
   });
 }

@@ -158,7 +158,7 @@ describe.skipIf(!kustomize)('as kustomize builds it', () => {
       output = String((error as { stdout?: Buffer }).stdout);
     }
     expect(output).toBe('');
-  }, 60_000);
+  }, 240_000);
 
   it.each([...built])(
     '%s: pods keep to the restricted profile, with a pinned image and bounded memory',

@@ -45,7 +45,7 @@ describe.each([
       const { id } = await server.database.db('users').where({ email }).first('id');
       const options = { locale, colorScheme: 'dark', reducedMotion: 'reduce', ...scripts } as const;
       const context = await browser.newContext({ ...options, viewport: { width, height: 740 }, acceptDownloads: true });
-      context.setDefaultTimeout(15_000);
+      context.setDefaultTimeout(30_000);
       const wrong = watch(context, [server.issuer]);
       const page = await context.newPage();
 
@@ -61,7 +61,7 @@ describe.each([
       const button = (name: string) => page.getByRole('button', { name });
       /** The page with this heading, as the person's language has it. */
       const arrive = async (heading: string) => {
-        await expect.poll(() => page.locator('h1').innerText(), { timeout: 15_000 }).toBe(heading);
+        await expect.poll(() => page.locator('h1').innerText(), { timeout: 30_000 }).toBe(heading);
         expect(await page.evaluate('[document.documentElement.lang, document.documentElement.dir]')).toEqual([
           locale,
           dir,
@@ -69,7 +69,7 @@ describe.each([
         await judge(page, scripts.javaScriptEnabled);
       };
       const told = (notice: string) =>
-        expect.poll(() => page.getByRole('status').innerText(), { timeout: 15_000 }).toBe(texts.notices[notice]);
+        expect.poll(() => page.getByRole('status').innerText(), { timeout: 30_000 }).toBe(texts.notices[notice]);
       const go = async (key: string, heading: string) => {
         await press(page.locator('nav.folded summary'));
         await press(page.locator('nav.folded').getByRole('link', { name: texts['account-menu'][key], exact: true }));
@@ -157,7 +157,7 @@ describe.each([
       await arrive(texts['sign-in-again'].title);
       expect(await page.getByRole('alert').innerText()).toBe(texts['sign-in-again'].lost);
       await press(page.getByRole('link', { name: texts['sign-in-again'].signIn }));
-      await expect.poll(() => page.url(), { timeout: 15_000 }).toContain('/interaction/');
+      await expect.poll(() => page.url(), { timeout: 30_000 }).toContain('/interaction/');
       await type('password', password);
       await press(page.locator('form:has(#password) .primary'));
       await arrive(texts.data.title);

@@ -52,11 +52,11 @@ for (const { who, isNew, locale, width, javaScriptEnabled } of [
       ...{ locale, colorScheme: 'dark', reducedMotion: 'reduce', javaScriptEnabled },
       viewport: { width, height: 740 },
     });
-    context.setDefaultTimeout(15_000);
+    context.setDefaultTimeout(30_000);
     const wrong = watch(context, [server.issuer]);
     const page = await context.newPage();
     const arrive = async (heading: string) => {
-      await expect.poll(() => page.locator('h1').innerText(), { timeout: 15_000 }).toBe(heading);
+      await expect.poll(() => page.locator('h1').innerText(), { timeout: 30_000 }).toBe(heading);
       if (javaScriptEnabled) expect(await axe(page)).toEqual([]);
       expect(await overflow(page)).toBeLessThanOrEqual(0);
       expect(await smallTargets(page)).toEqual([]);
@@ -88,7 +88,7 @@ for (const { who, isNew, locale, width, javaScriptEnabled } of [
     await arrive(texts.invitations.title);
     await press(page, texts.invitation.accept);
     await expect
-      .poll(() => page.getByRole('status').innerText(), { timeout: 15_000 })
+      .poll(() => page.getByRole('status').innerText(), { timeout: 30_000 })
       .toBe(texts.notices.invitationAccepted);
     expect(await isMember(id, email)).toBe(true);
 

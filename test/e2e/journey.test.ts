@@ -50,7 +50,7 @@ const withKeyboard = (page: Page): Person => ({
 
 const open = async (options: Parameters<Browser['newContext']>[0], origins = [server.issuer]) => {
   const context = await browser.newContext({ reducedMotion: 'reduce', ...options });
-  context.setDefaultTimeout(10_000);
+  context.setDefaultTimeout(20_000);
   const found = watch(context, origins);
   return { context, page: await context.newPage(), found };
 };
@@ -64,7 +64,8 @@ const toAccountPage = async ({ page, press }: Person, name: string) => {
 
 /** The page is the one with this title, and fits. */
 const expectPage = async (page: Page, title: string) => {
-  await expect.poll(() => page.title(), { timeout: 10_000 }).toBe(title);
+  await expect.poll(() => page.title(), { timeout: 20_000 }).toBe(title);
+  await page.waitForLoadState();
   expect(await overflow(page), `${title} scrolls sideways`).toBeLessThanOrEqual(0);
 };
 
@@ -74,7 +75,8 @@ const link = (page: Page, name: string) => page.getByRole('link', { name, exact:
 /** After a refused form: the summary comes first, has the focus, and links to the field. */
 const expectRefused = async ({ page }: Person, field: string, javaScriptEnabled: boolean) => {
   const summary = page.getByRole('alert');
-  await expect.poll(() => summary.locator(`a[href="#${field}"]`).count(), { timeout: 10_000 }).toBe(1);
+  await expect.poll(() => summary.locator(`a[href="#${field}"]`).count(), { timeout: 20_000 }).toBe(1);
+  await page.waitForLoadState();
   expect(await page.title()).toMatch(/^Error: /);
   if (javaScriptEnabled) expect(await focused(page)).toBe('summary');
   const input = page.locator(`#${field}`);
@@ -179,13 +181,13 @@ describe('the journey from registration to sign-out', () => {
     // What an application does with it
     await press(button(page, 'Call userinfo'));
     await expect
-      .poll(() => page.getByRole('heading', { name: 'Userinfo answer' }).count(), { timeout: 10_000 })
+      .poll(() => page.getByRole('heading', { name: 'Userinfo answer' }).count(), { timeout: 20_000 })
       .toBe(1);
     expect(await page.locator('main').innerText()).toContain(email);
     const token = await page.locator('main').innerText();
     await press(button(page, 'Refresh the tokens'));
     await expect
-      .poll(() => page.getByRole('status').innerText(), { timeout: 10_000 })
+      .poll(() => page.getByRole('status').innerText(), { timeout: 20_000 })
       .toBe('The tokens have been refreshed.');
     expect(await page.locator('main').innerText()).not.toBe(token);
 
@@ -210,7 +212,7 @@ describe('the journey from registration to sign-out', () => {
     await expectPage(page, 'Apps with access · Countersign');
     await press(page.getByRole('button', { name: /^Remove access of .?Demo app/ }));
     await expect
-      .poll(() => page.getByRole('status').innerText(), { timeout: 10_000 })
+      .poll(() => page.getByRole('status').innerText(), { timeout: 20_000 })
       .toBe('The app no longer has access.');
     expect(await page.locator('main').innerText()).toContain('No app has access to your account.');
 
@@ -224,7 +226,7 @@ describe('the journey from registration to sign-out', () => {
     await type('birthdate', '1815-12-10');
     await press(button(page, 'Save profile'));
     await expect
-      .poll(() => page.getByRole('status').innerText(), { timeout: 10_000 })
+      .poll(() => page.getByRole('status').innerText(), { timeout: 20_000 })
       .toBe('Your profile has been saved.');
 
     await toAccountPage(person, 'Password');
@@ -239,7 +241,7 @@ describe('the journey from registration to sign-out', () => {
     await type('newPassword', newPassword);
     await press(button(page, 'Change password'));
     await expect
-      .poll(() => page.getByRole('status').innerText(), { timeout: 10_000 })
+      .poll(() => page.getByRole('status').innerText(), { timeout: 20_000 })
       .toBe('Your password has been changed.');
 
     // Consent was withdrawn, so it is asked for again
@@ -248,7 +250,7 @@ describe('the journey from registration to sign-out', () => {
     await press(button(page, 'Allow'));
     await expectPage(page, 'Demo app: signed in · Countersign');
     await press(button(page, 'Call userinfo'));
-    await expect.poll(() => page.locator('main').innerText(), { timeout: 10_000 }).toContain('Countess');
+    await expect.poll(() => page.locator('main').innerText(), { timeout: 20_000 }).toContain('Countess');
 
     // Sign out
     await press(button(page, 'Sign out'));

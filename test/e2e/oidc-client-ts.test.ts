@@ -58,7 +58,7 @@ const enterPassword = async () => {
   await press('Sign in');
 };
 const expectPerson = (text: RegExp) =>
-  expect.poll(() => page.locator('#person').innerText(), { timeout: 10_000 }).toMatch(text);
+  expect.poll(() => page.locator('#person').innerText(), { timeout: 20_000 }).toMatch(text);
 
 it('signs in', async () => {
   await expectPerson(/^nobody$/);
@@ -74,7 +74,7 @@ it('signs in', async () => {
 it('refreshes by itself, a minute before the access token expires', async () => {
   expect(answers).toHaveLength(1);
   await context.clock.fastForward(841_000);
-  await expect.poll(() => answers.length, { timeout: 10_000 }).toBe(2);
+  await expect.poll(() => answers.length, { timeout: 20_000 }).toBe(2);
   const [before, after] = await Promise.all(answers.map((answer) => answer.json()));
   expect([after.access_token === before.access_token, after.refresh_token === before.refresh_token]).toEqual([
     false,

@@ -25,7 +25,7 @@ interface Device {
 /** A browser with an authenticator of its own. @param autofill whether it offers passkeys by itself */
 const newDevice = async ({ autofill = false, scripts = true } = {}): Promise<Device> => {
   const context = await browser.newContext({ reducedMotion: 'reduce', javaScriptEnabled: scripts });
-  context.setDefaultTimeout(10_000);
+  context.setDefaultTimeout(20_000);
   if (!autofill)
     await context.addInitScript(
       'if (window.PublicKeyCredential) PublicKeyCredential.isConditionalMediationAvailable = () => Promise.resolve(false)',
@@ -53,8 +53,10 @@ const newDevice = async ({ autofill = false, scripts = true } = {}): Promise<Dev
   };
 };
 
-const titled = (page: Page, title: string | RegExp) =>
-  expect.poll(() => page.title(), { timeout: 10_000 }).toMatch(title);
+const titled = async (page: Page, title: string | RegExp) => {
+  await expect.poll(() => page.title(), { timeout: 20_000 }).toMatch(title);
+  await page.waitForLoadState();
+};
 const button = (page: Page, name: string) => page.getByRole('button', { name, exact: true });
 
 const signInByPassword = async (page: Page, email: string) => {
@@ -97,7 +99,7 @@ describe('a person with a passkey', () => {
     await titled(page, /^Sign in/);
     expect(await axe(page)).toEqual([]);
     await button(page, 'Sign in with a passkey').click();
-    await expect.poll(() => page.url(), { timeout: 10_000 }).toMatch(/\/account(\?|$)/);
+    await expect.poll(() => page.url(), { timeout: 20_000 }).toMatch(/\/account(\?|$)/);
     expect(await page.locator('.who').textContent()).toContain(email);
 
     // With a passkey alone one is in as strongly as one can be: the page asks for nothing more.
@@ -106,11 +108,11 @@ describe('a person with a passkey', () => {
     await page.locator('summary', { hasText: 'Rename' }).click();
     await page.getByRole('textbox', { name: 'Name' }).first().fill('Old laptop');
     await button(page, 'Save').click();
-    await expect.poll(() => page.getByText('Old laptop').count(), { timeout: 10_000 }).toBeGreaterThan(0);
+    await expect.poll(() => page.getByText('Old laptop').count(), { timeout: 20_000 }).toBeGreaterThan(0);
     await page.getByRole('link', { name: /^Remove/ }).click();
     await titled(page, /^Remove this passkey/);
     await button(page, 'Remove the passkey').click();
-    await expect.poll(() => page.getByText('You have no passkey yet.').count(), { timeout: 10_000 }).toBe(1);
+    await expect.poll(() => page.getByText('You have no passkey yet.').count(), { timeout: 20_000 }).toBe(1);
 
     // The device shows it still, and it opens nothing.
     await signOut(device);
@@ -130,7 +132,7 @@ describe('a person with a passkey', () => {
     const email = await enrol(device);
     await signOut(device);
     await page.goto(`${server.issuer}/account`);
-    await expect.poll(() => page.url(), { timeout: 10_000 }).toMatch(/\/account(\?|$)/);
+    await expect.poll(() => page.url(), { timeout: 20_000 }).toMatch(/\/account(\?|$)/);
     expect(await page.locator('.who').textContent()).toContain(email);
     expect(found).toEqual([]);
     await device.context.close();
@@ -145,7 +147,7 @@ describe('a person with a passkey', () => {
     await signInByPassword(page, email);
     await titled(page, /^Two-step verification/);
     await button(page, 'Use a passkey').click();
-    await expect.poll(() => page.url(), { timeout: 10_000 }).toMatch(/\/account(\?|$)/);
+    await expect.poll(() => page.url(), { timeout: 20_000 }).toMatch(/\/account(\?|$)/);
     expect(await page.locator('.who').textContent()).toContain(email);
     expect(found).toEqual([]);
     await device.context.close();
@@ -157,10 +159,10 @@ describe('a person with a passkey', () => {
     const email = await registerAccount(server);
     await page.goto(`${server.issuer}/account`);
     await button(page, 'Sign in with a passkey').click();
-    await expect.poll(() => page.getByText('That did not work.').isVisible(), { timeout: 10_000 }).toBe(true);
+    await expect.poll(() => page.getByText('That did not work.').isVisible(), { timeout: 20_000 }).toBe(true);
     expect(await axe(page)).toEqual([]);
     await signInByPassword(page, email);
-    await expect.poll(() => page.url(), { timeout: 10_000 }).toMatch(/\/account(\?|$)/);
+    await expect.poll(() => page.url(), { timeout: 20_000 }).toMatch(/\/account(\?|$)/);
     await device.context.close();
   });
 });
@@ -188,7 +190,7 @@ describe('without scripts', () => {
     await page.goto(`${server.issuer}/account`);
     expect(await button(page, 'Sign in with a passkey').isVisible()).toBe(false);
     await signInByPassword(page, email);
-    await expect.poll(() => page.url(), { timeout: 10_000 }).toMatch(/\/account(\?|$)/);
+    await expect.poll(() => page.url(), { timeout: 20_000 }).toMatch(/\/account(\?|$)/);
     expect(found).toEqual([]);
     await device.context.close();
   });

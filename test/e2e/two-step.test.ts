@@ -59,7 +59,7 @@ it('registers, has to set up an app, signs in with it, and ends the session that
   await page.locator('form:has(#code) button').click();
   expect(await page.locator('body').innerText()).toMatch(/backup codes/i);
   await page.locator('.primary').last().click();
-  await expect.poll(() => new URL(page.url()).pathname).toBe('/account');
+  await expect.poll(() => new URL(page.url()).pathname, { timeout: 20_000 }).toBe('/account');
 
   // The next time the app is asked for, on another device.
   const { id } = await server.database.db('users').where({ email }).first('id');
@@ -67,7 +67,7 @@ it('registers, has to set up an app, signs in with it, and ends the session that
   await signIn(other);
   await other.fill('#code', await freshCode(server, id, secret));
   await other.locator('form:has(#code) button').first().click();
-  await expect.poll(() => new URL(other.url()).pathname).toBe('/account');
+  await expect.poll(() => new URL(other.url()).pathname, { timeout: 20_000 }).toBe('/account');
 
   await other.goto(`${server.issuer}/account/sessions`);
   expect(await other.getByRole('listitem').filter({ hasText: 'Chrome' }).count()).toBe(2);

@@ -4,14 +4,14 @@
  */
 import { openRelay, type Relay } from '../support/relay.ts';
 import { ask, away, fine } from './clients.ts';
-import { sleep, trial } from './frame.ts';
+import { sleep, trial, until } from './frame.ts';
 import { startScene } from './scene.ts';
 
 await trial(import.meta.filename, async (t) => {
   let relay: Relay | undefined;
   let made = 0;
   const registered: string[] = [];
-  const { postgres, traffic, finish } = await startScene(t, {
+  const { postgres, service, traffic, finish } = await startScene(t, {
     databaseUrl: async ({ port, url }) => {
       relay = await openRelay('127.0.0.1', port);
       const through = new URL(url);
@@ -34,7 +34,7 @@ await trial(import.meta.filename, async (t) => {
   traffic.phase('ended by the server', away);
   const seconds = t.short ? 4 : 30;
   let ended = 0;
-  for (const until = performance.now() + seconds * 1000; performance.now() < until; await sleep(15)) {
+  for (const ends = performance.now() + seconds * 1000; performance.now() < ends; await sleep(15)) {
     // One that is in the middle of something rather than one that waits.
     const rows = await postgres.query(
       `select pg_terminate_backend(pid) from pg_stat_activity
@@ -50,6 +50,7 @@ await trial(import.meta.filename, async (t) => {
     await relay?.restore();
     await sleep(300);
   }
+  await until('readiness', 30, async () => (await ask(`${service.address}/health/ready`)).status === 200);
   await sleep(1500);
   traffic.phase('after', fine);
   await sleep(t.short ? 1000 : 3000);

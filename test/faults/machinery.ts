@@ -79,7 +79,7 @@ const machine = (
       child = run();
       const started = child;
       exited = new Promise((resolve) => started.once('exit', resolve));
-      await until(`port ${port} answers`, 20, () => isUp().catch(() => false));
+      await until(`port ${port} answers`, 60, () => isUp().catch(() => false));
     },
     stop: async (signal = 'SIGINT') => {
       if (child?.pid) send(child.pid, signal);

@@ -8,12 +8,12 @@ await trial(import.meta.filename, async (t) => {
   await sleep(1000);
   traffic.phase('gone', away);
   await postgres.stop('SIGQUIT');
-  await until('readiness says so', 10, async () => (await ask(`${service.address}/health/ready`)).status === 503);
+  await until('readiness says so', 30, async () => (await ask(`${service.address}/health/ready`)).status === 503);
   t.check((await ask(`${service.address}/health/live`)).status === 200, 'the process does not count as alive');
   await sleep(t.short ? 5000 : 60_000);
   const before = service.pid();
   await postgres.start();
-  const ms = await until('readiness', 10, async () => (await ask(`${service.address}/health/ready`)).status === 200);
+  const ms = await until('readiness', 30, async () => (await ask(`${service.address}/health/ready`)).status === 200);
   t.note(`ready again ${Math.round(ms)} ms after PostgreSQL was`);
   await sleep(500);
   traffic.phase('after', fine);

@@ -8,7 +8,7 @@ await trial(import.meta.filename, async (t) => {
   await sleep(1000);
   traffic.phase('frozen', away, 8000);
   postgres.pause();
-  await until('readiness says so', 15, async () => (await ask(`${service.address}/health/ready`)).status === 503);
+  await until('readiness says so', 30, async () => (await ask(`${service.address}/health/ready`)).status === 503);
   t.check((await ask(`${service.address}/health/live`)).status === 200, 'the process does not count as alive');
   await sleep(t.short ? 4000 : 60_000);
   // Once it is known, nobody waits for it.
@@ -16,7 +16,7 @@ await trial(import.meta.filename, async (t) => {
   await sleep(1000);
   traffic.phase('thawed', away);
   postgres.resume();
-  const ms = await until('readiness', 10, async () => (await ask(`${service.address}/health/ready`)).status === 200);
+  const ms = await until('readiness', 30, async () => (await ask(`${service.address}/health/ready`)).status === 200);
   t.note(`ready again after ${Math.round(ms)} ms`);
   await sleep(500);
   traffic.phase('after', fine);

@@ -1,6 +1,6 @@
 /** The usual scene with Redis, which is taken away in some way: nobody but limits and caches may notice. */
 import { ask, fine, newPerson, type Reply } from './clients.ts';
-import { sleep, type Trial } from './frame.ts';
+import { sleep, type Trial, until } from './frame.ts';
 import { type RedisMachine, startRedis } from './machinery.ts';
 import { type Scene, startScene } from './scene.ts';
 
@@ -32,6 +32,6 @@ export const withoutRedis = async (
   scene.traffic.phase('after', fine, withinMs);
   await sleep(t.short ? 1500 : 5000);
   t.check((await redis.command('ping')).trim() === 'PONG', 'Redis is not back');
-  t.check(/^countersign:/m.test(await redis.command('--scan')), 'Redis is not used again');
+  await until('Redis is used again', 30, async () => /^countersign:/m.test(await redis.command('--scan')));
   await scene.finish();
 };

@@ -122,7 +122,7 @@ const jobsRun = async (t: Trial, { query }: Pick<Postgres, 'query'>): Promise<vo
   const began = `'${new Date().toISOString()}'::timestamptz`;
   const waits = `(state in ('created', 'retry') and start_after < now() or state = 'active' and started_on >= ${began})`;
   const lost = ({ message }: Error) => t.lost(message);
-  await until('jobs run again', 15, async () => !(await count(waits))).catch(lost);
+  await until('jobs run again', 60, async () => !(await count(waits))).catch(lost);
   const abandoned = `state in ('active', 'retry') and started_on < ${began}`;
   const left = await count(abandoned);
   if (!left || t.short) return;
@@ -138,7 +138,7 @@ export const checkService = async (t: Trial, service: Service, postgres: Postgre
   // Written beside the service: it can only hear of it.
   t.check((await askToken(service.address, machine)).status === 200, 'the machine gets no token');
   await postgres.query(`update clients set client_secret_hash = 'changed' where client_id = $1`, [machine.clientId]);
-  await until('a change is heard of', 10, async () => (await askToken(service.address, machine)).status === 401).catch(
+  await until('a change is heard of', 30, async () => (await askToken(service.address, machine)).status === 401).catch(
     ({ message }: Error) => t.lost(message),
   );
 };

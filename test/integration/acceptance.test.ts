@@ -16,7 +16,7 @@ import { password } from '../support/browser.ts';
 import { answerOf, eventually } from '../support/requests.ts';
 import { freePort } from '../support/server.ts';
 
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 90_000 });
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 180_000 });
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const read = (file: string) => readFileSync(join(root, file), 'utf8');
@@ -73,7 +73,7 @@ beforeAll(async () => {
         () => false,
       ),
     'ready',
-    80_000,
+    170_000,
   );
 });
 afterAll(() => {

@@ -3,6 +3,7 @@
  * the others, however the change was made and whatever has become of the channel that tells of it.
  */
 import { randomUUID } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Db } from '../../db/connect.ts';
 import { quietTables } from '../../db/writes.ts';
@@ -346,9 +347,12 @@ describe('no stale answer', () => {
     ]);
     const app = replica?.app ?? server.app;
     const roles = async () => (await app.access.of(userId))?.roles;
-    while (Date.now() < at + 1450) {
-      expect(await roles()).toContain('operator');
-      expect(await roles()).not.toContain('moderator');
+    for (;;) {
+      const now = await roles();
+      // An answer that came later may have been asked for too late.
+      if (Date.now() > at + 1450) break;
+      expect(now).toContain('operator');
+      expect(now).not.toContain('moderator');
       await sleep(50);
     }
     await sleep(at + 1520 - Date.now());
@@ -372,11 +376,17 @@ describe('a request', () => {
     }
     return counts;
   };
+  /** Waits until that is what it takes: more is asked where proof of the channel is slow to come, or older than a second. */
+  const expectQueries = (work: () => Promise<unknown>, expected: Awaited<ReturnType<typeof accessQueries>>) =>
+    eventually(
+      async () => isDeepStrictEqual(await accessQueries(work), expected),
+      `a request that takes ${JSON.stringify(expected)}`,
+    );
 
   it('with a JWT asks the database one question, which `/auth/me` is answered from', async () => {
     const { request } = await callerOf(server);
     await request('get', '/auth/me');
-    expect(await accessQueries(() => request('get', '/auth/me'))).toEqual({ all: 1, access: 0 });
+    await expectQueries(() => request('get', '/auth/me'), { all: 1, access: 0 });
   });
 
   it('with an API key asks one', async () => {
@@ -384,7 +394,7 @@ describe('a request', () => {
     const { json } = await request('post', '/api-keys', { name: 'ci', scopes: ['users:read:own'] });
     const { request: byKey } = { request: requester(server, json.key) };
     await byKey('get', '/auth/me');
-    expect(await accessQueries(() => byKey('get', '/auth/me'))).toEqual({ all: 2, access: 0 });
+    await expectQueries(() => byKey('get', '/auth/me'), { all: 2, access: 0 });
   });
 
   it('is counted by where it was answered from', async () => {
@@ -422,19 +432,22 @@ describe.runIf(onPostgres)('a replica that has lost the channel', () => {
     await remembered(replica.app, userId);
     expect((await access.of(userId))?.roles).not.toContain('operator');
     const keep = setInterval(() => void access.of(userId).catch(() => {}), 20);
-    await lose();
-    const id = await insert('roleGrants', { userId, roleId: await roleId('operator') });
-    const at = performance.now();
-    await sleep(1000);
-    while (performance.now() < at + 2500) {
-      expect((await access.of(userId))?.roles, `${performance.now() - at} ms later`).toContain('operator');
-      await sleep(20);
+    try {
+      await lose();
+      const id = await insert('roleGrants', { userId, roleId: await roleId('operator') });
+      const at = performance.now();
+      await sleep(1000);
+      while (performance.now() < at + 2500) {
+        expect((await access.of(userId))?.roles, `${performance.now() - at} ms later`).toContain('operator');
+        await sleep(20);
+      }
+      await db('roleGrants').where({ id }).delete();
+      await sleep(1000);
+      expect((await access.of(userId))?.roles).not.toContain('operator');
+      return userId;
+    } finally {
+      clearInterval(keep);
     }
-    await db('roleGrants').where({ id }).delete();
-    await sleep(1000);
-    expect((await access.of(userId))?.roles).not.toContain('operator');
-    clearInterval(keep);
-    return userId;
   };
 
   it('since its connection was ended asks the database, and remembers again when it has another', async () => {
@@ -457,9 +470,9 @@ describe.runIf(onPostgres)('a replica that has lost the channel', () => {
     try {
       const userId = await watch(lost, async () => relay.silence());
       const begun = performance.now();
-      // Five seconds if each waited for what is not heard any more.
-      for (let count = 0; count < 20; count++) await lost.app.access.of(userId);
-      expect(performance.now() - begun).toBeLessThan(2500);
+      // Twenty-five seconds if each waited for what is not heard any more.
+      for (let count = 0; count < 100; count++) await lost.app.access.of(userId);
+      expect(performance.now() - begun).toBeLessThan(12_500);
       await relay.cut();
       await relay.restore();
       await remembered(lost.app, userId);

@@ -46,7 +46,7 @@ const addApp = (userId: string) =>
   });
 const userOf = (id: string) => db()('users').where({ id }).first();
 const events = async (targetId: string) =>
-  (await db()('auditLogs').where({ targetId }).orderBy('at')).map(({ action }) => action as string);
+  (await db()('auditLogs').where({ targetId }).orderBy('id')).map(({ action }) => action as string);
 const isSignIn = ({ url }: { url: URL }) => url.pathname.startsWith('/interaction/');
 
 const pages = [

@@ -104,6 +104,11 @@ describe('a key', () => {
       ],
       [404, 404, 404],
     ],
+    [
+      'given it there, and denied all of it there',
+      [{ permission: 'organizations:*:organization' }, { permission: 'organizations:read:any', effect: 'deny' }],
+      [404, 404, 404],
+    ],
   ])('in an organization, %s: counts there and beneath', async (_name, given, expected) => {
     for (const one of given) await give({ ...one, organizationId: here });
     const statuses = [];

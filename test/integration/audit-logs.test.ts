@@ -381,7 +381,7 @@ describe('GET /audit/logs/export', () => {
       await eventually(async () => {
         const same = reads === watched.reads();
         reads = watched.reads();
-        await new Promise((resolve) => setTimeout(resolve, 300));
+        await sleep(1000);
         return same;
       }, 'quiet');
       expect(reads).toBeGreaterThan(0);
@@ -580,8 +580,13 @@ describe('GET /audit/statistics, asked for by many', () => {
     it('searches take three connections at most', async () => {
       let answers: Promise<Awaited<ReturnType<TestCaller['request']>>>[] = [];
       await held(async () => {
-        answers = times(40, () => admin.request('get', '/audit/logs?action=test.*'));
-        await sleep(500);
+        let refused = 0;
+        answers = times(40, async () => {
+          const answer = await admin.request('get', '/audit/logs?action=test.*');
+          if (answer.status === 503) refused++;
+          return answer;
+        });
+        await eventually(() => refused === 17, 'seventeen refusals');
         expect((await fetch(`${server.address}/health/ready`)).status).toBe(200);
       });
       const statuses = (await Promise.all(answers)).map(({ status }) => status);
@@ -589,7 +594,7 @@ describe('GET /audit/statistics, asked for by many', () => {
     });
 
     it('a read that takes too long is ended, and the next one has its turn', async () => {
-      const read = createReads({ db, ms: 100 }, { running: 1, waiting: 1 });
+      const read = createReads({ db, ms: 1000 }, { running: 1, waiting: 1 });
       const slow = read((db) => db.raw('select pg_sleep(10)'));
       const next = read((db) => db.raw('select 1 as one'));
       await expect(read((db) => db.raw('select 1'))).rejects.toMatchObject({ status: 503, code: 'overloaded' });

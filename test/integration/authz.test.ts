@@ -2,6 +2,7 @@
 import { v7 as uuid } from 'uuid';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { callerOf, giveRole, machineOf, nobody, type TestCaller } from '../support/callers.ts';
+import { grantPermission } from '../support/organizations.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 
 let server: TestServer;
@@ -73,6 +74,18 @@ describe('POST /authz/check', () => {
       { subject: (await callerOf(server)).id, action: 'read', resource: { type: 'sessions', id: uid } },
     );
     expect([own?.allowed, others?.allowed]).toEqual([true, false]);
+  });
+
+  it('takes every name of a type for what it is', async () => {
+    for (const type of ['constructor', 'toString', '__proto__'])
+      expect((await check(enforcer, { subject: person.id, action: 'read', resource: { type, id: '1' } }))[0]).toEqual({
+        allowed: false,
+        because: { rule: 'default', permission: `${type}:read:any` },
+        reason: `nothing gives ${type}:read:any`,
+      });
+    await grantPermission(server, { userId: person.id }, 'constructor:read:any');
+    const [given] = await check(enforcer, { subject: person.id, action: 'read', resource: 'constructor' });
+    expect(given?.allowed).toBe(true);
   });
 
   it('looks up where our own things lie, and takes that of other things from the question', async () => {
@@ -164,20 +177,27 @@ describe('POST /authz/check', () => {
     const { json } = await admin.request('post', '/policies', members);
     expect((await admin.request('post', `/policies/${json.id}/activate`, { version: 1 })).status).toBe(200);
     const properties = { tags: Array.from({ length: 3000 }, () => 'x') };
-    const turns = [performance.now()];
-    const timer = setInterval(() => turns.push(performance.now()), 1);
-    const { status } = await person.request('post', '/access/v1/evaluations', {
-      subject: { type: 'user', id: person.id },
-      action: { name: 'read' },
-      resource: { type: 'documents', id: '1', properties },
-      evaluations: Array.from({ length: 1000 }, () => ({})),
-    });
-    clearInterval(timer);
-    const end = performance.now();
+    /** The longest that others waited, as a part of the whole. */
+    const longestWait = async () => {
+      const turns = [performance.now()];
+      const timer = setInterval(() => turns.push(performance.now()), 1);
+      const { status } = await person.request('post', '/access/v1/evaluations', {
+        subject: { type: 'user', id: person.id },
+        action: { name: 'read' },
+        resource: { type: 'documents', id: '1', properties },
+        evaluations: Array.from({ length: 1000 }, () => ({})),
+      });
+      clearInterval(timer);
+      const end = performance.now();
+      expect(status).toBe(200);
+      const waits = turns.map((turn, at) => (turns[at + 1] ?? end) - turn);
+      return Math.max(...waits) / (end - (turns[0] as number));
+    };
+    // A machine that stood still in between was none's doing here; what gives no turn gives none at any time.
+    let wait = await longestWait();
+    for (let again = 0; again < 4 && wait >= 1 / 2; again++) wait = await longestWait();
     await admin.request('delete', `/policies/${json.id}`);
-    expect(status).toBe(200);
-    const waits = turns.map((turn, at) => (turns[at + 1] ?? end) - turn);
-    expect(Math.max(...waits)).toBeLessThan((end - (turns[0] as number)) / 2);
+    expect(wait).toBeLessThan(1 / 2);
   });
 
   it('of oneself goes as far as the token', async () => {

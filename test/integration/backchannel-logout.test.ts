@@ -117,13 +117,13 @@ describe('when a session ends, each application of it is told', () => {
     const person = elsewhere(account);
     await rp.signIn(person);
     await signOut(person);
-    const [first = '', second = ''] = await rp.receiver.received(2, 30_000);
+    const [first = '', second = ''] = await rp.receiver.received(2, 60_000);
     const [a, b] = [await validate(first, rp), await validate(second, rp)];
     expect(b.payload.jti).not.toBe(a.payload.jti);
     expect(b.payload.sid).toBe(a.payload.sid);
     await new Promise((resolve) => setTimeout(resolve, 1000));
     expect(rp.receiver.tokens).toHaveLength(2);
-  }, 45_000);
+  }, 90_000);
 
   it('and nobody waits for a relying party that is away', async () => {
     const gone = await party();

@@ -9,7 +9,7 @@ import { eventually } from '../support/requests.ts';
 import { freePort } from '../support/server.ts';
 
 /** Each start is a process or three, which takes seconds on a busy machine. */
-vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 
 const program = fileURLToPath(new URL('../../src/countersign.js', import.meta.url));
 const children: ChildProcess[] = [];
@@ -46,7 +46,7 @@ describe.skipIf(!onPostgres)('several processes (the embedded database has one)'
     const port = await freePort();
     address = `http://localhost:${port}`;
     server = start({ DATABASE_URL: database.url as string, PORT: String(port), JWT_ISSUER: address });
-    await eventually(() => server.out().includes('/setup?token='), 'a banner', 80_000);
+    await eventually(() => server.out().includes('/setup?token='), 'a banner', 170_000);
   });
   afterAll(async () => {
     for (const child of children) child.kill('SIGKILL');
@@ -70,6 +70,8 @@ describe.skipIf(!onPostgres)('several processes (the embedded database has one)'
 
   it('share the requests, and /metrics of any tells of all', async () => {
     for (let count = 0; count < 10; count++) expect((await ask('/auth/me')).status).toBe(401);
+    // What they log comes through a pipe.
+    await eventually(() => new Set(workers()).size === 2, 'both have logged');
     expect(new Set(workers())).toEqual(new Set([1, 2]));
     for (let count = 0; count < 4; count++) expect(await total('auth/me')).toBe(10);
   });

@@ -1,5 +1,4 @@
 /** Those who end what a person has meet each other, and those who go on using it, and nobody is answered with a 500. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { v7 as uuid } from 'uuid';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { transact } from '../../db/transact.ts';
@@ -14,7 +13,7 @@ import { openApplication } from '../support/tokens.ts';
 const times = <T>(count: number, work: (index: number) => Promise<T>): Promise<T[]> =>
   Promise.all(Array.from({ length: count }, (_, index) => work(index)));
 
-describe.runIf(onPostgres)('deadlocks', () => {
+describe.runIf(onPostgres)('deadlocks', { timeout: 180_000 }, () => {
   let server: TestServer;
   let admin: TestCaller;
   const clientIds: string[] = [];
@@ -67,6 +66,8 @@ describe.runIf(onPostgres)('deadlocks', () => {
     const { db } = server.database;
     const users = await times(2, newUser);
     let runs = 0;
+    let first = 0;
+    const { promise: bothHaveOne, resolve: haveOne } = Promise.withResolvers<void>();
     const rename = (order: readonly string[]) =>
       transact(db, async (db) => {
         runs++;
@@ -74,7 +75,10 @@ describe.runIf(onPostgres)('deadlocks', () => {
           await db('users')
             .where({ id })
             .update({ name: db.raw(`name || '.'`) });
-          if (id === order[0]) await sleep(200);
+          if (id !== order[0]) continue;
+          first++;
+          if (first === 2) haveOne();
+          await bothHaveOne;
         }
       });
     await Promise.all([rename(users), rename([...users].reverse())]);

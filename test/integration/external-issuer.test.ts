@@ -109,7 +109,7 @@ describe('with an issuer that misbehaves', () => {
     ['an issuer that only begins alike', { iss: `${issuer}/` }],
     ['an expiry that has passed', { exp: Math.floor(Date.now() / 1000) - 60 }],
     ['no expiry', { exp: undefined }],
-    ['a beginning that is to come', { nbf: Math.floor(Date.now() / 1000) + 60 }],
+    ['a beginning that is to come', { nbf: Math.floor(Date.now() / 1000) + 3600 }],
     ['no subject', { sub: undefined }],
     ['somebody else’s signature', {}, 'bad'],
   ] as const) {

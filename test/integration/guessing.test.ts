@@ -13,6 +13,7 @@ import {
   type Answer,
   comparable,
   comparableHtml,
+  eventually,
   mailCount,
   postForm,
   postJson,
@@ -76,15 +77,28 @@ const metric = async (line: string): Promise<number> => {
 
 describe('a password guessed from many addresses', () => {
   it('is tried ten times, then has to wait: a right one in between is answered as a wrong one', async () => {
-    const email = await account();
-    const wrong = [];
-    for (let count = 0; count < 11; count++) wrong.push(await login(email, `guess ${count}`));
-    expect(wrong.map(({ status }) => status)).toEqual(Array(11).fill(401));
-    const early = await login(email);
+    /** Signs in with the right one while the next has to wait: for two seconds, after one that has waited for one. */
+    const tooEarly = async () => {
+      const email = await account();
+      const wrong = [];
+      for (let count = 0; count < 11; count++) wrong.push(await login(email, `guess ${count}`));
+      expect(wrong.map(({ status }) => status)).toEqual(Array(11).fill(401));
+      let began: number;
+      const device = { kind: 'unknown' } as const;
+      do {
+        await sleep(50);
+        began = Date.now();
+      } while ((await server.app.accounts.guesses.begin({ email, address: address(), device })).held);
+      return { email, early: await login(email), isLate: Date.now() - began >= 2000 };
+    };
+    let tried = await tooEarly();
+    // A machine that was not in time for it has to be once more.
+    while (tried.isLate && tried.early.status === 200) tried = await tooEarly();
+    const { email, early } = tried;
     expect([early.status, early.json.code]).toEqual([401, 'invalid_credentials']);
     expect(early.headers.get('retry-after')).toBeNull();
     expect(await reasons(email)).toEqual([...Array(11).fill('wrong_password'), 'delayed']);
-    await sleep(1100);
+    await sleep(2100);
     expect((await login(email)).status).toBe(200);
     // And it begins anew.
     expect((await login(email, 'wrong')).status).toBe(401);
@@ -208,6 +222,8 @@ describe('whatever is wrong', () => {
     await server.database.db('users').where({ email: unverified }).update({ emailVerifiedAt: null });
     await server.database.db('users').where({ email: deactivated }).update({ status: 'deactivated' });
     await attack(locked, 100);
+    // What they are mailed has come, so that whoever counts their mails counts no other.
+    for (const email of [wrong, unverified, deactivated, locked]) await server.mail(email);
     return [
       { reason: 'unknown', email: `${uuid()}@example.com`, candidate: password },
       { reason: 'wrong_password', email: wrong, candidate: 'not this one' },
@@ -270,7 +286,7 @@ describe('whatever is wrong', () => {
     expect(formsOf(asked.html)[0]).toMatchObject({ action: '/verify/resend', fields: { email } });
     const sent = await browser.submit(asked);
     expect([sent.status, sent.url.pathname]).toEqual([200, '/check-mail']);
-    await expect.poll(() => mailCount(server, email, /Confirm/), { timeout: 8000 }).toBe(2);
+    await eventually(() => mailCount(server, email, /Confirm/) === 2, 'the mail again');
     const link = `/verify?token=${tokenOf((await server.mail(email)).links, 'verify')}`;
     // Nor does the browser that was refused confirm by a click: it has shown nothing that others do not have.
     const page = await browser.go(link);

@@ -148,9 +148,9 @@ describe('inviting', () => {
   ] as { name: string; by?: () => TestCaller | Promise<TestCaller>; body?: () => object; expected: unknown[] }[]) {
     it(`refuses ${name}`, async () => {
       const caller = await by();
-      const before = await db()('organizationInvitations').select('id');
+      const before = await db()('organizationInvitations').orderBy('id').pluck('id');
       expect(outcome(await caller.request('post', at(), body()))).toEqual(expected);
-      expect(await db()('organizationInvitations').select('id')).toEqual(before);
+      expect(await db()('organizationInvitations').orderBy('id').pluck('id')).toEqual(before);
     });
   }
 
@@ -466,5 +466,6 @@ describe('the page', () => {
       const page = await new Browser(server.issuer).go(`/invitation?token=${token}`);
       const [said = ''] = words(`invitation-closed.${text}`).split('{{organization}}');
       expect([page.status, page.html.includes(said), page.html.includes('<form')]).toEqual([status, true, false]);
+      expect(page.html).toContain('hreflang="de"');
     });
 });

@@ -92,15 +92,17 @@ describe('keys in the database', () => {
     await bringForward(before, 3600);
     const old = await issue(machine);
 
+    const asked = Date.now();
     const { keys } = await rotate(false);
+    const answered = Date.now();
     const fresh = keys.map(({ kid }) => kid);
     expect(keys.map(({ alg }) => alg)).toEqual(['RS256', 'PS256', 'ES256', 'EdDSA', 'RSA-OAEP-256', 'ECDH-ES']);
     // What others encrypt to takes its predecessor's place at its time, and not before.
     const [signing, decrypting] = [fresh.slice(0, 4), fresh.slice(4)];
     expect((await kidsOf(server.issuer)).sort()).toEqual([...before, ...signing].sort());
     expect(kidOf(await issue(machine))).toBe(kidOf(old));
-    const wait = (keys[0]?.signsFrom.getTime() ?? 0) - Date.now();
-    expect(Math.abs(wait - publishSeconds * 1000)).toBeLessThan(10_000);
+    const decided = (keys[0]?.signsFrom.getTime() ?? 0) - publishSeconds * 1000;
+    expect([decided >= asked, decided <= answered]).toEqual([true, true]);
 
     await bringForward(fresh, 1);
     const next = await issue(machine);
@@ -122,7 +124,7 @@ describe('keys in the database', () => {
     await bringForward(fresh, 120);
     expect(await deleteRetiredKeys(db, 60)).toBe(6);
     expect(await deleteRetiredKeys(db, 60)).toBe(0);
-    await eventually(async () => (await kidsOf(server.issuer)).length === 6, 'the retired keys are gone', 2000);
+    await eventually(async () => (await kidsOf(server.issuer)).length === 6, 'the retired keys are gone');
     expect((await kidsOf(server.issuer)).sort()).toEqual([...fresh].sort());
     expect(await machine.isActive(old)).toBe(false);
     expect(await machine.isActive(next)).toBe(true);
@@ -154,19 +156,22 @@ describe('keys in the database', () => {
 
   it('sign when their time comes, without anybody saying so', async () => {
     const { keys } = await rotate(false);
+    const signsFrom = new Date(Date.now() + 3000);
     await server.database
       .db('jwksKeys')
       .whereIn(
         'kid',
         keys.map(({ kid }) => kid),
       )
-      .update({ signsFrom: new Date(Date.now() + 1500) });
+      .update({ signsFrom });
     await server.app.provider.reload();
     // The set is loaded anew when the key's time has come: a notification makes the server look when that is.
     await notify(server.database.db, keysChannel, '');
     const signsAnew = async () => keys.map(({ kid }) => kid).includes(kidOf(await issue(machine)));
-    expect(await signsAnew()).toBe(false);
-    await eventually(signsAnew, 'the new key signs', 4000);
+    const early = await signsAnew();
+    // On a slow machine the time may have come.
+    if (new Date() < signsFrom) expect(early).toBe(false);
+    await eventually(signsAnew, 'the new key signs');
   });
 
   it('that wait for their time are not made again, however often somebody asks', async () => {
@@ -218,7 +223,7 @@ describe('keys in the database', () => {
     await db('jwksDecryptionKeys').delete();
     await db('jwksDecryptionKeys').insert(restored(decrypting));
     await server.app.provider.reload();
-  }, 60_000);
+  }, 240_000);
 
   it('are made outside of the transaction, which others wait for', async () => {
     const { db } = server.database;
@@ -258,7 +263,7 @@ describe('keys in the database', () => {
     expect((await fetch(`${server.issuer}/.well-known/jwks.json`)).status).toBe(200);
   });
 
-  it.runIf(onPostgres)('that one replica rotates are in force on another within a second', async () => {
+  it.runIf(onPostgres)('that one replica rotates are in force on another, which hears of them', async () => {
     const settings = {
       ...defaultSettings,
       JWT_ISSUER: server.issuer,
@@ -279,7 +284,7 @@ describe('keys in the database', () => {
           const there = await kidsOf(other);
           return kids.every((kid) => there.includes(kid));
         };
-        await eventually(published, 'the other replica publishes them', 1000);
+        await eventually(published, 'the other replica publishes them', 10_000);
       }
       const token = await issue(machine);
       const jwks = await jwksOf(other);
@@ -290,7 +295,7 @@ describe('keys in the database', () => {
         await eventually(
           async () => (await kidsOf(address)).includes(keys[0]?.kid as string),
           `${address} hears of it`,
-          1000,
+          10_000,
         );
     } finally {
       await replica.stop();

@@ -136,7 +136,11 @@ describe('the audit log tells', () => {
     expect([actor, via]).toEqual([['user', owner.id], { apiKeyId: key.id }]);
     expect([shown.by, shown.client]).toEqual(['api_key', null]);
     expect((await key.request('get', '/users')).status).toBe(403);
-    const refusals = await server.database.db('auditLogs').where({ action: 'authorization.refuse' }).select('meta');
+    const refusals = await server.database
+      .db('auditLogs')
+      .where({ action: 'authorization.refuse' })
+      .orderBy('id')
+      .select('meta');
     expect(refusals.at(-1)?.meta).toMatchObject({ operation: 'listUsers', via: { apiKeyId: key.id } });
   });
 

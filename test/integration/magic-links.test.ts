@@ -6,6 +6,7 @@ import { forgotPassword, resetPassword } from '../../src/auth/password.commands.
 import { freshCode, setUpTotp, shownCode } from '../support/authenticator.ts';
 import { Browser, type Page, password, registerAccount } from '../support/browser.ts';
 import { callerOf, nobody, type TestCaller } from '../support/callers.ts';
+import { settleJobs } from '../support/dump.ts';
 import { eventually, mailCount, tokenOf, words } from '../support/requests.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 
@@ -304,6 +305,7 @@ it('MAGIC_LINK=false: there is no such way', async () => {
 
 it('nothing of it stays in the database', async () => {
   const { db } = server.database;
+  await settleJobs(db);
   await db('actionTokens')
     .where({ purpose: 'sign-in-link' })
     .update({ expiresAt: new Date(0) });

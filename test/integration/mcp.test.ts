@@ -20,14 +20,14 @@ import { startServer, type TestServer } from '../support/server.ts';
 
 let server: TestServer;
 let closed: TestServer;
-const closers: (() => void)[] = [];
+const closers: (() => unknown)[] = [];
 const trusted = getCACertificates('default');
 beforeAll(async () => {
   server = await startServer();
   closed = await startServer({ OPEN_RESOURCES: 'false' });
 });
 afterAll(async () => {
-  for (const close of closers) close();
+  for (const close of closers) await close();
   setDefaultCACertificates(trusted);
   await server.stop();
   await closed.stop();
@@ -262,7 +262,7 @@ describe('a resource that nobody registered', () => {
       AUTH_OIDC_AUDIENCE: 'plain,https://external.example.com/api',
       AUTH_OIDC_JWKS_URL: 'https://other.example.com/jwks',
     });
-    closers.push(() => void known.stop());
+    closers.push(() => known.stop());
     const { client_id } = await known.client({ redirect_uris: ['https://app.example.com/cb'] });
     await known.database.db('clients').where({ clientId: client_id }).update({
       clientId: 'https://document.example.com/client.json',

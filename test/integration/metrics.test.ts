@@ -45,8 +45,20 @@ const sample = async () => {
   server.app.metrics.refreshSamples();
 };
 
-/** More hashes at a time than the queue has room for. */
-const flood = () => Promise.all(Array.from({ length: 12 }, () => signIn()));
+/** More hashes at a time than the queue has room for: one runs, four wait, and the others are refused. */
+const flood = () => Promise.allSettled(Array.from({ length: 12 }, () => server.app.accounts.passwords.hash(password)));
+
+/** Looks while hashes run and wait, which may be over before it does. */
+const seesHashes = async (name: MetricName) => {
+  const sees = async () => {
+    const done = flood();
+    const seen = (await read(name)) ?? 0;
+    await done;
+    return seen > 0;
+  };
+  await eventually(sees, `${name} shows`);
+  expect(await read(name)).toBe(0);
+};
 
 /** While connections are held, as many as there are. */
 const whileHolding = async (count: number, look: () => Promise<void>) => {
@@ -96,7 +108,7 @@ const losesListening = async (name: 'db_listening' | 'cache_trusted') => {
     expect(await read(name)).toBe(0);
     point.tell?.(true);
   }
-  await eventually(async () => (await read(name)) === 1, 'and that it is over', 15_000);
+  await eventually(async () => (await read(name)) === 1, 'and that it is over');
 };
 
 interface Row {
@@ -163,23 +175,8 @@ const rows: Record<MetricName, Row> = {
       await sample();
     },
   },
-  password_hashes_running: {
-    looks: async () => {
-      // One alone may be over before anybody looks.
-      const done = flood();
-      await eventually(async () => ((await read('password_hashes_running')) ?? 0) > 0, 'one runs');
-      await done;
-      expect(await read('password_hashes_running')).toBe(0);
-    },
-  },
-  password_hashes_waiting: {
-    looks: async () => {
-      const done = flood();
-      await eventually(async () => ((await read('password_hashes_waiting')) ?? 0) > 0, 'one waits');
-      await done;
-      expect(await read('password_hashes_waiting')).toBe(0);
-    },
-  },
+  password_hashes_running: { looks: () => seesHashes('password_hashes_running') },
+  password_hashes_waiting: { looks: () => seesHashes('password_hashes_waiting') },
   password_hash_wait_seconds: { does: flood },
   password_hash_duration_seconds: { does: () => signIn() },
   password_hashes_refused_total: { does: flood },
@@ -195,7 +192,8 @@ const rows: Record<MetricName, Row> = {
   db_pool_size: { looks: async () => expect(await read('db_pool_size')).toBe(onPostgres ? 4 : 1) },
   db_pool_waiting: {
     looks: async () => {
-      expect(await read('db_pool_waiting')).toBe(0);
+      // What the service asks of its own accord may wait as well.
+      await eventually(async () => (await read('db_pool_waiting')) === 0, 'nobody waits');
       let waited: Promise<unknown> | undefined;
       await whileHolding(onPostgres ? 4 : 1, async () => {
         waited = server.database.db.raw('select 1').then();
@@ -238,7 +236,7 @@ const rows: Record<MetricName, Row> = {
       await relay?.cut().catch(() => {});
       await eventually(async () => (await read('redis_up', 'limits')) === 0, 'away');
       await relay?.restore();
-      await eventually(async () => (await read('redis_up', 'limits')) === 1, 'back', 15_000);
+      await eventually(async () => (await read('redis_up', 'limits')) === 1, 'back');
     },
     needsRedis: true,
   },
@@ -403,13 +401,22 @@ it('five hundred odd requests make no series that the first ones did not make', 
       .split('\n')
       .filter((line) => line && !line.startsWith('#'))
       .map((line) => line.slice(0, line.lastIndexOf(' ')));
-  await odd(50);
-  const before = new Set(await series());
-  await odd(500);
-  // What the clockwork does meanwhile is its own.
-  const added = (await series()).filter((name) => !before.has(name) && !/queue="every-|^db_|^job_|^nodejs_/.test(name));
-  expect(added).toEqual([]);
-}, 60_000);
+  const known = new Set<string>();
+  const added = async (count: number) => {
+    await odd(count);
+    // What the clockwork does meanwhile is its own.
+    const fresh = (await series()).filter(
+      (name) => !known.has(name) && !/queue="every-|^db_|^job_|^nodejs_/.test(name),
+    );
+    for (const name of fresh) known.add(name);
+    return fresh;
+  };
+  await added(50);
+  let last = await added(500);
+  // A busy machine has something new to tell of, but not each time.
+  for (let again = 0; last.length && again < 2; again++) last = await added(500);
+  expect(last).toEqual([]);
+}, 240_000);
 
 describe('who may read them', () => {
   const get = async (of: TestServer, headers: Record<string, string> = {}, port?: number) => {

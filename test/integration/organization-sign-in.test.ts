@@ -246,16 +246,22 @@ describe('a second factor', () => {
 it('what organizations ask costs a sign-in no query of its own', async () => {
   const plain = await person();
   const bound = await memberOf({ signInMethods: ['password'] }, {}, {});
-  const count = async (email: string) => {
+  const countOne = async (email: string) => {
     let queries = 0;
     const listener = () => {
       queries++;
     };
-    await signedIn(server, email);
     db().on('query', listener);
     expect((await login(email)).status).toBe(200);
     db().removeListener('query', listener);
     return queries;
+  };
+  /** The least of several: what the service asks of its own accord may come in between. */
+  const count = async (email: string) => {
+    await signedIn(server, email);
+    const counts: number[] = [];
+    while (counts.length < 10) counts.push(await countOne(email));
+    return Math.min(...counts);
   };
   expect(Math.abs((await count(plain.email)) - (await count(bound.email)))).toBeLessThanOrEqual(1);
 });

@@ -327,12 +327,12 @@ describe('Who may do what to an organization', () => {
     expect(await outcome(machine, 'patch', `/organizations/${a}`, { name: 'x' })).toBe(missing);
   });
 
-  it('ends where something is denied', async () => {
+  it.each(['organization', 'any', '*'])('ends where something is denied in the scope %s', async (scope) => {
     const one = await someManager();
     await addMember(server, a, one.id);
     await addMember(server, child, one.id);
     await grantRole(server, { userId: one.id }, 'manager', { organizationId: a });
-    await grantPermission(server, { userId: one.id }, 'organizations:read:organization', {
+    await grantPermission(server, { userId: one.id }, `organizations:read:${scope}`, {
       effect: 'deny',
       organizationId: child,
     });

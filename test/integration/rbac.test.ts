@@ -413,6 +413,23 @@ describe('a grant', () => {
         [409, 'not_a_member'],
       ],
       [
+        'of what has another name',
+        async () => [`users/${await newUser()}/permissions`, { permission: 'teams:read:any', effect: 'deny' }],
+        [400, 'invalid_request'],
+      ],
+      [
+        'of what is one’s own, in an organization',
+        async () => [
+          `users/${await newUser()}/permissions`,
+          {
+            permission: 'users:write:own',
+            effect: 'deny',
+            organizationId: (await makeOrganization(server)).id,
+          },
+        ],
+        [400, 'invalid_request'],
+      ],
+      [
         'where the group does not lie',
         async () => [
           `groups/${(await makeGroup(server, { organizationId: (await makeOrganization(server)).id })).id}/roles`,

@@ -242,7 +242,7 @@ describe('the mail about a new device', () => {
     expect(text).toMatch(/When: .* UTC/);
     const third = browserAt('89.160.20.113', 'curl/8');
     await app.signIn({ browser: third, email });
-    await expect.poll(() => mailsTo(email)).toHaveLength(2);
+    await expect.poll(() => mailsTo(email), { timeout: 20_000 }).toHaveLength(2);
     expect(mailsTo(email).some((mail) => mail.text.includes('Linköping, Sweden'))).toBe(true);
   });
 

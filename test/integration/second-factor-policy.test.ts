@@ -195,7 +195,7 @@ describe('risk', () => {
       for (let attempt = 0; attempt < 7; attempt++)
         expect(await rest(person.email, password)).toEqual(await rest(other.email, 'wrong'));
       const { reason } = (
-        await refusing.database.db('auditLogs').where({ targetId: person.id }).orderBy('at', 'desc').first('meta')
+        await refusing.database.db('auditLogs').where({ targetId: person.id }).orderBy('id', 'desc').first('meta')
       ).meta;
       expect(['risk', 'delayed', 'locked']).toContain(reason);
       const kept = await refusing.database.db('signIns').where({ userId: person.id, outcome: 'refuse' });

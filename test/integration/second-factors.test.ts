@@ -3,7 +3,7 @@ import { v7 as uuid } from 'uuid';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { forgotPassword, resetPassword } from '../../src/auth/password.commands.ts';
 import { useBackupCode } from '../../src/mfa/backup-codes.commands.ts';
-import { type Authenticator, freshCode, setUpTotp, shownCode } from '../support/authenticator.ts';
+import { type Authenticator, beginStep, freshCode, setUpTotp, shownCode } from '../support/authenticator.ts';
 import { Browser, password } from '../support/browser.ts';
 import { callerOf, giveRole, machineOf, requester, type TestCaller } from '../support/callers.ts';
 import { eventually, mailCount, tokenOf } from '../support/requests.ts';
@@ -53,6 +53,7 @@ describe('an authenticator app', () => {
       400,
       'invalid_code',
     ]);
+    await beginStep();
     const verified = await caller.request('post', '/mfa/totp/verify', { code: ` ${shownCode(json.secret, -1)} ` });
     expect(verified.status).toBe(200);
     const { backupCodes } = verified.json;
@@ -70,15 +71,21 @@ describe('an authenticator app', () => {
   it('takes no code twice, nor an older one than the last', async () => {
     const caller = await callerOf(server);
     const { json } = await caller.request('post', '/mfa/totp/enable');
-    const code = shownCode(json.secret);
+    await beginStep();
+    const [before, code, next, late] = [-1, 0, 1, 3].map((steps) => shownCode(json.secret, steps)) as [
+      string,
+      string,
+      string,
+      string,
+    ];
     expect((await caller.request('post', '/mfa/totp/verify', { code })).status).toBe(200);
     const validate = async (code: string) => outcome(await caller.request('post', '/mfa/totp/validate', { code }));
     // The code that turned it on, the one before it, the next one, and that again.
     expect(await validate(code)).toEqual([400, 'invalid_code']);
-    expect(await validate(shownCode(json.secret, -1))).toEqual([400, 'invalid_code']);
-    expect(await validate(shownCode(json.secret, 1))).toEqual([200, 'done']);
-    expect(await validate(shownCode(json.secret, 1))).toEqual([400, 'invalid_code']);
-    expect(await validate(shownCode(json.secret, 3))).toEqual([400, 'invalid_code']);
+    expect(await validate(before)).toEqual([400, 'invalid_code']);
+    expect(await validate(next)).toEqual([200, 'done']);
+    expect(await validate(next)).toEqual([400, 'invalid_code']);
+    expect(await validate(late)).toEqual([400, 'invalid_code']);
   });
 
   it('replayed at the same time, a code works once', async () => {
@@ -110,7 +117,10 @@ describe('an authenticator app', () => {
   it('is no longer set up after a quarter of an hour', async () => {
     const caller = await callerOf(server);
     const { json } = await caller.request('post', '/mfa/totp/enable');
-    await server.database.db('totpDevices').where({ id: json.id }).update({ expiresAt: new Date() });
+    await server.database
+      .db('totpDevices')
+      .where({ id: json.id })
+      .update({ expiresAt: new Date(Date.now() - 1000) });
     const late = await caller.request('post', '/mfa/totp/verify', { code: shownCode(json.secret) });
     expect(outcome(late)).toEqual([400, 'invalid_code']);
   });
@@ -140,7 +150,9 @@ describe('an authenticator app', () => {
     const path = `/mfa/devices/${factorId}`;
     const remove = async () => outcome(await request('delete', path, { code: await fresh({ id, secret }) }));
     expect(await remove()).toEqual([409, 'last_factor']);
-    await db('grants').where({ clientId }).update({ expiresAt: new Date() });
+    await db('grants')
+      .where({ clientId })
+      .update({ expiresAt: new Date(Date.now() - 1000) });
     expect(await remove()).toEqual([204, 'done']);
   });
 

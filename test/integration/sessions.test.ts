@@ -17,7 +17,7 @@ beforeAll(async () => {
   server = await startServer();
   moderator = await callerOf(server, { role: 'moderator' });
   admin = await callerOf(server, { role: 'admin' });
-}, 60_000);
+});
 afterAll(() => server.stop());
 
 const login = async (email: string) => {
@@ -103,7 +103,7 @@ describe('GET /sessions', () => {
       expect(status).toBe(200);
       next = json.refreshToken;
     };
-    const before = new Date(Date.now() - 50_000);
+    const before = new Date(Date.now() - 20_000);
     await db('sessions').where({ uid: sid }).update({ lastSeenAt: before });
     await refreshOnce();
     await new Promise((resolve) => setTimeout(resolve, 200));

@@ -1,5 +1,6 @@
 /** What a sign-in writes at its end is one statement, and so is what an exchange writes: either there is all of it, or nothing. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { between } from '../support/between.ts';
 import { Browser, makeAccount } from '../support/browser.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 import { openApplication, redirectUri } from '../support/tokens.ts';
@@ -64,7 +65,10 @@ it('one that was begun in a session is left as it is for the browser that shows 
   const stranger = new Browser(server.issuer);
   stranger.cookies.push(...browser.cookies.filter(({ name }) => !name.includes('session')));
   const rows = () =>
-    db('oidcPayloads').where({ model: 'Interaction' }).select('idHash', db.raw('xmin::text as version'));
+    db('oidcPayloads')
+      .where({ model: 'Interaction' })
+      .orderBy('idHash')
+      .select('idHash', db.raw('xmin::text as version'));
   const before = await rows();
   expect((await goOn(stranger)).status).toBe(400);
   expect(await rows()).toEqual(before);
@@ -112,19 +116,12 @@ it.each([
     (clientId: string) => server.database.db('signIns').where({ clientId }).update({ disownedAt: new Date() }),
   ],
 ])('nothing is left where meanwhile %s', async (_name, change) => {
-  const { db } = server.database;
   const { client, email, goOn } = await signIn();
   const { clientId } = { clientId: client.client_id };
   const before = await left(clientId);
-  let changed: Promise<unknown> | undefined;
-  // As soon as it is asked whether the Grant may be given without a question.
-  const meanwhile = ({ sql }: { sql: string }) => {
-    if (sql.includes('to_jsonb(trust)')) changed ??= change(clientId, email).then();
-  };
-  db.on('query', meanwhile);
-  const answer = await goOn().finally(() => db.removeListener('query', meanwhile));
-  expect(changed).toBeDefined();
-  await changed;
+  // When it is known whether the Grant may be given without a question.
+  const done = between(server, 'to_jsonb(trust)', () => change(clientId, email));
+  const answer = await goOn().finally(done);
   expect(whereTo(answer).get('code')).toBeNull();
   expect({ ...(await left(clientId)), grants: 0 }).toEqual(before);
 });
@@ -133,14 +130,10 @@ it('goes the longer way where the application has changed and is the operator’
   const { db } = server.database;
   const { client, goOn } = await signIn();
   const clientId = client.client_id;
-  let changed: Promise<unknown> | undefined;
-  const meanwhile = ({ sql }: { sql: string }) => {
-    if (sql.includes('to_jsonb(trust)'))
-      changed ??= db('clients').where({ clientId }).update({ updatedAt: new Date() }).then();
-  };
-  db.on('query', meanwhile);
-  const answer = await goOn().finally(() => db.removeListener('query', meanwhile));
-  await changed;
+  const done = between(server, 'to_jsonb(trust)', () =>
+    db('clients').where({ clientId }).update({ updatedAt: new Date() }),
+  );
+  const answer = await goOn().finally(done);
   expect(whereTo(answer).get('code')).toBeTruthy();
   expect(await left(clientId)).toEqual({ grants: 1, sessions: 1, codes: 1 });
 });

@@ -39,7 +39,7 @@ beforeAll(async () => {
   await make('of A, shut', a, false);
   await make('beneath A', child);
   await make('of B', b);
-}, 60_000);
+});
 afterAll(() => server.stop());
 
 const active = ['global', 'of A', 'beneath A', 'of B'];

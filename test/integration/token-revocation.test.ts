@@ -3,12 +3,14 @@ import { createHash, generateKeyPairSync } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose';
 import { v7 as uuid } from 'uuid';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { rotateKeys } from '../../src/keys/keys.commands.ts';
 import { registerAccount } from '../support/browser.ts';
 import { callerOf, machineOf, nobody, type TestCaller } from '../support/callers.ts';
-import { postJson, signedIn } from '../support/requests.ts';
+import { eventually, postJson, signedIn } from '../support/requests.ts';
 import { startServer, type TestServer } from '../support/server.ts';
 import { openApplication } from '../support/tokens.ts';
 
@@ -18,7 +20,7 @@ let operator: TestCaller;
 beforeAll(async () => {
   server = await startServer();
   operator = await callerOf(server, { role: 'operator' });
-}, 60_000);
+});
 afterAll(() => server.stop());
 
 const revoke = (body: unknown, caller = operator) => caller.request('POST', '/admin/tokens/revoke', body);
@@ -222,6 +224,25 @@ describe('signing keys', () => {
       await jwtVerify(token, keys, { issuer: server.issuer });
       expect(await status(`/users/${person.id}`, token)).toBe(200);
     }
+  });
+  it('with `now` are waited for by the clock: a timer may be early', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    try {
+      const { db } = server.database;
+      const signsFrom = new Date(Date.now() + 1000);
+      let done = false;
+      const rotation = rotateKeys(db, server.app.secrets, { type: 'operator' }, { now: true }).finally(() => {
+        done = true;
+      });
+      await eventually(async () => (await db('jwksKeys').where({ signsFrom })).length > 0, 'new keys');
+      await sleep(1500);
+      expect(done).toBe(false);
+      vi.setSystemTime(signsFrom);
+      await rotation;
+    } finally {
+      vi.useRealTimers();
+    }
+    await server.app.provider.reload();
   });
   it('rotated under use: no token fails to verify and no request fails', async () => {
     const person = await openPerson();

@@ -86,7 +86,10 @@ describe('/account/two-step', () => {
     expect([refused.status, secretOf(refused)]).toEqual([400, secretOf(page)]);
     expect(refused.html).toContain(words('problems.totpWrong'));
     expect(refused.html).toContain('value="Mine"');
-    await server.database.db('totpDevices').update({ expiresAt: new Date() }).whereNull('confirmedAt');
+    await server.database
+      .db('totpDevices')
+      .update({ expiresAt: new Date(Date.now() - 1000) })
+      .whereNull('confirmedAt');
     const late = await postForm(browser, `${path}/app/confirm`, { code: shownCode(secretOf(page)), name: 'Mine' });
     expect([late.status, late.html.includes(words('problems.totpExpired'))]).toEqual([400, true]);
     expect((await browser.go(`${path}/app`)).url.pathname).toBe(path);

@@ -15,7 +15,7 @@ let admin: TestCaller;
 beforeAll(async () => {
   server = await startServer();
   admin = await callerOf(server, { role: 'admin' });
-}, 60_000);
+});
 afterAll(() => server.stop());
 
 /** Somebody who is signed in everywhere that one can be. */

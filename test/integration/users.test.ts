@@ -25,7 +25,7 @@ beforeAll(async () => {
   callers['an admin without scope'] = await callerOf(server, { role: 'admin', scope: 'users:read:any' });
   callers['somebody else’s application'] = await callerOf(server, { scope: 'email', thirdParty: true });
   callers['a machine that reads'] = await machineOf(server, 'users:read:any');
-}, 60_000);
+});
 afterAll(() => server.stop());
 
 /** An account that nobody signs in to. */

@@ -10,6 +10,12 @@ const periodMs = 30_000;
 export const shownCode = (secret: string, steps = 0): string =>
   generateSync({ secret, epoch: Math.floor((Date.now() + steps * periodMs) / 1000) });
 
+/** Waits until what the app shows lasts for a while yet, for whoever counts on what it has shown before or will show after. */
+export const beginStep = async (): Promise<void> => {
+  const left = periodMs - (Date.now() % periodMs);
+  if (left < 5000) await new Promise((resolve) => setTimeout(resolve, left + 10));
+};
+
 /** A code that has surely not been used: the account forgets which ones were, as if time had passed. */
 export const freshCode = async ({ database: { db } }: TestServer, userId: string, secret: string): Promise<string> => {
   await db('totpDevices').where({ userId }).update({ lastStep: null });

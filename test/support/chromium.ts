@@ -1,4 +1,6 @@
 /** A real browser, and what every page of ours must keep to in it. */
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { AxeBuilder } from '@axe-core/playwright';
 import { type Browser, type BrowserContext, chromium, type Locator, type Page } from 'playwright-core';
 
@@ -15,6 +17,31 @@ const quiet = [
 /** The system's Chromium, without any traffic of its own. */
 export const launchChromium = (): Promise<Browser> =>
   chromium.launch({ executablePath: process.env.CHROMIUM_PATH ?? '/usr/bin/chromium', args: quiet });
+
+export interface Application {
+  redirectUri: string;
+  origin: string;
+  stop(): Promise<void>;
+}
+
+/**
+ * An application, as far as a browser sees it: a page where it sends people back. It has to be there: Playwright's routes are not
+ * asked where a redirect leads, so that a name that nobody has is looked up, and what comes of that depends on the network.
+ */
+export const startApplication = async (): Promise<Application> => {
+  const server = createServer((_, response) => response.setHeader('content-type', 'text/html').end('back'));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return {
+    redirectUri: `${origin}/callback`,
+    origin,
+    stop: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+};
 
 /** Writes down what must not happen: requests to other origins, failed files, and whatever the console complains of. */
 export const watch = (context: BrowserContext, origins: string[]): string[] => {
@@ -36,27 +63,53 @@ export const watch = (context: BrowserContext, origins: string[]): string[] => {
   return found;
 };
 
+/** axe-core's rules that look at colours. */
+const colorRules = ['color-contrast', 'link-in-text-block'];
 const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
+
+interface Violation {
+  id: string;
+  help: string;
+  nodes: { html: string }[];
+}
+const linesOf = (violations: Violation[]): string[] =>
+  violations.flatMap(({ id, help, nodes }) => nodes.map(({ html }) => `${id}: ${help}: ${html}`));
 
 /** What axe-core finds: one line for each rule and element. */
 export const axe = async (page: Page): Promise<string[]> => {
+  // After a click a page may be there in part.
+  await page.waitForLoadState();
+  const builder = new AxeBuilder({ page }).options({ resultTypes: ['violations'] }).withTags(tags);
   // Without frames there is nothing to merge, for which axe would open a second page.
-  const { violations } = await new AxeBuilder({ page }).withTags(tags).setLegacyMode().analyze();
-  return violations.flatMap(({ id, help, nodes }) => nodes.map(({ html }) => `${id}: ${help}: ${html}`));
+  return linesOf((await builder.setLegacyMode().analyze()).violations);
+};
+
+/**
+ * What `axe` finds on the same page in another scheme, which can be about colours alone: `prefers-color-scheme` changes nothing else,
+ * and all at once where motion is reduced.
+ * To load axe-core again would take longer than to run it.
+ */
+export const axeColors = async (page: Page): Promise<string[]> => {
+  const options = { runOnly: colorRules, resultTypes: ['violations'] };
+  return linesOf(await page.evaluate(`axe.run(${JSON.stringify(options)}).then(({ violations }) => violations)`));
 };
 
 /** How many pixels are out of reach sideways. */
-export const overflow = (page: Page): Promise<number> =>
-  page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth');
+export const overflow = async (page: Page): Promise<number> => {
+  await page.waitForLoadState();
+  return page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth');
+};
 
 /** Controls smaller than 24 pixels (WCAG 2.5.8), and buttons and fields lower than 44. */
-export const smallTargets = (page: Page): Promise<string[]> =>
-  page.evaluate(`[...document.querySelectorAll('a, button, input, select, textarea, summary')].flatMap((element) => {
+export const smallTargets = async (page: Page): Promise<string[]> => {
+  await page.waitForLoadState();
+  return page.evaluate(`[...document.querySelectorAll('a, button, input, select, textarea, summary')].flatMap((element) => {
     const { width, height } = element.getBoundingClientRect();
     if (element.type === 'hidden' || element.closest('.unseen') || !element.checkVisibility()) return [];
     const least = element.matches('button, .button, input, select, textarea') ? 44 : 24;
     return height < least || width < 24 ? [Math.round(width) + 'x' + Math.round(height) + ' ' + element.outerHTML.slice(0, 120)] : [];
   })`);
+};
 
 /** The id, else the tag, of what has the focus. */
 export const focused = (page: Page): Promise<string> =>

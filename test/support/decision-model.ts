@@ -155,7 +155,8 @@ export const modelMay = (
     related.some((ids) =>
       about.some(
         ({ effect, scope, place }) =>
-          effect === 'deny' && ['organization', '*'].includes(scope) && (place === null || ids.includes(place)),
+          effect === 'deny' &&
+          (place === null ? ['organization', '*'].includes(scope) : ids.includes(place) && scope !== 'own'),
       ),
     ) ||
     (!isMine &&

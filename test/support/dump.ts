@@ -69,7 +69,7 @@ const makeDigesting = async (db: Db): Promise<void> => {
 
 /** Waits until no job is under way that a request gave rise to. */
 export const settleJobs = async (db: Db): Promise<void> => {
-  for (let attempt = 0; attempt < 400; attempt++) {
+  for (let attempt = 0; attempt < 1200; attempt++) {
     const { rows } = (await db.raw(
       `select 1 from pgboss.job where name in ('mail', 'sms', 'mail-request', 'code-request', 'backchannel-logout')
          and state in ('created', 'active') limit 1`,

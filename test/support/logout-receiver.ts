@@ -29,7 +29,7 @@ export const startLogoutReceiver = (): Promise<LogoutReceiver> =>
         uri: `http://127.0.0.1:${(server.address() as AddressInfo).port}/logout`,
         tokens,
         answers,
-        received: async (count, ms = 10_000) => {
+        received: async (count, ms = 30_000) => {
           for (const end = Date.now() + ms; tokens.length < count; ) {
             if (Date.now() > end) throw new Error(`${tokens.length} logout tokens instead of ${count}`);
             await new Promise((resolve) => setTimeout(resolve, 50));

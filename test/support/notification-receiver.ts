@@ -49,7 +49,7 @@ export const startNotificationReceiver = (): Promise<NotificationReceiver> =>
         notifications,
         answers,
         received: async (count) => {
-          for (const end = Date.now() + 15_000; notifications.length < count; ) {
+          for (const end = Date.now() + 40_000; notifications.length < count; ) {
             if (Date.now() > end) throw new Error(`${notifications.length} notifications instead of ${count}`);
             await new Promise((resolve) => setTimeout(resolve, 50));
           }

@@ -1,5 +1,6 @@
 /** A TCP relay in front of a server, to take that server away and give it back. */
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
+import { freePort } from './ports.ts';
 
 export interface Relay {
   port: number;
@@ -31,9 +32,17 @@ export const openRelay = async (host: string, port: number): Promise<Relay> => {
       });
     }
   });
-  const listen = (at: number) => new Promise<void>((resolve) => server.listen(at, '127.0.0.1', resolve));
-  await listen(0);
-  const { port: own } = server.address() as AddressInfo;
+  // One that nobody else is given while the relay is cut.
+  const own = await freePort();
+  const listen = () =>
+    new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(own, '127.0.0.1', () => {
+        server.off('error', reject);
+        resolve();
+      });
+    });
+  await listen();
   return {
     port: own,
     cut: () =>
@@ -43,7 +52,7 @@ export const openRelay = async (host: string, port: number): Promise<Relay> => {
       }),
     restore: () => {
       isSilent = false;
-      return listen(own);
+      return listen();
     },
     silence: () => {
       isSilent = true;

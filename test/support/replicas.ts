@@ -6,6 +6,7 @@ import { loadConfig } from '../../src/config.ts';
 import { close, listen } from '../../src/http/server.ts';
 import { createLog } from '../../src/log.ts';
 import { defaultSettings, type TestServer } from './server.ts';
+import { countingInRedis } from './test-redis.ts';
 
 export interface Replica {
   app: App;
@@ -32,8 +33,10 @@ export const startReplica = async (
     ...(REDIS_URL ? { REDIS_URL, REDIS_KEY_PREFIX } : {}),
     ...settings,
   });
-  const app = await createApp({ config, database, log: createLog('silent') });
+  const app = await countingInRedis(config.REDIS_URL, () => createApp({ config, database, log: createLog('silent') }));
   const { server, port } = await listen(app.handler, 0, '127.0.0.1');
+  // A test may be busy with something else for longer than a connection may be idle.
+  server.keepAliveTimeout = 60_000;
   return {
     app,
     database,

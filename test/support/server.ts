@@ -10,6 +10,7 @@ import { createTestDatabase, onPostgres, type TestDatabase } from './database.ts
 import { defaultSettings } from './default-settings.ts';
 import { freePort } from './ports.ts';
 import { recordQueries } from './query-shapes.ts';
+import { countingInRedis, testRedisUrl } from './test-redis.ts';
 
 export interface TestServer {
   app: App;
@@ -47,18 +48,16 @@ export const startServer = async (
   const config = loadConfig({
     ...defaultSettings,
     JWT_ISSUER: origin,
-    ...(process.env.TEST_REDIS_URL
-      ? { REDIS_URL: process.env.TEST_REDIS_URL, REDIS_KEY_PREFIX: `test:${uuid()}:` }
-      : {}),
+    ...(testRedisUrl ? { REDIS_URL: testRedisUrl, REDIS_KEY_PREFIX: `test:${uuid()}:` } : {}),
     ...settings,
   });
-  const app = await createApp({
-    config,
-    database: await recordQueries(database),
-    log: options.log ?? createLog(config.LOG_LEVEL),
-  });
+  const log = options.log ?? createLog(config.LOG_LEVEL);
+  const recorded = await recordQueries(database);
+  const app = await countingInRedis(config.REDIS_URL, () => createApp({ config, database: recorded, log }));
   const replicas = onPostgres ? (options.replicas ?? Number(process.env.TEST_REPLICAS ?? 1)) : 1;
   const { server, port } = await listen(app.handler, replicas > 1 ? 0 : wanted, '127.0.0.1');
+  // A test may be busy with something else for longer than a connection may be idle.
+  server.keepAliveTimeout = 60_000;
   await app.jobs.start();
   let stopReplicas = async (): Promise<void> => {};
 

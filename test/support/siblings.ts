@@ -6,6 +6,7 @@ import { close, listen } from '../../src/http/server.ts';
 import { createLog } from '../../src/log.ts';
 import { defaultSettings } from './default-settings.ts';
 import type { TestServer } from './server.ts';
+import { countingInRedis } from './test-redis.ts';
 
 export interface Sibling {
   app: App;
@@ -28,7 +29,10 @@ export const startSibling = async (
     ...settings,
   });
   try {
-    const app = await createApp({ config, database: own ?? shared, log: createLog('silent') });
+    const database = own ?? shared;
+    const app = await countingInRedis(config.REDIS_URL, () =>
+      createApp({ config, database, log: createLog('silent') }),
+    );
     const { server, port } = await listen(app.handler, 0, '127.0.0.1');
     // A test may be busy with something else for longer than a connection may be idle.
     server.keepAliveTimeout = 60_000;

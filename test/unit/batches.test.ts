@@ -75,7 +75,7 @@ describe('inBatches', () => {
     const late = ask(4);
     await settle();
     expect(sizes()).toEqual([3]);
-    await expect.poll(sizes).toEqual([3, 1]);
+    await expect.poll(sizes, { timeout: 20_000 }).toEqual([3, 1]);
     batches[1]?.end();
     expect(await late).toBe(40);
     batches[0]?.end();

@@ -9,6 +9,9 @@ import { afterEach, expect, it, vi } from 'vitest';
 import { registerWithConsul } from '../../adapters/consul.ts';
 import { createLog } from '../../src/log.ts';
 import { makeCertificate } from '../support/certificates.ts';
+import { freePort } from '../support/ports.ts';
+
+const soon = { timeout: 30_000 };
 
 const servers: (Server | TlsServer)[] = [];
 afterEach(() => {
@@ -98,25 +101,25 @@ it('writes an IPv6 host in brackets', async () => {
 });
 
 it('does not wait for an agent that is away, and registers when it is back', async () => {
-  const { port } = await startAgent();
-  servers.splice(0).forEach((server) => void server.close());
+  const port = await freePort();
   const { log, warnings } = createRecorder();
   const deregister = await registerWithConsul({ ...instance, address: `http://127.0.0.1:${port}`, log });
   expect(warnings).toHaveLength(1);
   const agent = await startAgent({ port });
-  await vi.waitFor(() => expect(agent.requests).toHaveLength(1), { timeout: 5000 });
+  await vi.waitFor(() => expect(agent.requests).toHaveLength(1), soon);
   await deregister();
   expect(agent.requests.map(({ url }) => url?.split(/[/?]/)[4])).toEqual(['register', 'deregister']);
 });
 
 it('tries again after an error of the agent, until it is stopped', async () => {
-  const agent = await startAgent({ statuses: [500, 500, 500, 500, 500] });
+  const agent = await startAgent({ statuses: Array(50).fill(500) });
   const { log, warnings } = createRecorder();
   const deregister = await registerWithConsul({ ...instance, address: `http://127.0.0.1:${agent.port}`, log });
-  await vi.waitFor(() => expect(agent.requests).toHaveLength(2), { timeout: 5000 });
+  await vi.waitFor(() => expect(agent.requests.length).toBeGreaterThanOrEqual(2), soon);
   await deregister();
   expect(agent.requests.at(-1)?.url).toContain('deregister');
-  expect(warnings).toHaveLength(3);
+  // Each request has failed, the last one too.
+  expect(warnings).toHaveLength(agent.requests.length);
 });
 
 it('shows its token, sends its tags, and never logs the token', async () => {
@@ -145,10 +148,10 @@ it('registers again with an agent that has forgotten it, as one that was replace
   const { log } = createRecorder();
   const address = `http://127.0.0.1:${agent.port}`;
   const deregister = await registerWithConsul({ ...instance, address, recheckMs: 20, log });
-  await vi.waitFor(() => expect(agent.requests.length).toBeGreaterThan(2));
+  await vi.waitFor(() => expect(agent.requests.length).toBeGreaterThan(2), soon);
   expect(agent.requests.filter(({ method }) => method === 'PUT')).toHaveLength(1);
   agent.services.clear();
-  await vi.waitFor(() => expect(agent.services).toEqual(new Set(['countersign-a/1'])));
+  await vi.waitFor(() => expect(agent.services).toEqual(new Set(['countersign-a/1'])), soon);
   await deregister();
   expect(agent.services).toEqual(new Set());
 });

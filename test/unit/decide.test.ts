@@ -235,15 +235,15 @@ describe('names what decided', () => {
     { permission: 'users:*:any', effect: 'allow', role: 'admin', groupId: 'g1' },
     { permission: 'notes:read:any', effect: 'allow', role: 'editor', organizationId: 'o1' },
     { permission: 'notes:write:organization', effect: 'deny', organizationId: 'o1' },
+    { permission: 'notes:close:any', effect: 'deny', organizationId: 'o1' },
     { permission: 'keys:read:any', effect: 'deny', role: undefined as never },
   ] as const;
+  const insideO1 = ['notes:read:organization', '!notes:write:organization', '!notes:close:organization'];
   const subject: SubjectFacts = {
     roles: ['admin'],
     rank: 50,
     permissions: ['users:*:any', '!keys:read:any'],
-    organizations: [
-      { id: 'o1', roles: ['editor'], rank: 50, permissions: ['notes:read:organization', '!notes:write:organization'] },
-    ],
+    organizations: [{ id: 'o1', roles: ['editor'], rank: 50, permissions: insideO1 }],
     grants,
   };
   const ask = (action: string, resource: Question['resource'], extra: Partial<Parameters<typeof decide>[1]> = {}) =>
@@ -287,6 +287,16 @@ describe('names what decided', () => {
         rule: 'denial',
         permission: 'notes:write:organization',
         granted: 'notes:write:organization',
+        organizationId: 'o1',
+      },
+    ],
+    [
+      'a denial of everything in an organization',
+      ask('close', { type: 'notes', ...inO1 }),
+      {
+        rule: 'denial',
+        permission: 'notes:close:organization',
+        granted: 'notes:close:any',
         organizationId: 'o1',
       },
     ],

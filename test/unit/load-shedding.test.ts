@@ -3,7 +3,7 @@ import { createServer, request } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Koa from 'koa';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { createLoadShedding, createMemoryLook, createShedding, type Load } from '../../src/http/load-shedding.ts';
 import { close, listen } from '../../src/http/server.ts';
 import { prepareRequest } from '../../src/provider/requests.ts';
@@ -79,6 +79,7 @@ it('idle connections make way when there are as many as there may be', async () 
 describe('the middleware', () => {
   const undo: (() => unknown)[] = [];
   afterEach(async () => {
+    vi.useRealTimers();
     for (const one of undo.splice(0)) await one();
   });
 
@@ -139,6 +140,8 @@ describe('the middleware', () => {
     await sleep(50);
     return socket;
   };
+  /** How long somebody has been sending is told by this clock, which a pause of the machine does not move then. */
+  const stopClock = () => void vi.useFakeTimers({ toFake: ['performance'] });
   const slow = 'GET /slow HTTP/1.1\r\nHost: x\r\n\r\n';
   const halfBody = 'POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf';
 
@@ -152,6 +155,7 @@ describe('the middleware', () => {
   });
 
   it('has who sends a body slowly make way for who has sent theirs', async () => {
+    stopClock();
     const { port, counted } = await start();
     const sender = await begin(port, halfBody);
     const closed = new Promise((resolve) => sender.once('close', resolve));
@@ -159,20 +163,21 @@ describe('the middleware', () => {
     // They have a moment for it, and do not count before.
     expect((await get(port, '/')).status).toBe(200);
     expect(counted).toEqual([]);
-    await sleep(1100);
+    vi.advanceTimersByTime(1100);
     expect((await get(port, '/')).status).toBe(200);
     await closed;
     expect(counted).toEqual(['slow_sender']);
   });
 
   it('whoever had to make way takes up no place any more, in whatever form they were sending', async () => {
+    stopClock();
     const { port, counted } = await start();
     const form = 'Content-Type: application/x-www-form-urlencoded';
     for (const line of ['X-Nothing: 1', form]) {
       const half = halfBody.replace('Host: x', `Host: x\r\n${line}`);
       await begin(port, half);
       await begin(port, half);
-      await sleep(1100);
+      vi.advanceTimersByTime(1100);
       for (let count = 0; count < 4; count++) expect([line, (await get(port, '/')).status]).toEqual([line, 200]);
     }
     expect(new Set(counted)).toEqual(new Set(['slow_sender']));

@@ -5,6 +5,7 @@ import { SMTPServer, type SMTPServerOptions } from 'smtp-server';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createDevMailbox, createMailer, type Mail, type Mailer, noMailer } from '../../adapters/mailer.ts';
 import { createLog } from '../../src/log.ts';
+import { freePort } from '../support/ports.ts';
 
 const log = createLog('silent');
 const mail: Mail = { to: 'ada@example.com', subject: 'Grüße', text: 'Plain words', html: '<p>Rich words</p>' };
@@ -107,9 +108,7 @@ describe('SMTP', () => {
   });
 
   it('fails when nothing listens, and delivers once something does', async () => {
-    const server = createServer();
-    const port = await portOf(server);
-    await new Promise((resolve) => server.close(resolve));
+    const port = await freePort();
     const mailer = mailerTo(`smtp://127.0.0.1:${port}`);
     expect(await failureOf(mailer.deliver(mail))).toMatchObject({ code: 'ESOCKET' });
     const smtp = new SMTPServer({ authOptional: true, disabledCommands: ['STARTTLS'], logger: false });

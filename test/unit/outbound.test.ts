@@ -179,8 +179,10 @@ describe('a name', () => {
     const fetched = createOutboundFetch({ allow: [], resolve })(`https://rebind.example:${port}/`, {
       signal: controller.signal,
     });
+    const refusal = refusalOf(fetched);
+    await expect.poll(asked, { timeout: 20_000 }).toBe(1);
     setTimeout(() => controller.abort(new Error('enough')), 200);
-    expect(await refusalOf(fetched)).not.toBe('answered');
+    expect(await refusal).not.toBe('answered');
     expect([asked(), connections]).toEqual([1, before]);
   });
 

@@ -1,7 +1,7 @@
 /** A Redis that takes commands and answers none costs one command its time limit, not every one. */
 import { type AddressInfo, createServer, type Socket } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, expect, it } from 'vitest';
+import { Worker } from 'node:worker_threads';
+import { afterEach, expect, it, vi } from 'vitest';
 import { PatientRedis } from '../../adapters/patient-redis.ts';
 
 const undo: (() => unknown)[] = [];
@@ -43,25 +43,33 @@ const fakeRedis = async () => {
   };
 };
 
+/** Far more than an answer takes; what is not answered is waited for less. */
+const answeredMs = 20_000;
+const silentMs = 50;
+
 it('is left alone after a command that was not answered, and tried with one command after a while', async () => {
   const fake = await fakeRedis();
   const redis = new PatientRedis(fake.port, '127.0.0.1', {
-    commandTimeout: 50,
+    commandTimeout: answeredMs,
     maxRetriesPerRequest: 0,
     enableOfflineQueue: false,
   });
   redis.on('error', () => {});
   undo.unshift(() => redis.disconnect());
   await new Promise((resolve) => redis.once('ready', resolve));
+  // What is left alone for a while is so for as long as this clock stands still.
+  vi.useFakeTimers({ toFake: ['performance'] });
+  undo.push(() => vi.useRealTimers());
   expect(await redis.get('a')).toBe('OK');
 
   fake.silence();
+  redis.options.commandTimeout = silentMs;
   await expect(redis.get('a')).rejects.toThrow('Command timed out');
   const before = fake.commands();
   for (let count = 0; count < 20; count++) await expect(redis.get('a')).rejects.toThrow('left alone');
   expect(fake.commands()).toBe(before);
 
-  await sleep(1050);
+  vi.advanceTimersByTime(1050);
   // Of many at the same time one tries.
   const tried = await Promise.allSettled(Array.from({ length: 20 }, () => redis.get('a')));
   const reasons = tried.map((one) => (one.status === 'rejected' ? (one.reason as Error).message : ''));
@@ -69,7 +77,40 @@ it('is left alone after a command that was not answered, and tried with one comm
   expect(fake.commands()).toBe(before + 1);
 
   fake.thaw();
-  await sleep(1050);
+  redis.options.commandTimeout = answeredMs;
+  vi.advanceTimersByTime(1050);
   expect(await redis.get('a')).toBe('OK');
   expect(await redis.get('a')).toBe('OK');
+});
+
+/** Answers while this process does something else, and says in the cell when it has. */
+const elsewhere = `
+  const { createServer } = require('node:net');
+  const { parentPort, workerData: cell } = require('node:worker_threads');
+  const answered = () => {
+    Atomics.store(cell, 0, 1);
+    Atomics.notify(cell, 0);
+  };
+  createServer((socket) => {
+    socket.on('data', (data) => socket.write('+OK\\r\\n'.repeat(data.toString().match(/\\*\\d+\\r\\n\\$/g).length), answered));
+    socket.on('error', () => {});
+  }).listen(0, '127.0.0.1', function () {
+    parentPort.postMessage(this.address().port);
+  });`;
+
+it('is not blamed for the time in which the process itself was too busy to read its answer', async () => {
+  const cell = new Int32Array(new SharedArrayBuffer(8));
+  const worker = new Worker(elsewhere, { eval: true, workerData: cell });
+  undo.push(() => worker.terminate());
+  const port = await new Promise<number>((resolve) => worker.once('message', resolve));
+  const redis = new PatientRedis(port, '127.0.0.1', { commandTimeout: answeredMs, maxRetriesPerRequest: 0 });
+  redis.on('error', () => {});
+  undo.unshift(() => redis.disconnect());
+  await new Promise((resolve) => redis.once('ready', resolve));
+  redis.options.commandTimeout = silentMs;
+  Atomics.store(cell, 0, 0);
+  const answer = redis.get('a');
+  Atomics.wait(cell, 0, 0, answeredMs);
+  Atomics.wait(cell, 1, 0, 2 * silentMs);
+  expect(await answer).toBe('OK');
 });

@@ -63,14 +63,14 @@ export const answerPreflight = (ctx: Koa.Context): void => {
   ctx.status = 204;
 };
 
-export interface MetadataDocuments {
+export interface DiscoveryDocuments {
   middleware: Koa.Middleware;
   /** What is at a path now; undefined where there is nothing, or it is yet to be built, which the middleware does. */
   find(path: string): PrebuiltDocument | undefined;
 }
 
 /** @param provider the instance that serves now: the bytes are made at the first request that finds it there */
-export const createMetadataDocuments = (provider: () => Provider): MetadataDocuments => {
+export const createDiscoveryDocuments = (provider: () => Provider): DiscoveryDocuments => {
   const building = new WeakMap<Provider, Promise<Documents>>();
   const built = new WeakMap<Provider, Documents>();
   const documentsOf = (instance: Provider) => {

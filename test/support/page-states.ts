@@ -1,25 +1,11 @@
-/**
- * Every page as the service serves it, in English and in Arabic: axe-core in light and dark (English), reflow at 320 pixels (which
- * is 1280 at 400 % zoom), the size of what is pressed, `lang` and `dir`. SCREENSHOTS=1 also takes pictures of each, at
- * three widths and in both schemes, in artifacts/screenshots/.
- */
-import { mkdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+/** Every page as the service serves it, each with what leads there. `describePages` looks at them. */
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { v7 as uuid } from 'uuid';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { expect } from 'vitest';
 import { createSetupToken } from '../../src/auth/administrators.commands.ts';
-import { password, registerAccount } from '../support/browser.ts';
-import { axe, launchChromium, overflow, smallTargets, watch } from '../support/chromium.ts';
-import { startServer, type TestServer } from '../support/server.ts';
-
-const root = fileURLToPath(new URL('../../', import.meta.url));
-const pictures = process.env.SCREENSHOTS ? join(root, 'artifacts/screenshots') : undefined;
-const widths = [320, 390, 1280];
-const phone = { width: 390, height: 844 };
-/** 1280 x 1024 at 400 %. */
-const zoomed = { width: 320, height: 256 };
+import { makeAccount, password, registerAccount } from './browser.ts';
+import { launchChromium } from './chromium.ts';
+import { startServer, type TestServer } from './server.ts';
 
 const longName = 'Hubert Blaine Wolfeschlegelsteinhausenbergerdorff';
 const longApp = 'The Royal Society for the Encouragement of Arts, Manufactures and Commerce';
@@ -28,23 +14,33 @@ let server: TestServer;
 /** One with the limits that people meet. */
 let limited: TestServer;
 let browser: Browser;
-/** Cookies of somebody who is signed in, and has let the demo app in. */
-let member: Awaited<ReturnType<BrowserContext['storageState']>>;
-beforeAll(async () => {
-  if (pictures) mkdirSync(pictures, { recursive: true });
-  server = await startServer();
-  limited = await startServer({ RATE_LIMIT_FACTOR: '1' });
-  browser = await launchChromium();
+
+export interface Site {
+  browser: Browser;
+  /** Cookies of somebody who is signed in, and has let the demo app in. */
+  member: Awaited<ReturnType<BrowserContext['storageState']>>;
+  origins: string[];
+}
+
+/** Starts what the states are opened in; one at a time. */
+export const openSite = async (): Promise<Site> => {
+  [server, limited, browser] = await Promise.all([
+    startServer(),
+    startServer({ RATE_LIMIT_FACTOR: '1' }),
+    launchChromium(),
+  ]);
   const context = await browser.newContext();
   await signInToDemo(await context.newPage());
-  member = await context.storageState();
+  const member = await context.storageState();
   await context.close();
-});
-afterAll(async () => {
+  return { browser, member, origins: [server.issuer, limited.issuer] };
+};
+
+export const closeSite = async (): Promise<void> => {
   await browser?.close();
   await limited?.stop();
   await server?.stop();
-});
+};
 
 const go = (page: Page, path: string) => page.goto(server.issuer + path);
 const send = (page: Page, form = 'form:has(.primary)') => page.click(`${form} button:not([type=button]) >> nth=0`);
@@ -61,7 +57,7 @@ const mailedLink = async (email: string, path: string): Promise<string> => {
       .filter(({ to }) => to === email)
       .flatMap(({ links }) => links)
       .find((link) => link.startsWith(`${server.issuer}${path}?`));
-  await expect.poll(find, { timeout: 10_000 }).toBeDefined();
+  await expect.poll(find, { timeout: 20_000 }).toBeDefined();
   return find() as string;
 };
 
@@ -84,14 +80,14 @@ const signIn = async (page: Page, email: string, path = '/demo/sign-in') => {
 
 /** Somebody who has let the demo app in. */
 const signInToDemo = async (page: Page) => {
-  const email = await registerAccount(server);
+  const email = await makeAccount(server);
   await signIn(page, email);
   await send(page);
   await page.waitForURL('**/demo');
   return email;
 };
 
-interface State {
+export interface State {
   /** `view`, or `view` and what is the matter with it; also the picture's name. */
   name: string;
   /** A key under `errors`, for error pages. */
@@ -101,7 +97,7 @@ interface State {
   open(page: Page): Promise<unknown>;
 }
 
-const states: State[] = [
+export const states: State[] = [
   { name: 'home', open: (page) => go(page, '/') },
   {
     name: 'home signed in',
@@ -124,7 +120,7 @@ const states: State[] = [
   {
     name: 'demo-home denied',
     open: async (page) => {
-      await signIn(page, await registerAccount(server));
+      await signIn(page, await makeAccount(server));
       await send(page, 'form[action$="/abort"]');
       await page.waitForSelector('[role=status]');
     },
@@ -200,7 +196,7 @@ const states: State[] = [
   {
     name: 'sign-in after a reset',
     open: async (page) => {
-      const email = await registerAccount(server);
+      const email = await makeAccount(server);
       await go(page, '/demo/sign-in');
       await go(page, '/forgot');
       await fill(page, { email });
@@ -278,7 +274,7 @@ const states: State[] = [
   {
     name: 'reset',
     open: async (page) => {
-      const email = await registerAccount(server);
+      const email = await makeAccount(server);
       await go(page, '/forgot');
       await fill(page, { email });
       await send(page);
@@ -288,7 +284,7 @@ const states: State[] = [
   {
     name: 'reset with an error',
     open: async (page) => {
-      const email = await registerAccount(server);
+      const email = await makeAccount(server);
       await go(page, '/forgot');
       await fill(page, { email });
       await send(page);
@@ -313,7 +309,7 @@ const states: State[] = [
   {
     name: 'consent',
     open: async (page) => {
-      await signIn(page, await registerAccount(server));
+      await signIn(page, await makeAccount(server));
       await page.waitForSelector('.grants');
     },
   },
@@ -475,60 +471,3 @@ const states: State[] = [
     },
   },
 ];
-
-const check = async (page: Page, locale: string): Promise<string[]> => {
-  const found: string[] = [];
-  const note = (what: string, lines: string[]) => found.push(...lines.map((line) => `${what}: ${line}`));
-  // What axe-core looks for is the same in every language; the gallery has pages from right to left.
-  for (const colorScheme of locale === 'en' ? (['light', 'dark'] as const) : []) {
-    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
-    note(colorScheme, await axe(page));
-  }
-  await page.setViewportSize(zoomed);
-  const pixels = await overflow(page);
-  if (pixels > 0) note('320 pixels wide', [`scrolls sideways by ${pixels}`]);
-  note('small', await smallTargets(page));
-  await page.setViewportSize(phone);
-  return found;
-};
-
-const takePictures = async (page: Page, folder: string, name: string, locale: string) => {
-  for (const colorScheme of ['light', 'dark'] as const) {
-    await page.emulateMedia({ colorScheme });
-    for (const width of widths) {
-      await page.setViewportSize({ width, height: 800 });
-      const file = `${name.replaceAll(' ', '-')}-${locale}-${width}-${colorScheme}.png`;
-      await page.screenshot({ path: join(folder, file), fullPage: true });
-    }
-  }
-};
-
-describe.each([
-  { locale: 'en', dir: 'ltr' },
-  { locale: 'ar', dir: 'rtl' },
-])('pages in $locale', ({ locale, dir }) => {
-  const messages = JSON.parse(readFileSync(join(root, `views/locales/${locale}.json`), 'utf8'));
-
-  it.each(states)('$name', async ({ name, error, member: isMember, open }) => {
-    const context = await browser.newContext({
-      locale,
-      viewport: phone,
-      reducedMotion: 'reduce',
-      ...(isMember ? { storageState: member } : {}),
-    });
-    context.setDefaultTimeout(10_000);
-    const wrong = watch(context, [server.issuer, limited.issuer]);
-    const page = await context.newPage();
-    await open(page);
-
-    const view = name.split(' ')[0] as string;
-    await page.waitForSelector(`body.view-${view}`);
-    const title = error ? messages.errors[error].title : messages[view].title;
-    expect(await page.title()).toContain(title);
-    expect(await page.evaluate('[document.documentElement.lang, document.documentElement.dir]')).toEqual([locale, dir]);
-    expect(await check(page, locale)).toEqual([]);
-    if (pictures) await takePictures(page, pictures, name, locale);
-    expect(wrong).toEqual([]);
-    await context.close();
-  });
-});
