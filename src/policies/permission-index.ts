@@ -2,7 +2,7 @@
  * Lists of permissions as decisions look them up: in time that does not grow with how much is held. An index is made when a list is
  * first asked about and goes with it; lists are never changed.
  */
-import { partsOf } from '../roles/permissions.ts';
+import { partsOf, permissionPart } from '../roles/permissions.ts';
 
 /** The scopes of a permission, as bits. */
 const scopeBit = { own: 1, organization: 2, any: 4 } as const;
@@ -29,8 +29,6 @@ export interface Asked {
 const asked = new Map<string, Map<string, Asked>>();
 let askedCount = 0;
 
-const part = /^(\*|[a-z][a-z_]{0,39})$/;
-
 /** What is asked about; the same object again and again, unless very many are asked for. */
 export const askedOf = (type: string, action: string): Asked => {
   const known = asked.get(type)?.get(action);
@@ -40,7 +38,7 @@ export const askedOf = (type: string, action: string): Asked => {
     askedCount = 1;
   }
   // Wildcards stand for what can be part of a permission, and for nothing else.
-  const wildKeys = part.test(type) && part.test(action) ? [`${type}:*`, `*:${action}`, '*:*'] : [];
+  const wildKeys = permissionPart.test(type) && permissionPart.test(action) ? [`${type}:*`, `*:${action}`, '*:*'] : [];
   const one: Asked = { key: `${type}:${action}`, wildKeys, standings: [] };
   const ofType = asked.get(type) ?? new Map<string, Asked>();
   asked.set(type, ofType.set(action, one));

@@ -35,7 +35,7 @@ const Filter = ListQuery.extend({
   q: z
     .string()
     .max(120)
-    .regex(/^[a-z_:]*$/, 'expected the beginning of a permission')
+    .regex(/^[a-z0-9_:-]*$/, 'expected the beginning of a permission')
     .optional()
     .meta({ description: 'The beginning of the name', example: 'invoices:' }),
 });

@@ -74,7 +74,8 @@ export const catalogue = {
 /** A permission that a route may ask for. */
 export type Permission = keyof typeof catalogue;
 
-const part = /^(\*|[a-z][a-z_]{0,39})$/;
+/** A type or an action, or `*` for all of them. */
+export const permissionPart = /^(\*|[a-z][a-z0-9_-]{0,39})$/;
 const scopes = ['own', 'organization', 'any'];
 
 /** Types that go by another name as well. */
@@ -89,7 +90,8 @@ const typeOf = (name: string): string => name.split(':')[0] ?? '';
 /** The three parts of a permission; undefined for any other name, which permits nothing whatever it begins with. */
 export const partsOf = (name: string): [resource: string, action: string, scope: string] | undefined => {
   const [resource = '', action = '', scope = '', ...rest] = name.split(':');
-  const wellFormed = part.test(resource) && part.test(action) && (scope === '*' || scopes.includes(scope));
+  const wellFormed =
+    permissionPart.test(resource) && permissionPart.test(action) && (scope === '*' || scopes.includes(scope));
   return wellFormed && !rest.length ? [resource, action, scope] : undefined;
 };
 
@@ -100,7 +102,7 @@ export const PermissionName = z
   .max(nameLengthMax)
   .refine(
     (name) => partsOf(name) !== undefined,
-    'expected resource:action:scope in small letters and _, such as users:read:any',
+    'expected resource:action:scope in small letters, digits, _ and -, such as users:read:any',
   )
   // It would never count for anything, and a denial that does not is worse than none.
   .refine((name) => canonicalType(typeOf(name)) === typeOf(name), {

@@ -84,6 +84,9 @@ describe('POST /authz/check', () => {
         reason: `nothing gives ${type}:read:any`,
       });
     await grantPermission(server, { userId: person.id }, 'constructor:read:any');
+    await grantPermission(server, { userId: person.id }, 'purchase-orders2:*:any');
+    const order = { subject: person.id, action: 'sign-off', resource: { type: 'purchase-orders2', id: '1' } };
+    expect((await check(enforcer, order))[0]?.allowed).toBe(true);
     const [given] = await check(enforcer, { subject: person.id, action: 'read', resource: 'constructor' });
     expect(given?.allowed).toBe(true);
   });

@@ -221,7 +221,7 @@ describe('a role', () => {
 
 describe('the catalogue of permissions', () => {
   it('has this service’s own and those of applications, in order and in pages', async () => {
-    const name = 'zebras:read:any';
+    const name = 'zebra-herds2:read:any';
     expect((await root.request('post', '/rbac/permissions', { name, description: 'See zebras' })).status).toBe(201);
     const all: { name: string }[] = [];
     let cursor: string | undefined;
@@ -235,7 +235,7 @@ describe('the catalogue of permissions', () => {
     expect(all).toContainEqual({ name, description: 'See zebras', builtIn: false });
     expect(all).toContainEqual({ name: 'users:read:any', description: 'See every account', builtIn: true });
     expect(names.some((one) => one.includes('*'))).toBe(false);
-    const { json } = await root.request('get', '/rbac/permissions?q=zeb');
+    const { json } = await root.request('get', '/rbac/permissions?q=zebra-herds2:');
     expect(json.data).toHaveLength(1);
   });
 

@@ -138,7 +138,7 @@ export const modelMay = (
 ): boolean => {
   const { holdings, rank } = holdingsOf(world, userId, now);
   // `*` stands for what permissions can be about; policies alone are about anything else.
-  const isNameable = [type, action].every((name) => /^[a-z][a-z_]*$/.test(name));
+  const isNameable = [type, action].every((name) => /^[a-z][a-z0-9_-]*$/.test(name));
   const about = (isNameable ? holdings : []).filter(
     ({ resource, action: verb }) => (resource === '*' || resource === type) && (verb === '*' || verb === action),
   );

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import type { ModelWorld } from './decision-model.ts';
 
-const resources = ['users', 'notes', '*'];
+const resources = ['users', 'purchase-orders2', '*'];
 const actions = ['read', 'write', '*'];
 const scopes = ['own', 'organization', 'any', '*'];
 
@@ -131,7 +131,7 @@ export const worlds = (now = Date.now()): fc.Arbitrary<ModelWorld> => {
 
 export const questions = fc.record({
   userId: fc.constantFrom(...userIds),
-  type: fc.constantFrom('users', 'notes', 'Other'),
+  type: fc.constantFrom('users', 'purchase-orders2', 'Other'),
   action: fc.constantFrom('read', 'write'),
   owner: fc.option(fc.constantFrom(...userIds), { nil: undefined }),
   organizations: fc.subarray(organizationIds, { maxLength: 3 }),
