@@ -1,6 +1,8 @@
 /** Reads of `groups`: a tree of groups, of which some are teams. */
+
 import type { Knex } from 'knex';
 import type { Db } from '../../db/connect.ts';
+import { literally } from '../../db/patterns.ts';
 import type { Reach } from '../http/reach.ts';
 import { idsBeneath } from '../trees.ts';
 import { inForce } from '../users/held-roles.queries.ts';
@@ -67,7 +69,7 @@ export interface GroupFilter {
   externalRef?: string | undefined;
 }
 
-const prefix = (text: string) => `${text.replace(/[\\%_]/g, '\\$&')}%`;
+const prefix = (text: string) => `${literally(text)}%`;
 
 type Query = Knex.QueryBuilder;
 

@@ -1,7 +1,6 @@
 /** Who is in a group, and in which groups somebody is, over REST. */
-import { invalid } from '../errors.ts';
 import type { Caller } from '../http/caller.ts';
-import { idKeyOf, keyOf, ListQuery, listOf, pageOf } from '../http/lists.ts';
+import { cursorNotOurs, idKeyOf, keyOf, ListQuery, listOf, pageOf } from '../http/lists.ts';
 import { reachOf } from '../http/reach.ts';
 import { type Route, route } from '../http/route.ts';
 import { AddGroupMember, Group, GroupMember, groupParams, memberParams, passingOn, toGroup } from './group-fields.ts';
@@ -17,9 +16,7 @@ const openCursor = ({ openCursor }: GroupRouteDeps, cursor: string | undefined):
   try {
     return openCursor(key);
   } catch {
-    throw invalid('invalid_request', 'The request is not valid', {
-      fields: [{ field: 'cursor', code: 'invalid_format', message: 'expected the nextCursor of an earlier page' }],
-    });
+    throw cursorNotOurs();
   }
 };
 

@@ -1,6 +1,8 @@
 /** Reads and single-statement writes of `organizations`. A company is an organization of that kind. */
+
 import type { Knex } from 'knex';
 import type { Db } from '../../db/connect.ts';
+import { literally } from '../../db/patterns.ts';
 import type { Reach } from '../http/reach.ts';
 import { idsBeneath } from '../trees.ts';
 import { inForce } from '../users/held-roles.queries.ts';
@@ -156,7 +158,7 @@ export const listOrganizations = (
     .modify(inSight(db, sight))
     .modify((query) => {
       if (after) query.whereRaw(`(lower(name) collate "C", id) > (lower(?) collate "C", ?)`, [after.name, after.id]);
-      if (q) query.whereRaw(`lower(name) collate "C" like lower(?)`, [`${q.replace(/[\\%_]/g, '\\$&')}%`]);
+      if (q) query.whereRaw(`lower(name) collate "C" like lower(?)`, [`${literally(q)}%`]);
       if (kind) query.where({ kind });
       // In words of the index that has those alone.
       if (isActive !== undefined) query.whereRaw(isActive ? 'is_active' : 'not is_active');

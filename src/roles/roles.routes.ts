@@ -1,8 +1,8 @@
 /** Roles over REST: what there are, what they permit, and everybody's primary one. */
 import { z } from 'zod';
 import type { Db } from '../../db/connect.ts';
-import { invalid, notFound } from '../errors.ts';
-import { keyOf, ListQuery, listOf, pageOf } from '../http/lists.ts';
+import { notFound } from '../errors.ts';
+import { cursorNotOurs, keyOf, ListQuery, listOf, pageOf } from '../http/lists.ts';
 import { type Route, route } from '../http/route.ts';
 import { RoleName, Time } from '../http/schemas.ts';
 import { toUser, User, userParams } from '../users/users.routes.ts';
@@ -97,9 +97,7 @@ const readCursor = (cursor: string | undefined): { rank: number; name: string } 
   if (key === undefined) return undefined;
   const [, rank, name = ''] = /^(\d{1,9}) (.+)$/s.exec(key) ?? [];
   if (rank !== undefined) return { rank: Number(rank), name };
-  throw invalid('invalid_request', 'The request is not valid', {
-    fields: [{ field: 'cursor', code: 'invalid_format', message: 'expected the nextCursor of an earlier page' }],
-  });
+  throw cursorNotOurs();
 };
 
 const notYours = ['rank_too_low', 'exceeds_yours', 'session_needed'] as const;
