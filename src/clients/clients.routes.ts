@@ -43,13 +43,15 @@ const ReplaceClient = z
   })
   .meta({ id: 'ReplaceClient', example: exampleClient });
 
+/** In seconds. */
+const secretGrace = 86_400;
 const RotateSecret = z
   .object({
     graceSeconds: z
       .int()
       .min(0)
       .max(30 * 86_400)
-      .default(86_400)
+      .default(secretGrace)
       .meta({ description: 'For how long the present secret stays valid; 0: it ends at once', example: 86_400 }),
   })
   .meta({ id: 'RotateClientSecret' });
@@ -168,12 +170,18 @@ export const clientRoutes = (deps: ClientRouteDeps): Route[] => [
     description: 'The present one stays valid for the time given; one before that ends. At most two are valid.',
     access: 'clients:write:any',
     params,
-    body: RotateSecret,
+    body: RotateSecret.optional(),
     returns: RotatedSecret,
     status: 200,
     problems: { ...writeProblems, 409: ['client_built_in', 'client_without_secret'] },
     handle: async ({ params, body, caller, actor }) => {
-      const client = await rotateClientSecret(deps.db, actor, caller, params.client_id, body.graceSeconds);
+      const client = await rotateClientSecret(
+        deps.db,
+        actor,
+        caller,
+        params.client_id,
+        body?.graceSeconds ?? secretGrace,
+      );
       return {
         client_id: client.client_id,
         client_secret: client.client_secret as string,

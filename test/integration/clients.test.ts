@@ -388,7 +388,7 @@ describe('built-in clients', () => {
 });
 
 describe('POST /clients/:client_id/secret', () => {
-  const rotate = async (client: Json, body: object = {}) => {
+  const rotate = async (client: Json, body?: object) => {
     const { status, json } = await admin.request('post', `/clients/${client.client_id}/secret`, body);
     expect(status).toBe(200);
     return json;
