@@ -2,7 +2,7 @@
 import { v7 as uuid } from 'uuid';
 import type { Db } from '../../db/connect.ts';
 import { transact } from '../../db/transact.ts';
-import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { type Actor, recordEvent, userTarget } from '../audit/logs.commands.ts';
 import { conflict, invalid, notFound } from '../errors.ts';
 import { assertNoChildren, assertParent, lockTree } from '../trees.ts';
 import { type By, lockTarget } from '../users/users.commands.ts';
@@ -88,7 +88,7 @@ export const addDomainMember = (db: Db, actor: Actor, by: By, { reference, userI
     if (!added) throw conflict('already_member', 'They are assigned to the domain already');
     await recordEvent(db, actor, {
       action: 'domain.add_member',
-      target: { type: 'user', id: account.id },
+      target: userTarget(account.id),
       meta: { domain: key },
     });
     return account;
@@ -102,7 +102,7 @@ export const removeDomainMember = (db: Db, actor: Actor, by: By, { reference, us
     if (!(await db('domainMembers').where({ domainId, userId: account.id }).delete())) throw notFound('member');
     await recordEvent(db, actor, {
       action: 'domain.remove_member',
-      target: { type: 'user', id: account.id },
+      target: userTarget(account.id),
       meta: { domain: key },
     });
   });
@@ -140,7 +140,7 @@ export const assignDomains = (
     if (added.length || removed.length)
       await recordEvent(db, actor, {
         action: 'user.assign_domains',
-        target: { type: 'user', id: account.id },
+        target: userTarget(account.id),
         meta: { domains: wanted.map(({ key }) => key) },
       });
     return listDomainsOf(db, account.id, { activeOnly: false, limit: references.length + 1, after: undefined });

@@ -1,6 +1,6 @@
 /** Who is in a group. Being in one gives what it has, and what those above it have. */
 import { transact } from '../../db/transact.ts';
-import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { type Actor, recordEvent, userTarget } from '../audit/logs.commands.ts';
 import { conflict, notFound } from '../errors.ts';
 import type { Caller } from '../http/caller.ts';
 import { assertSuperAdminRemains } from '../users/users.commands.ts';
@@ -48,7 +48,7 @@ export const addGroupMember = (
     await deps.endSessions(db, actor, account.id, await rankGiven(db, group.id));
     await recordEvent(db, actor, {
       action: 'group.add_member',
-      target: { type: 'user', id: account.id },
+      target: userTarget(account.id),
       meta: { groupId: group.id },
     });
     return account;
@@ -74,7 +74,7 @@ export const removeGroupMember = (
     await db('groupMembers').where({ groupId: group.id, userId }).delete();
     await recordEvent(db, actor, {
       action: 'group.remove_member',
-      target: { type: 'user', id: member.userId },
+      target: userTarget(member.userId),
       meta: { groupId: group.id },
     });
   });

@@ -29,7 +29,8 @@ const isLocale = (locale: string) => {
 /** BCP 47. */
 export const Locale = z.string().max(35).refine(isLocale, 'expected a language tag').meta({ example: 'en' });
 
-const isTimeZone = (zone: string) => {
+/** A name of the IANA time zone database. */
+export const isTimeZone = (zone: string) => {
   try {
     return Boolean(new Intl.DateTimeFormat('en', { timeZone: zone }));
   } catch {

@@ -4,7 +4,7 @@
  */
 import type { Db } from '../../db/connect.ts';
 import { transact } from '../../db/transact.ts';
-import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { type Actor, recordEvent, userTarget } from '../audit/logs.commands.ts';
 import { AppError, conflict, forbidden, invalid, notFound } from '../errors.ts';
 import { type Caller, decideFor } from '../http/caller.ts';
 import { lockUser } from '../users/users.queries.ts';
@@ -37,8 +37,6 @@ export interface Place {
   kind?: OrganizationKind | undefined;
   userId: string;
 }
-
-const person = (id: string) => ({ type: 'user', id });
 
 /**
  * Somebody who is to become a member, whose account nobody closes until the transaction ends. Whoever makes people members gives
@@ -125,7 +123,7 @@ export const addMember = (
       await deps.giveRoles(db, { organizationId: id, userIds: [userId], roleIds, grantedBy: caller.id });
     await recordEvent(db, actor, {
       action: 'organization.add_member',
-      target: person(userId),
+      target: userTarget(userId),
       meta: { organizationId: id, isOwner, roles: given.map(({ name }) => name) },
     });
     return requireMember(db, id, userId);
@@ -159,7 +157,7 @@ export const setOwner = (
     await updateOwner(db, id, userId, isOwner);
     await recordEvent(db, actor, {
       action: isOwner ? 'organization.add_owner' : 'organization.remove_owner',
-      target: person(userId),
+      target: userTarget(userId),
       meta: { organizationId: id },
     });
     return { ...member, isOwner };
@@ -193,7 +191,7 @@ const takeOut = async (
   await deleteMember(db, id, userId);
   await recordEvent(db, actor, {
     action: 'organization.remove_member',
-    target: person(userId),
+    target: userTarget(userId),
     meta: { organizationId: id },
   });
 };
@@ -231,7 +229,7 @@ export const leaveOrganization = (db: Db, actor: Actor, { userId, organizationId
     await deleteMember(db, organization.id, userId);
     await recordEvent(db, actor, {
       action: 'organization.leave',
-      target: person(userId),
+      target: userTarget(userId),
       meta: { organizationId: organization.id },
     });
   });
@@ -281,7 +279,7 @@ export const setCompany = (
     await insertMember(db, { organizationId: company.id, userId, isOwner: false });
     await recordEvent(db, actor, {
       action: 'organization.add_member',
-      target: person(userId),
+      target: userTarget(userId),
       meta: { organizationId: company.id, isOwner: false, roles: [] },
     });
     return company;

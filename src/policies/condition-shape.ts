@@ -2,7 +2,9 @@
  * What a condition may be: JSON Logic of the operators listed here, with bounds on its size that hold before anything is evaluated.
  * Paths, networks and time zones are literal, so that a mistake in one shows when the policy is written and not at a decision.
  */
+
 import { isIP } from 'node:net';
+import { isTimeZone } from '../http/schemas.ts';
 
 /** Levels, operators and literals, characters: far more than a policy that somebody can read has. */
 export const conditionBounds = {
@@ -84,14 +86,6 @@ export const isNetwork = (text: string): boolean => {
   const family = isIP(address);
   if (!family || rest.length) return false;
   return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128));
-};
-
-export const isTimeZone = (name: string): boolean => {
-  try {
-    return name.length <= 64 && new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone !== '';
-  } catch {
-    return false;
-  }
 };
 
 interface Walk {

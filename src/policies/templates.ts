@@ -1,6 +1,7 @@
 /** Policies that many want, with what each of them leaves open. */
 import { z } from 'zod';
-import { isNetwork, isTimeZone } from './condition-shape.ts';
+import { isTimeZone } from '../http/schemas.ts';
+import { isNetwork } from './condition-shape.ts';
 import type { PolicyRule } from './policies.queries.ts';
 
 const names = (example: string[], description: string) =>

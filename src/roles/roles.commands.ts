@@ -1,7 +1,7 @@
 /** Gives people their primary roles. Nobody gives more than they hold, or takes a role from somebody who ranks higher. */
 import type { Db } from '../../db/connect.ts';
 import { transact } from '../../db/transact.ts';
-import { type Actor, recordEvent } from '../audit/logs.commands.ts';
+import { type Actor, recordEvent, userTarget } from '../audit/logs.commands.ts';
 import { invalid } from '../errors.ts';
 import type { Caller } from '../http/caller.ts';
 import { assertNotLastSuperAdmin, lockTarget } from '../users/users.commands.ts';
@@ -43,7 +43,7 @@ export const assignRole = (
     await endSessions(db, actor, account.id, role.rank);
     await recordEvent(db, actor, {
       action: 'user.assign_role',
-      target: { type: 'user', id: account.id },
+      target: userTarget(account.id),
       meta: { from: account.role, to: role.name },
     });
     return (await findAccount(db, account.id)) as Account;
